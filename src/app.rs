@@ -1,0 +1,258 @@
+//! The composition root: builds the parts in order, stops them in reverse.
+//!
+//! Owns the threads. Nothing is global and every dependency is an argument; sockets are
+//! bound before anything serves, so that a start either succeeds whole or binds, and
+//! leaves, nothing behind.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::admin;
+use crate::config::Config;
+use crate::edge::{self, Counters, Shared, Tallies, UnknownRate, WorkerParts};
+use crate::journal::{Journal, JournalError, Writer};
+use crate::observe::{self, CountryFiles, Repeats};
+use crate::registry::{self, Keeper, LastGood, RegistryError};
+use crate::store::Deliveries;
+
+/// How long the delivery may go on at the stop.
+const FINAL_DELIVERY: Duration = Duration::from_secs(10);
+
+/// Everything that can be looked at while the edge serves.
+pub struct Parts {
+    /// What it was told.
+    pub config: Config,
+    /// The registry.
+    pub keeper: Arc<Keeper>,
+    /// The country databases.
+    pub countries: Arc<CountryFiles>,
+    /// The journal.
+    pub journal: Arc<Journal>,
+    /// The delivery.
+    pub deliveries: Arc<Deliveries>,
+    /// What the workers share.
+    pub shared: Arc<Shared>,
+    /// What each worker counts.
+    pub counters: Vec<Arc<Counters>>,
+    /// Where visitors are answered.
+    pub addresses: Vec<SocketAddr>,
+    /// When this process began.
+    pub started: Timestamp,
+    /// Whether it is about to end.
+    pub stopping: AtomicBool,
+}
+
+/// Why the edge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The files are bad and there is no last-known-good copy.
+    #[error("the registry can't be used:\n{0}")]
+    Registry(#[from] RegistryError),
+    /// The journal can't be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// An address can't be bound.
+    #[error("can't listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// A thread or a runtime can't be made.
+    #[error("the system refuses a thread or a runtime: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The parts, built and bound, not serving yet.
+pub struct App {
+    parts: Arc<Parts>,
+    listeners: Vec<Vec<StdListener>>,
+    admin: StdListener,
+}
+
+impl App {
+    /// Builds every part, in the order in which they lean on each other.
+    pub fn build(config: Config) -> Result<Self, StartError> {
+        let started = Timestamp::now();
+        // Beside the journal: it is the folder that is kept over a restart.
+        let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
+        let last_good = LastGood::at(beside.join("registry-last-good.json"));
+        let keeper = Keeper::open(config.files.clone(), config.rules.clone(), config.max_shrink, last_good)?;
+        let countries = CountryFiles::open(&config.geoip);
+        // Before anybody waits for it: the classifier's tables take about a millisecond.
+        let _warm = observe::classify(b"");
+
+        let mut addresses = config.listen.clone();
+        let mut listeners = Vec::new();
+        for _ in 0..config.workers {
+            listeners.push(edge::bind(&mut addresses).map_err(|(address, error)| StartError::Listen(address, error))?);
+        }
+        let admin = StdListener::bind(config.admin).map_err(|error| StartError::Listen(config.admin, error))?;
+        admin.set_nonblocking(true)?;
+
+        let journal = Journal::open(config.journal.clone(), config.workers)?;
+        let shared = Shared {
+            trust: config.trust.clone(),
+            precision: config.precision,
+            repeats: Repeats::new(config.repeat_window),
+            tallies: Tallies::default(),
+            unknown_rate: UnknownRate::new(config.max_unknown_per_second),
+            pages: config.pages.clone(),
+        };
+        let parts = Parts {
+            keeper: Arc::new(keeper),
+            countries: Arc::new(countries),
+            journal,
+            deliveries: Arc::default(),
+            shared: Arc::new(shared),
+            counters: (0..config.workers).map(|_| Arc::default()).collect(),
+            addresses,
+            started,
+            stopping: AtomicBool::new(false),
+            config,
+        };
+        Ok(Self {
+            parts: Arc::new(parts),
+            listeners,
+            admin,
+        })
+    }
+
+    /// Serves until SIGINT or SIGTERM, then lets everything end in reverse.
+    pub fn serve(self) -> Result<(), StartError> {
+        let Self {
+            parts,
+            listeners,
+            admin,
+        } = self;
+        let admin_address = admin.local_addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let journal = parts.journal.clone();
+        let house = spawn("journal", move || journal.keep_house())?;
+        let to_deliver = parts.clone();
+        let delivery = spawn("delivery", move || {
+            to_deliver
+                .deliveries
+                .deliver(&to_deliver.journal, &to_deliver.config.store);
+        })?;
+        let mut workers = Vec::new();
+        for (number, listeners) in listeners.into_iter().enumerate() {
+            workers.push(start_worker(&parts, number, listeners, stopped.clone())?);
+        }
+        for address in &parts.addresses {
+            tracing::info!(%address, "listening");
+        }
+        tracing::info!(address = %admin_address, "admin listening");
+        let registry = parts.keeper.current();
+        tracing::info!(
+            generation = registry.generation,
+            signs = registry.signs().len(),
+            workers = workers.len(),
+            edge = parts.journal.settings().edge,
+            "serving"
+        );
+        drop(registry);
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(control(parts.clone(), admin))?;
+
+        tracing::info!("stopping");
+        parts.stopping.store(true, Ordering::Release);
+        stop.send_replace(true);
+        join(workers)?;
+        parts.journal.stop();
+        house
+            .join()
+            .map_err(|_| io::Error::other("the journal's thread panicked"))?;
+        parts.deliveries.stop();
+        finish_delivery(delivery, &parts);
+        // A reload that is under way is not waited for.
+        runtime.shutdown_background();
+        Ok(())
+    }
+}
+
+fn start_worker(
+    parts: &Parts,
+    number: usize,
+    listeners: Vec<StdListener>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    let worker = WorkerParts {
+        number,
+        listeners,
+        shared: parts.shared.clone(),
+        counters: parts.counters[number].clone(),
+        registry: parts.keeper.subscribe(),
+        countries: parts.countries.subscribe(),
+        writer: Writer::new(parts.journal.clone(), number),
+        limits: parts.config.limits,
+        stop,
+    };
+    worker.start()
+}
+
+/// The control thread: admin port, reloads, sweeps; until a signal ends it.
+async fn control(parts: Arc<Parts>, admin: StdListener) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hangup = signal(SignalKind::hangup())?;
+    let admin = tokio::spawn(admin::serve(TcpListener::from_std(admin)?, parts.clone()));
+    let watching = tokio::spawn(registry::watch(parts.keeper.clone(), parts.config.poll));
+    let sweeping = tokio::spawn(sweep(parts.clone()));
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = hangup.recv() => {
+                let keeper = parts.keeper.clone();
+                tokio::task::spawn_blocking(move || keeper.reload(false).is_ok());
+            }
+        }
+    }
+    for task in [admin, watching, sweeping] {
+        task.abort();
+    }
+    Ok(())
+}
+
+/// Forgets old repeat windows each second, and looks at the country databases with the registry's poll.
+async fn sweep(parts: Arc<Parts>) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    let mut looked = tokio::time::Instant::now();
+    loop {
+        second.tick().await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        parts.shared.repeats.sweep(now.as_millis() as i64);
+        if looked.elapsed() >= parts.config.poll {
+            looked = tokio::time::Instant::now();
+            let countries = parts.countries.clone();
+            // Reading 100 MB takes a while, and must not hold the admin port up.
+            tokio::task::spawn_blocking(move || countries.refresh(false));
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+fn join(workers: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
+    workers
+        .into_iter()
+        .try_for_each(|worker| worker.join().map_err(|_| io::Error::other("a worker panicked"))?)
+}
+
+/// What is not delivered by then stays in the journal, and the next start delivers it.
+fn finish_delivery(delivery: JoinHandle<()>, parts: &Parts) {
+    let until = std::time::Instant::now() + FINAL_DELIVERY;
+    while !delivery.is_finished() && std::time::Instant::now() < until {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let counts = parts.journal.counts();
+    tracing::info!(stored = counts.stored, pending = counts.pending, "stopped");
+}

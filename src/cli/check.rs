@@ -1,0 +1,47 @@
+//! `waypost check`
+
+use std::io::Write;
+use std::path::Path;
+
+use super::{CommandError, registry};
+use crate::config::Config;
+use crate::observe::CountryFiles;
+use crate::registry::{Status, Tag};
+
+/// Validate the configuration and the registry; binds nothing, writes nothing
+///
+/// Prints every problem with its file and line. Exits 0 if there is none, or else 1.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  waypost check && systemctl reload waypost")]
+pub(super) struct Check {}
+
+impl Check {
+    #[allow(clippy::unused_self, reason = "as the other commands")]
+    pub fn run(&self, path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
+        let config = Config::read(path)?;
+        let registry = registry(&config)?;
+        // A country database may be missing; the edge serves all the same, so this is no error.
+        for file in CountryFiles::open(&config.geoip).states() {
+            if let Some(problem) = file.problem {
+                writeln!(out, "warning: {}: {problem}; countries stay empty", file.path.display())?;
+            }
+        }
+        let of = |status: Status| registry.signs().filter(|sign| sign.status() == status).count();
+        writeln!(
+            out,
+            "configuration OK: {} places, {} signs ({} active, {} planned, {} retired), languages {}",
+            registry.places().len(),
+            registry.signs().len(),
+            of(Status::Active),
+            of(Status::Planned),
+            of(Status::Retired),
+            registry
+                .languages()
+                .iter()
+                .map(Tag::as_str)
+                .collect::<Vec<_>>()
+                .join(", "),
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! `waypost journal`
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::{CommandError, Format, of_file};
+use crate::config::Config;
+use crate::journal::{self, Contents};
+use crate::observe::Scan;
+
+/// Look into the journal: what is recorded and not stored yet
+///
+/// Reads only; an edge may be running.
+#[derive(Debug, clap::Args)]
+pub(super) struct JournalCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the segments
+    #[command(after_help = "Example:\n  waypost journal ls")]
+    Ls {
+        /// How to print it
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+    },
+    /// Print the scans of one segment, or of all, as lines of JSON
+    #[command(after_help = "Example:\n  waypost journal cat data/journal/quarantine/0193….rejected")]
+    Cat {
+        /// Segment files; all of the journal where none is given
+        files: Vec<PathBuf>,
+    },
+    /// Read everything and report damage; exits 1 if there is any
+    #[command(after_help = "Example:\n  waypost journal verify")]
+    Verify {
+        /// Segment files; all of the journal where none is given
+        files: Vec<PathBuf>,
+    },
+}
+
+impl JournalCommand {
+    pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+        let folder = &config.journal.folder;
+        match &self.action {
+            Action::Ls { format } => list(folder, *format, out),
+            Action::Cat { files } => {
+                for path in chosen(folder, files)? {
+                    cat(&path, out)?;
+                }
+                Ok(())
+            }
+            Action::Verify { files } => verify(&chosen(folder, files)?, out),
+        }
+    }
+}
+
+/// The files that are named, or every segment, quarantined ones last.
+fn chosen(folder: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError> {
+    if !files.is_empty() {
+        return Ok(files.to_vec());
+    }
+    Ok(every(folder)?.into_iter().map(|(path, _)| path).collect())
+}
+
+fn every(folder: &Path) -> Result<Vec<(PathBuf, String)>, CommandError> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut found = journal::segments(folder).map_err(of_file(folder))?;
+    let quarantine = folder.join("quarantine");
+    if quarantine.exists() {
+        found.extend(journal::segments(&quarantine).map_err(of_file(&quarantine))?);
+    }
+    Ok(found)
+}
+
+fn list(folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), CommandError> {
+    let mut rows = Vec::new();
+    for (path, state) in every(folder)? {
+        // It may have been stored and removed since the folder was read.
+        let Ok(contents) = journal::read(&path) else { continue };
+        let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        rows.push((path, state, contents, bytes));
+    }
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let created = |contents: &Contents| {
+        let ms = contents.header.as_ref().map(|header| header.created_ms);
+        ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+            .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    };
+    match format {
+        Format::Json => {
+            let row = |(path, state, contents, bytes): &(PathBuf, String, Contents, u64)| {
+                json!({
+                    "file": name(path), "state": state, "created": created(contents), "bytes": bytes,
+                    "edge": contents.header.as_ref().map(|header| header.edge.as_str()),
+                    "scans": contents.scans.len(), "lost": contents.lost,
+                })
+            };
+            writeln!(out, "{:#}", Value::from(rows.iter().map(row).collect::<Vec<_>>()))?;
+        }
+        Format::Csv | Format::Table => {
+            let comma = if format == Format::Csv { "," } else { "  " };
+            let line = |cells: [String; 6]| {
+                if format == Format::Csv {
+                    cells.join(comma)
+                } else {
+                    let [file, state, created, bytes, scans, lost] = cells;
+                    format!("{file:<45}  {state:<8}  {created:<20}  {bytes:>10}  {scans:>8}  {lost:>5}")
+                }
+            };
+            writeln!(
+                out,
+                "{}",
+                line(["file", "state", "created", "bytes", "scans", "lost"].map(str::to_owned))
+            )?;
+            for (path, state, contents, bytes) in &rows {
+                let created = created(contents).unwrap_or_default();
+                let cells = [
+                    name(path),
+                    state.clone(),
+                    created,
+                    bytes.to_string(),
+                    contents.scans.len().to_string(),
+                    contents.lost.to_string(),
+                ];
+                writeln!(out, "{}", line(cells))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cat(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
+    let contents = journal::read(path).map_err(of_file(path))?;
+    let batch = journal::id_of(path).map(|id| id.to_string());
+    let edge = contents.header.map(|header| header.edge);
+    for (seq, scan) in contents.scans {
+        writeln!(out, "{}", as_json(&scan, batch.as_deref(), edge.as_deref(), seq))?;
+    }
+    Ok(())
+}
+
+fn as_json(scan: &Scan, batch: Option<&str>, edge: Option<&str>, seq: u32) -> Value {
+    let ts = jiff::Timestamp::from_millisecond(scan.ts_ms).map_or(String::new(), |time| {
+        time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+    });
+    json!({
+        "ts": ts, "code": scan.code.text().as_str(), "outcome": scan.outcome.as_str(), "channel": scan.channel.as_str(),
+        "lang": scan.lang.as_str(), "served": scan.served.as_str(),
+        "country": scan.origin.country.as_str(), "region": scan.origin.region.as_str(),
+        "device": scan.client.device.as_str(), "os": scan.client.os.as_str(), "app": scan.client.app.as_str(),
+        "agent": scan.client.agent.as_str(), "repeat": scan.repeat,
+        "edge": edge, "generation": scan.generation, "batch": batch, "seq": seq,
+    })
+}
+
+fn verify(files: &[PathBuf], out: &mut dyn Write) -> Result<(), CommandError> {
+    let (mut read, mut lost, mut damaged) = (0, 0, 0);
+    for path in files {
+        let contents = journal::read(path).map_err(of_file(path))?;
+        read += contents.scans.len();
+        lost += contents.lost;
+        if contents.lost > 0 || contents.header.is_none() {
+            damaged += 1;
+            let header = if contents.header.is_none() {
+                ", the header is damaged"
+            } else {
+                ""
+            };
+            writeln!(
+                out,
+                "{}: {} scans, {} lost{header}",
+                path.display(),
+                contents.scans.len(),
+                contents.lost
+            )?;
+        }
+    }
+    writeln!(out, "{} segments, {read} scans, {lost} lost", files.len())?;
+    if damaged > 0 {
+        return Err(CommandError::Refused(format!(
+            "{damaged} of {} segments are damaged",
+            files.len()
+        )));
+    }
+    Ok(())
+}

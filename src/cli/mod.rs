@@ -1,0 +1,119 @@
+//! The commands. One file for each; they write to what `main` gives them.
+
+mod check;
+mod codes;
+mod journal;
+mod resolve;
+mod serve;
+mod usage;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::app::StartError;
+use crate::config::Config;
+use crate::registry::{Problems, Registry};
+use crate::store::StoreError;
+
+/// The service behind the QR codes on street plates, relics and scenic sites
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Arguments {
+    /// The configuration file
+    #[arg(long, global = true, default_value = "config/waypost.toml", value_name = "FILE")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Check(check::Check),
+    Resolve(resolve::Resolve),
+    Usage(usage::UsageOf),
+    Journal(journal::JournalCommand),
+    Codes(codes::Codes),
+}
+
+/// Why a command fails. The text is what the person at the terminal is told.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The configuration or the registry has problems; all of them, a line each.
+    #[error("{0}")]
+    Problems(#[from] Problems),
+    /// The edge does not start.
+    #[error("{0}")]
+    Start(#[from] StartError),
+    /// The store does not answer.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A file or folder can't be used.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The command's words are off, or what it looked for is not there.
+    #[error("{0}")]
+    Refused(String),
+    /// The output can't be written.
+    #[error("the output can't be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Table,
+    /// For a spreadsheet
+    Csv,
+    /// For a program
+    Json,
+}
+
+impl Arguments {
+    /// Runs the command.
+    pub fn run(&self, out: &mut dyn Write) -> Result<(), CommandError> {
+        match &self.command {
+            Command::Check(check) => check.run(&self.config, out),
+            Command::Serve(serve) => serve.run(Config::read(&self.config)?),
+            Command::Resolve(resolve) => resolve.run(&Config::read(&self.config)?, out),
+            Command::Usage(usage) => usage.run(&Config::read(&self.config)?, out),
+            Command::Journal(journal) => journal.run(&Config::read(&self.config)?, out),
+            Command::Codes(codes) => codes.run(&Config::read(&self.config)?, out),
+        }
+    }
+}
+
+/// The registry as the files are now.
+fn registry(config: &Config) -> Result<Registry, Problems> {
+    config.files.read()?.parse(&config.files, &config.rules)
+}
+
+/// A time on the command line: as in the registry's files, or a day, which begins at midnight.
+fn time(config: &Config, text: &str) -> Result<jiff::Timestamp, CommandError> {
+    let midnight = format!("{text}T00:00");
+    let text = if text.parse::<jiff::civil::Date>().is_ok() && !text.contains(':') {
+        &midnight
+    } else {
+        text
+    };
+    let read = config
+        .rules
+        .time(text)
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).map_err(|e| e.to_string()));
+    read.map_err(CommandError::Refused)
+}
+
+fn of_file(path: &Path) -> impl FnOnce(io::Error) -> CommandError + '_ {
+    |error| CommandError::File {
+        path: path.to_owned(),
+        error,
+    }
+}

@@ -1,0 +1,119 @@
+//! `waypost resolve`
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::{CommandError, Format, registry, time};
+use crate::config::Config;
+use crate::registry::{Code, Origin, Registry, SignRef, Status, Wanted};
+
+/// Show where a code leads, and why
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  waypost resolve 7K3M-9QX5\n  waypost resolve 7K3M-9QX5 --lang zh --at 2027-02-28T09:00\n  \
+waypost resolve '/vi/duong/hung-vuong?id=12'"
+)]
+pub(super) struct Resolve {
+    /// A code in any spelling, or an old path that is an alias
+    code: String,
+    /// Languages asked for, as a phone would send them: zh, or "zh-TW,en;q=0.5"
+    #[arg(long, value_name = "LANG")]
+    lang: Option<String>,
+    /// At this time instead of now: 2027-02-28T09:00, with or without an offset
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+impl Resolve {
+    pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+        let registry = registry(config)?;
+        let at = self
+            .at
+            .as_deref()
+            .map_or(Ok(jiff::Timestamp::now()), |text| time(config, text))?;
+        let sign = self.find(&registry)?;
+        let wanted = Wanted::read(None, self.lang.as_deref());
+        let (now_ms, place) = (at.as_millisecond(), sign.place());
+        let targets = sign.targets(now_ms);
+        let retired = sign.status() == Status::Retired;
+        let target = targets.choose(&wanted).filter(|_| !retired);
+        let why = match targets.origin() {
+            _ if retired => "the sign is retired: a page says so",
+            Origin::SignOverride => "an override of the sign holds at this time",
+            Origin::PlaceOverride => "an override of the place holds at this time",
+            Origin::Sign => "the sign has a target of its own",
+            Origin::Place => "the target of the place",
+        };
+        let languages: Vec<&str> = targets.iter().map(|target| target.language).collect();
+        if self.format == Format::Json {
+            let answer = json!({
+                "code": sign.code().to_string(),
+                "status": sign.status().as_str(),
+                "place": place.id(),
+                "name": place.name(),
+                "area": place.area(),
+                "at": at.to_string(),
+                "target": target.map(|target| target.url),
+                "language": target.map(|target| target.language),
+                "languages": languages,
+                "why": why,
+                "successor": sign.successor().map(|sign| sign.code().to_string()),
+            });
+            writeln!(out, "{answer:#}")?;
+            return Ok(());
+        }
+        let status = if retired { "410" } else { "302" };
+        let mut rows = vec![
+            ("code", format!("{} ({})", sign.code(), sign.status().as_str())),
+            ("place", format!("{} ({})", place.name(), place.id())),
+            (
+                "at",
+                at.to_zoned_datetime(config.rules.timezone.clone())
+                    .strftime("%Y-%m-%d %H:%M:%S %:z")
+                    .to_string(),
+            ),
+            (
+                "answer",
+                target.map_or(status.to_owned(), |target| format!("{status} {}", target.url)),
+            ),
+            ("why", why.to_owned()),
+        ];
+        if let Some(target) = target {
+            rows.push(("language", format!("{} (of {})", target.language, languages.join(", "))));
+        }
+        if let Some(successor) = sign.successor() {
+            rows.push((
+                "successor",
+                format!("{} ({})", successor.code(), successor.place().name()),
+            ));
+        }
+        for (name, value) in rows {
+            writeln!(out, "{name:<10} {value}")?;
+        }
+        Ok(())
+    }
+
+    fn find<'r>(&self, registry: &'r Registry) -> Result<SignRef<'r>, CommandError> {
+        if let Some(sign) = registry.alias(&self.code) {
+            return Ok(sign);
+        }
+        let code: Code = self
+            .code
+            .parse()
+            .map_err(|error| CommandError::Refused(format!("{:?} {error}", self.code)))?;
+        registry.sign(code).ok_or_else(|| {
+            // A code of ours that fails its own check was misread or mistyped.
+            let looks_ours = code.text().len() == 8 && !code.is_checked();
+            let hint = if looks_ours {
+                " (its check character does not fit: is a character misread?)"
+            } else {
+                ""
+            };
+            CommandError::Refused(format!("no sign has the code {code}{hint}"))
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! `waypost serve`
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::EnvFilter;
+
+use super::CommandError;
+use crate::app::App;
+use crate::config::{Config, LogFormat};
+
+/// Answer scans until SIGINT or SIGTERM (SIGHUP reads the registry again)
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  waypost serve --config /etc/waypost/waypost.toml\n\nRUST_LOG=debug says more.")]
+pub(super) struct Serve {}
+
+impl Serve {
+    #[allow(clippy::unused_self, reason = "as the other commands")]
+    pub fn run(&self, config: Config) -> Result<(), CommandError> {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal());
+        match config.log {
+            LogFormat::Text => log.init(),
+            LogFormat::Json => log.json().init(),
+        }
+        Ok(App::build(config)?.serve()?)
+    }
+}

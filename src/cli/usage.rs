@@ -1,0 +1,167 @@
+//! `waypost usage`
+
+use std::io::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::{CommandError, Format, registry, time};
+use crate::config::Config;
+use crate::observe::DEFINITION;
+use crate::store::{By, Question, Row, Sqlite, Tally, Usage};
+
+/// Count scans by sign, place, area, day, hour, language, country or app
+///
+/// Reads the embedded store; what is still in the journal (some seconds' worth) is not
+/// in it yet. Places and areas are those of the registry as it is now.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  waypost usage --by place --from 2027-02-27 --to 2027-03-05\n  \
+waypost usage --by sign --silent --format csv > signs.csv"
+)]
+pub(super) struct UsageOf {
+    /// What a row stands for
+    #[arg(long, value_enum, default_value_t = By::Sign)]
+    by: By,
+    /// From this time on: 2027-02-27, or 2027-02-27T08:00, with or without an offset
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Also list signs, places or areas of the registry that nobody scanned
+    #[arg(long)]
+    silent: bool,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+impl UsageOf {
+    pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+        let read = |text: &Option<String>| text.as_deref().map(|text| time(config, text)).transpose();
+        let question = Question {
+            by: self.by,
+            from: read(&self.from)?,
+            to: read(&self.to)?,
+            silent: self.silent,
+        };
+        if let (Some(from), Some(to)) = (question.from, question.to)
+            && to <= from
+        {
+            return Err(CommandError::Refused("--to must be after --from".to_owned()));
+        }
+        if self.silent && !matches!(self.by, By::Sign | By::Place | By::Area) {
+            return Err(CommandError::Refused(
+                "--silent goes with --by sign, place or area".to_owned(),
+            ));
+        }
+        let registry = registry(config)?;
+        let store = Sqlite::open_read_only(&config.store)?;
+        let usage = Usage::ask(store.as_ref(), &question, &registry, &config.rules.timezone)?;
+        match self.format {
+            Format::Json => print_json(&question, &usage, out),
+            Format::Csv => print_csv(self.by, &usage, out),
+            Format::Table => print_table(self.by, &usage, out),
+        }
+    }
+}
+
+fn print_json(question: &Question, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandError> {
+    let figures =
+        |tally: Tally| json!({ "scans": tally.scans, "repeats": tally.repeats, "bots": tally.bots, "all": tally.all });
+    let row = |row: &Row| {
+        let mut object = Map::new();
+        object.insert(question.by.as_str().to_owned(), Value::from(row.key.as_str()));
+        if has_names(question.by) {
+            object.insert("name".to_owned(), Value::from(row.name.as_str()));
+        }
+        if let Value::Object(figures) = figures(row.tally) {
+            object.extend(figures);
+        }
+        Value::Object(object)
+    };
+    let answer = json!({
+        "definition": DEFINITION,
+        "from": question.from.map(|time| time.to_string()),
+        "to": question.to.map(|time| time.to_string()),
+        "rows": usage.rows.iter().map(row).collect::<Vec<_>>(),
+        "total": figures(usage.total),
+    });
+    writeln!(out, "{answer:#}")?;
+    Ok(())
+}
+
+fn print_csv(by: By, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandError> {
+    let mut csv = csv::Writer::from_writer(out);
+    let broken = |error: csv::Error| CommandError::Output(error.into());
+    let name = has_names(by).then_some("name");
+    csv.write_record(
+        [
+            Some(by.as_str()),
+            name,
+            Some("scans"),
+            Some("repeats"),
+            Some("bots"),
+            Some("all"),
+        ]
+        .into_iter()
+        .flatten(),
+    )
+    .map_err(broken)?;
+    for row in &usage.rows {
+        let Tally {
+            scans,
+            repeats,
+            bots,
+            all,
+        } = row.tally;
+        let mut cells = vec![row.key.clone()];
+        cells.extend(has_names(by).then(|| row.name.clone()));
+        cells.extend([scans, repeats, bots, all].map(|figure| figure.to_string()));
+        csv.write_record(cells).map_err(broken)?;
+    }
+    csv.flush()?;
+    Ok(())
+}
+
+fn print_table(by: By, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandError> {
+    let shown = |row: &Row| match (row.key.as_str(), row.name.as_str()) {
+        ("", _) => "(unknown)".to_owned(),
+        (key, "") => key.to_owned(),
+        (key, name) => format!("{key}  {name}"),
+    };
+    let labels: Vec<String> = usage.rows.iter().map(shown).collect();
+    let width = labels
+        .iter()
+        .map(|label| label.chars().count())
+        .chain([by.as_str().len(), 5])
+        .max()
+        .unwrap_or(0);
+    writeln!(
+        out,
+        "{:<width$} {:>9} {:>9} {:>9} {:>9}",
+        by.as_str(),
+        "scans",
+        "repeats",
+        "bots",
+        "all"
+    )?;
+    let mut line =
+        |label: &str,
+         Tally {
+             scans,
+             repeats,
+             bots,
+             all,
+         }: Tally| { writeln!(out, "{label:<width$} {scans:>9} {repeats:>9} {bots:>9} {all:>9}") };
+    for (label, row) in labels.iter().zip(&usage.rows) {
+        line(label, row.tally)?;
+    }
+    line("total", usage.total)?;
+    writeln!(out, "\n{DEFINITION}")?;
+    Ok(())
+}
+
+fn has_names(by: By) -> bool {
+    matches!(by, By::Sign | By::Place)
+}

@@ -1,0 +1,370 @@
+//! `waypost.toml`, as one validated configuration.
+//!
+//! Owns every key: its name, default and limits. `config/waypost.toml` has them all
+//! with a comment each. Reading it binds nothing and writes nothing.
+
+mod source;
+
+use std::cell::RefCell;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper::header::HeaderName;
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+use toml::de::{DeTable, DeValue};
+use url::Url;
+
+use crate::edge::{Limits, Pages, Trust};
+use crate::journal::{self, MAX_EDGE_NAME};
+use crate::observe::Precision;
+use crate::registry::{Files, HostPattern, Problems, Rules, Tag, parse_tag};
+use source::{Section, Source, boolean, duration, one_of, share, size, text, texts, whole};
+
+/// Most workers: more threads than that is a slip of the finger.
+const MAX_WORKERS: u64 = 1024;
+
+/// Everything the service is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses of the public port.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads.
+    pub workers: usize,
+    /// What is printed on the plates before the code.
+    pub public_url: String,
+    /// Whose forwarded header is believed.
+    pub trust: Trust,
+    /// Limits of a worker's connections.
+    pub limits: Limits,
+    /// Our own pages.
+    pub pages: Pages,
+    /// Address of the admin port.
+    pub admin: SocketAddr,
+    /// Whether `/metrics` has a counter for each sign.
+    pub per_sign_metrics: bool,
+    /// The registry's files.
+    pub files: Files,
+    /// What they are checked against.
+    pub rules: Rules,
+    /// Most signs that a reload may lose, as a share.
+    pub max_shrink: f64,
+    /// How often files are looked at, besides being watched.
+    pub poll: Duration,
+    /// Country databases.
+    pub geoip: Vec<PathBuf>,
+    /// How much of an address's origin is recorded.
+    pub precision: Precision,
+    /// The repeat window.
+    pub repeat_window: Duration,
+    /// Unknown codes that are recorded in a second.
+    pub max_unknown_per_second: u32,
+    /// The journal.
+    pub journal: journal::Settings,
+    /// The embedded store's file.
+    pub store: PathBuf,
+    /// How logs are written.
+    pub log: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// Lines of JSON.
+    Json,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(path: &Path) -> Result<Self, Problems> {
+        let file = path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned();
+        let fail = |text: String| {
+            let mut problems = Problems::default();
+            problems.add(&file, 0, text);
+            problems
+        };
+        let text =
+            fs::read_to_string(path).map_err(|error| fail(format!("can't be read ({}): {error}", path.display())))?;
+        Self::parse(&file, &text, path.parent().unwrap_or(Path::new(".")))
+    }
+
+    /// Checks a file's text; relative paths are relative to `folder`.
+    pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, Problems> {
+        let source = Source {
+            file: file.to_owned(),
+            text,
+            problems: RefCell::default(),
+        };
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let line = error.span().map_or(0, |span| source.line(span.start));
+            source.problem(line, error.message().to_owned());
+        }
+        let config = read(&source, table.get_ref(), folder);
+        let mut problems = source.problems.into_inner();
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => {
+                problems.list.sort_by_key(|problem| problem.line);
+                Err(problems)
+            }
+        }
+    }
+}
+
+#[allow(
+    clippy::too_many_lines,
+    reason = "a line or two for each key, in the order of the file"
+)]
+fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<Config> {
+    let path = |text: &str| folder.join(text);
+    let mut top = Section::top(source, table);
+
+    let mut edge = top.section("edge");
+    let name = edge.get("name", String::new(), edge_name);
+    let listen = edge.get("listen", vec![SocketAddr::from(([0u16; 8], 8080))], addresses);
+    let workers = edge.get("workers", 0, whole(0, MAX_WORKERS));
+    let public_url = edge.get("public_url", "https://qr.langson.gov.vn".to_owned(), web_url);
+    let home_url = edge.get("home_url", String::new(), |value| {
+        if value.as_str() == Some("") {
+            Ok(String::new())
+        } else {
+            web_url(value)
+        }
+    });
+    let limits = Limits {
+        connections: edge.get("max_connections", 10_000, whole(1, 1_000_000)) as usize,
+        idle: edge.get("idle_timeout", 30 * SECOND, duration(SECOND, HOUR)),
+        request: edge.get("request_timeout", 10 * SECOND, duration(SECOND, HOUR)),
+        grace: edge.get("grace", 5 * SECOND, duration(Duration::ZERO, 60 * SECOND)),
+    };
+    let mut trust = edge.section("edge.trust");
+    let proxies = trust.get("proxies", Vec::new(), networks);
+    let header = trust.get(
+        "header",
+        FORWARDED_FOR,
+        one_of(&[("x-forwarded-for", FORWARDED_FOR), ("forwarded", FORWARDED_HEADER)]),
+    );
+    trust.finish();
+    edge.finish();
+
+    let mut admin = top.section("admin");
+    let admin_listen = admin.get("listen", SocketAddr::from(([127, 0, 0, 1], 9090)), address);
+    let per_sign_metrics = admin.get("per_sign_metrics", true, boolean);
+    admin.finish();
+
+    let mut pages = top.section("pages");
+    let public_host = Url::parse(&public_url)
+        .ok()
+        .and_then(|url| url.host_str().map(str::to_owned))
+        .unwrap_or_default();
+    let authority = pages.text("authority", &public_host);
+    let authority = [
+        authority.clone(),
+        pages.text("authority_en", &authority),
+        pages.text("authority_zh", &authority),
+    ];
+    pages.finish();
+
+    let mut registry = top.section("registry");
+    let files = Files {
+        places: path(&registry.text("places", "places.csv")),
+        signs: path(&registry.text("signs", "signs.csv")),
+        overrides: path(&registry.text("overrides", "overrides.csv")),
+    };
+    let default_language = registry.get("default_language", parse_tag("vi")?, language);
+    let timezone = registry.get("timezone", TimeZone::get("Asia/Ho_Chi_Minh").ok()?, zone);
+    let allowed_hosts = registry.get("allowed_hosts", Vec::new(), hosts);
+    if allowed_hosts.is_empty() {
+        registry.problem(
+            "allowed_hosts",
+            "is empty; at least one host must be allowed, as [\"langson.gov.vn\", \"*.langson.gov.vn\"]",
+        );
+    }
+    let allow_http = registry.get("allow_http", false, boolean);
+    let max_shrink = registry.get("max_shrink", 0.5, share);
+    let poll = registry.get("poll", 5 * SECOND, duration(Duration::from_millis(100), HOUR));
+    registry.finish();
+
+    let mut observe = top.section("observe");
+    let geoip = observe
+        .get("geoip", Vec::new(), texts)
+        .iter()
+        .map(|text| path(text))
+        .collect();
+    let precision = observe.get("precision", Precision::Region, one_of(PRECISIONS));
+    let repeat_window = observe.get("repeat_window", 10 * SECOND, duration(Duration::ZERO, HOUR));
+    let max_unknown_per_second = observe.get("max_unknown_per_second", 50, whole(0, 1_000_000)) as u32;
+    observe.finish();
+
+    let mut journal = top.section("journal");
+    let journal_folder = path(&journal.text("dir", "../data/journal"));
+    let segment = journal.get("segment", 16 << 20, size(64 << 10, 1 << 30));
+    let workers = if workers > 0 { workers as usize } else { cores() };
+    let max_size = journal.get("max_size", 4 << 30, size(1 << 20, 1 << 50));
+    // A worker writes one segment while the next is ready.
+    if max_size < 2 * segment * workers as u64 {
+        journal.problem(
+            "max_size",
+            &format!("{max_size} bytes hold less than two segments for each of {workers} workers"),
+        );
+    }
+    let settings = journal::Settings {
+        folder: journal_folder,
+        edge: if name.is_empty() { host_name() } else { name },
+        segment,
+        seal_after: journal.get("seal_after", 5 * SECOND, duration(Duration::from_millis(100), HOUR)),
+        sync_every: journal.get("sync_every", SECOND, duration(Duration::from_millis(10), 60 * SECOND)),
+        max_size,
+        min_free: journal.get("min_free", 512 << 20, size(0, 1 << 50)),
+    };
+    journal.finish();
+
+    let mut store = top.section("store");
+    let () = store.get("kind", (), one_of(&[("sqlite", ())]));
+    let store_path = path(&store.text("path", "../data/waypost.db"));
+    store.finish();
+
+    let mut log = top.section("log");
+    let format = log.get(
+        "format",
+        LogFormat::Text,
+        one_of(&[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+    );
+    log.finish();
+    top.finish();
+
+    Some(Config {
+        listen,
+        workers,
+        trust: Trust {
+            proxies,
+            header: HeaderName::from_static(header),
+        },
+        limits: Limits {
+            connections: limits.connections.div_ceil(workers),
+            ..limits
+        },
+        pages: Pages {
+            authority,
+            home_url,
+            default_language,
+        },
+        admin: admin_listen,
+        per_sign_metrics,
+        files,
+        rules: Rules {
+            default_language,
+            timezone,
+            allowed_hosts,
+            allow_http,
+            public_host,
+        },
+        public_url,
+        max_shrink,
+        poll,
+        geoip,
+        precision,
+        repeat_window,
+        max_unknown_per_second,
+        journal: settings,
+        store: store_path,
+        log: format,
+    })
+}
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_HEADER: &str = "forwarded";
+const PRECISIONS: &[(&str, Precision)] = &[
+    ("none", Precision::None),
+    ("country", Precision::Country),
+    ("region", Precision::Region),
+];
+
+/// Cores that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    let mut name = name.nodename().to_string_lossy().into_owned();
+    while name.len() > MAX_EDGE_NAME {
+        name.pop();
+    }
+    name
+}
+
+fn edge_name(value: &DeValue<'_>) -> Result<String, String> {
+    let name = text(value)?;
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+    if name.len() > MAX_EDGE_NAME || !plain {
+        return Err(format!(
+            "{name:?} is not a name; at most {MAX_EDGE_NAME} of a-z A-Z 0-9 _ . - are allowed"
+        ));
+    }
+    Ok(name)
+}
+
+fn address(value: &DeValue<'_>) -> Result<SocketAddr, String> {
+    let text = text(value)?;
+    text.parse().map_err(|_| {
+        format!("{text:?} is not an address with a port; allowed are \"127.0.0.1:9090\" and \"[::]:8080\"")
+    })
+}
+
+fn addresses(value: &DeValue<'_>) -> Result<Vec<SocketAddr>, String> {
+    let list = texts(value)?;
+    if list.is_empty() {
+        return Err("is empty; at least one address is needed, as [\"[::]:8080\"]".to_owned());
+    }
+    let parse = |text: &String| {
+        text.parse().map_err(|_| format!("{text:?} is not an address with a port; allowed are \"[::]:8080\" (both families) and \"127.0.0.1:8080\""))
+    };
+    list.iter().map(parse).collect()
+}
+
+fn networks(value: &DeValue<'_>) -> Result<Vec<IpNet>, String> {
+    let parse = |text: &String| {
+        let net = text
+            .parse::<IpNet>()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        net.map_err(|_| format!("{text:?} is not a network; allowed are \"10.0.0.0/8\" and \"2001:db8::1\""))
+    };
+    texts(value)?.iter().map(parse).collect()
+}
+
+fn hosts(value: &DeValue<'_>) -> Result<Vec<HostPattern>, String> {
+    texts(value)?.iter().map(|text| HostPattern::parse(text)).collect()
+}
+
+fn web_url(value: &DeValue<'_>) -> Result<String, String> {
+    let text = text(value)?;
+    let url = Url::parse(&text)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    url.map(|_| text.clone())
+        .ok_or_else(|| format!("{text:?} is not a URL; one like \"https://qr.langson.gov.vn\" is allowed"))
+}
+
+fn language(value: &DeValue<'_>) -> Result<Tag, String> {
+    let text = text(value)?;
+    parse_tag(&text).ok_or_else(|| format!("{text:?} is not a language; one like \"vi\" or \"zh-Hant\" is allowed"))
+}
+
+fn zone(value: &DeValue<'_>) -> Result<TimeZone, String> {
+    let text = text(value)?;
+    TimeZone::get(&text)
+        .map_err(|_| format!("{text:?} is not a time zone; a name like \"Asia/Ho_Chi_Minh\" is allowed"))
+}

@@ -1,0 +1,156 @@
+//! What is counted while scans are answered.
+//!
+//! Owns the live figures of the edge. Each worker has counters of its own, written by
+//! it alone and read by a scrape, so counting costs a store and never a cache line of
+//! another core. Only the tallies by sign are written by all.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+
+use crate::observe::{Agent, Outcome, Scan};
+use crate::registry::Code;
+
+/// A figure with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more. Only the worker that owns the counter may call it.
+    #[inline]
+    pub fn add(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// One less, for what is open now.
+    pub fn sub(&self) {
+        self.0
+            .store(self.0.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// The figure at this moment.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One worker's counters. Aligned so that no two workers write one cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counters {
+    /// Redirects, HEAD included.
+    pub found: Counter,
+    /// `410`, HEAD included.
+    pub retired: Counter,
+    /// `404` for code-shaped text, HEAD included.
+    pub unknown: Counter,
+    /// Of the unknown, those beyond the rate that is recorded.
+    pub unknown_unrecorded: Counter,
+    /// HEAD of a code: answered, never recorded.
+    pub head: Counter,
+    /// `/CODE+`
+    pub inspected: Counter,
+    /// `/`, `/go` and the small fixed answers.
+    pub page: Counter,
+    /// `404` for anything else.
+    pub other: Counter,
+    /// `405`
+    pub method_not_allowed: Counter,
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections open now.
+    pub open: Counter,
+    /// Connections that failed to be accepted.
+    pub accept_errors: Counter,
+    /// Connections closed because they were idle or slow for too long.
+    pub timed_out: Counter,
+    /// Connections that ended in an error, or in what is not HTTP.
+    pub connection_errors: Counter,
+}
+
+/// Scans of one sign since the start of the process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SignTally {
+    /// Headline figure: by a person, and no repeat.
+    pub scans: u64,
+    /// By a person, within the repeat window of another.
+    pub repeats: u64,
+    /// By a bot, or a browser that fetched ahead.
+    pub bots: u64,
+    /// Answered with `410`.
+    pub retired: u64,
+}
+
+/// The live tallies by sign; they outlive generations of the registry.
+#[derive(Debug, Default)]
+pub struct Tallies(DashMap<Code, SignTally, foldhash::fast::FixedState>);
+
+impl Tallies {
+    /// Counts a scan of a sign.
+    #[inline]
+    pub fn count(&self, scan: &Scan) {
+        let mut tally = match self.0.get_mut(&scan.code) {
+            Some(tally) => tally,
+            None => self.0.entry(scan.code).or_default(),
+        };
+        let figure = match (scan.outcome, scan.client.agent, scan.repeat) {
+            (Outcome::Retired, ..) => &mut tally.retired,
+            (_, Agent::Person, false) => &mut tally.scans,
+            (_, Agent::Person, true) => &mut tally.repeats,
+            (_, Agent::Bot | Agent::Prefetch, _) => &mut tally.bots,
+        };
+        *figure += 1;
+    }
+
+    /// Every sign that was scanned, and its figures.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Code, SignTally)> {
+        self.0.iter().map(|entry| (*entry.key(), *entry.value())).collect()
+    }
+}
+
+/// How many unknown codes are recorded: so many in each second of the clock.
+#[derive(Debug)]
+pub struct UnknownRate {
+    most: u32,
+    /// The second in the upper half, how many were allowed in it in the lower.
+    state: AtomicU64,
+}
+
+impl UnknownRate {
+    /// At most `most` a second, on this edge.
+    #[must_use]
+    pub fn new(most: u32) -> Self {
+        Self {
+            most,
+            state: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether one more may be recorded.
+    pub fn allows(&self, now_ms: i64) -> bool {
+        let second = (now_ms / 1000) as u64 & 0xffff_ffff;
+        let next = |state: u64| {
+            let used = if state >> 32 == second { state & 0xffff_ffff } else { 0 };
+            (used < u64::from(self.most)).then_some(second << 32 | (used + 1))
+        };
+        self.state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UnknownRate;
+
+    #[test]
+    fn unknown_codes_are_allowed_up_to_the_rate_of_each_second() {
+        let rate = UnknownRate::new(2);
+        assert_eq!(
+            [0, 1, 2, 999, 1000, 1001, 1002].map(|ms| rate.allows(ms)),
+            [true, true, false, false, true, true, false]
+        );
+        assert!(!UnknownRate::new(0).allows(5000));
+    }
+}

@@ -1,0 +1,47 @@
+//! The public port's sockets.
+//!
+//! Owns every socket option. Each worker has listeners of its own on the same
+//! addresses (`SO_REUSEPORT`), and the kernel spreads new connections over them, so
+//! accepting takes no lock between cores.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Connections that may wait to be accepted, for each listener.
+const BACKLOG: i32 = 4096;
+
+/// Binds one listener for each address; `addresses` gets the ports that were drawn for 0.
+pub fn bind(addresses: &mut [SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
+    addresses
+        .iter_mut()
+        .map(|address| bind_one(address).map_err(|error| (*address, error)))
+        .collect()
+}
+
+fn bind_one(address: &mut SocketAddr) -> io::Result<TcpListener> {
+    let socket = match Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP)) {
+        // A host without IPv6 still has IPv4.
+        Err(error) if address.is_ipv6() && address.ip().is_unspecified() => {
+            tracing::warn!(%error, "no IPv6 here; listening on IPv4 alone");
+            *address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?
+        }
+        socket => socket?,
+    };
+    if address.is_ipv6() {
+        // `[::]` means both families, whatever the host's default.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Accepted sockets inherit it on Linux, which saves a system call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&(*address).into())?;
+    socket.listen(BACKLOG)?;
+    let listener = TcpListener::from(socket);
+    *address = listener.local_addr()?;
+    Ok(listener)
+}

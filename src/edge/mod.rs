@@ -1,0 +1,73 @@
+//! The edge: from a socket to an answer.
+//!
+//! Owns the worker threads. Read `scan.rs` first: it is the path of a scan.
+
+mod answer;
+mod counters;
+mod listen;
+mod pages;
+mod request;
+mod scan;
+mod worker;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::watch;
+
+pub use counters::{Counter, Counters, SignTally, Tallies, UnknownRate};
+pub use listen::bind;
+pub use pages::Pages;
+pub use request::Trust;
+pub use scan::Shared;
+pub use worker::Limits;
+
+use crate::journal::Writer;
+use crate::observe::Databases;
+use crate::registry::Registry;
+use scan::Scanner;
+
+/// A worker thread, before and while it runs.
+pub struct WorkerParts {
+    /// Its number, from 0.
+    pub number: usize,
+    /// Its own listeners.
+    pub listeners: Vec<TcpListener>,
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Its own counters.
+    pub counters: Arc<Counters>,
+    /// Where new generations come from.
+    pub registry: watch::Receiver<Arc<Registry>>,
+    /// Where new databases come from.
+    pub countries: watch::Receiver<Arc<Databases>>,
+    /// Its end of the journal.
+    pub writer: Writer,
+    /// Limits of its connections.
+    pub limits: Limits,
+    /// Becomes true when it shall stop.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl WorkerParts {
+    /// Starts the thread.
+    pub fn start(self) -> io::Result<JoinHandle<io::Result<()>>> {
+        thread::Builder::new()
+            .name(format!("worker-{}", self.number))
+            .spawn(move || {
+                let scanner = Scanner::new(self.shared, self.counters, self.registry, self.countries, self.writer);
+                worker::run(scanner, self.listeners, self.limits, self.stop)
+            })
+    }
+}
+
+/// The addresses that listeners ended up with.
+#[must_use]
+pub fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .collect()
+}

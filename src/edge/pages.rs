@@ -1,0 +1,286 @@
+//! Our own pages: a code to type, a plate that is gone, a plate that is distrusted.
+//!
+//! Owns their words in Vietnamese, English and Chinese. A page is one small HTML
+//! document for a phone: no script, nothing fetched from elsewhere, light and dark by
+//! the phone's setting. Nothing of a request is in it but a canonical code, which is
+//! letters and digits.
+
+use hyper::StatusCode;
+
+use super::answer::{self, Answer};
+use crate::registry::{Code, SignRef, Tag, Wanted};
+
+/// `/robots.txt`: a code is not a page to be listed, and a crawler's visit is not a scan.
+pub(super) const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
+/// `/favicon.ico`: a waypost, 200 bytes.
+pub(super) const FAVICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
+<path fill=\"#0b5\" d=\"M7 1h2v1h4l2 2-2 2H9v9H7V6H2V2h5z\"/></svg>";
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ink:#1b1f23;--soft:#57606a;--paper:#fff;--line:#d0d7de;--go:#0a5c2f}\
+@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa4af;--paper:#111519;--line:#3d444d;--go:#3fb56f}}\
+*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);\
+font:1.0625rem/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Noto Sans\",\"Noto Sans SC\",sans-serif}\
+main{max-width:32rem;margin:0 auto;padding:2rem 1.25rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}\
+p{margin:0 0 1rem}.soft{color:var(--soft)}a{color:var(--go)}\
+dl{margin:0 0 1.5rem;border-top:1px solid var(--line)}dl div{padding:.6rem 0;border-bottom:1px solid var(--line)}\
+dt{color:var(--soft);font-size:.875rem}dd{margin:0;overflow-wrap:anywhere}\
+.code{font:600 1.125rem/1.4 ui-monospace,Menlo,Consolas,monospace;letter-spacing:.08em}\
+form{display:flex;flex-wrap:wrap;gap:.5rem;margin:1.5rem 0}label{flex:1 0 100%}\
+input,button,.go{font:inherit;min-height:3rem;border-radius:.5rem;padding:.5rem 1rem}\
+input{flex:1 1 10rem;min-width:0;border:1px solid var(--soft);background:var(--paper);color:var(--ink);\
+text-transform:uppercase;letter-spacing:.08em}\
+button,.go{border:0;background:var(--go);color:var(--paper);font-weight:600}\
+.go{display:inline-block;text-decoration:none;line-height:2rem}\
+nav{margin-top:2.5rem;padding-top:1rem;border-top:1px solid var(--line)}nav a{display:inline-block;padding:.6rem 1rem .6rem 0}";
+
+/// The languages of the pages, in the order of the words below.
+const LANGUAGES: [(&str, &str); 3] = [("vi", "Tiếng Việt"), ("en", "English"), ("zh", "中文")];
+
+/// One phrase in every language.
+type Phrase = [&'static str; 3];
+
+const BOX_LABEL: Phrase = [
+    "Nhập mã in trên biển",
+    "Type the code printed on the sign",
+    "请输入标牌上的编码",
+];
+const BOX_BUTTON: Phrase = ["Mở", "Open", "打开"];
+const HOME_TITLE: Phrase = ["Biển chỉ dẫn", "Signs", "标牌"];
+const HOME_TEXT: Phrase = [
+    "Quét mã QR trên biển, hoặc nhập mã in bên dưới mã QR.",
+    "Scan the QR code of a sign, or type the code printed below it.",
+    "请扫描标牌上的二维码，或输入二维码下方的编码。",
+];
+const UNKNOWN_TITLE: Phrase = [
+    "Không có biển nào mang mã này",
+    "No sign has this code",
+    "没有使用此编码的标牌",
+];
+const UNKNOWN_TEXT: Phrase = [
+    "Hãy so sánh với mã in trên biển và nhập lại.",
+    "Please compare it with the code on the sign and type it again.",
+    "请与标牌上的编码核对后重新输入。",
+];
+const RETIRED_TITLE: Phrase = [
+    "Biển này đã ngừng sử dụng",
+    "This sign has been retired",
+    "此标牌已停用",
+];
+const RETIRED_SUCCESSOR: Phrase = ["Biển thay thế:", "It has been replaced by the sign of:", "替代标牌："];
+const RETIRED_GO: Phrase = ["Mở trang", "Open its page", "打开页面"];
+const INSPECT_TITLE: Phrase = ["Biển chính thức", "Official sign", "官方标牌"];
+const INSPECT_OF: Phrase = [
+    "Đây là biển chính thức của",
+    "This is an official sign of",
+    "这是以下机构的官方标牌：",
+];
+const INSPECT_RETIRED: Phrase = [
+    "Biển này là biển chính thức nhưng đã ngừng sử dụng.",
+    "This sign was official and has been retired.",
+    "此标牌曾为官方标牌，现已停用。",
+];
+const PLACE: Phrase = ["Địa điểm", "Place", "地点"];
+const AREA: Phrase = ["Khu vực", "Area", "区域"];
+const CODE: Phrase = ["Mã", "Code", "编码"];
+const LEADS_TO: Phrase = ["Dẫn đến", "Leads to", "指向"];
+const IN_LANGUAGES: Phrase = ["Ngôn ngữ", "Languages", "语言"];
+const CAUTION: Phrase = [
+    "Chúng tôi không bao giờ yêu cầu chuyển tiền, đăng nhập hay cài ứng dụng.",
+    "We never ask for money, a login or an app.",
+    "我们绝不会要求您付款、登录或安装应用。",
+];
+
+/// The pages, as configured.
+#[derive(Debug, Clone)]
+pub struct Pages {
+    /// Who stands behind the signs, in each of the pages' languages.
+    pub authority: [String; 3],
+    /// Where `/` leads; empty for a page of our own.
+    pub home_url: String,
+    /// The language for who asks for none of ours.
+    pub default_language: Tag,
+}
+
+impl Pages {
+    /// `/`
+    pub(super) fn home(&self, wanted: &Wanted) -> Answer {
+        if !self.home_url.is_empty() {
+            return answer::elsewhere(StatusCode::FOUND, &self.home_url);
+        }
+        let page = self.begin(wanted, HOME_TITLE);
+        page.paragraph(HOME_TEXT).code_box().end(StatusCode::OK, "/")
+    }
+
+    /// Code-shaped text that no sign has, or a box that was filled with something else.
+    pub(super) fn unknown(&self, wanted: &Wanted, code: Option<Code>) -> Answer {
+        let mut page = self.begin(wanted, UNKNOWN_TITLE);
+        if let Some(code) = code {
+            page.html += &format!("<p class=code>{}</p>", grouped(code));
+        }
+        page.paragraph(UNKNOWN_TEXT).code_box().end(StatusCode::NOT_FOUND, "")
+    }
+
+    /// A sign that is gone, and its successor.
+    pub(super) fn retired(&self, wanted: &Wanted, sign: SignRef<'_>, now_ms: i64) -> Answer {
+        let mut page = self.begin(wanted, RETIRED_TITLE);
+        page.html += &format!("<p>{}</p>", escaped(sign.place().name_in(page.tag())));
+        page.html += &format!("<p class=\"code soft\">{}</p>", grouped(sign.code()));
+        // The last of the line: a successor may itself have been replaced.
+        let last = std::iter::successors(sign.successor(), |sign| sign.successor()).last();
+        if let Some(last) = last {
+            page.html += &format!(
+                "<p>{}<br><strong>{}</strong></p>",
+                page.say(RETIRED_SUCCESSOR),
+                escaped(last.place().name_in(page.tag()))
+            );
+            if let Some(target) = last.targets(now_ms).choose(wanted) {
+                page.html += &format!(
+                    "<p><a class=go href=\"{}\">{}</a></p>",
+                    escaped(target.url),
+                    page.say(RETIRED_GO)
+                );
+            }
+        }
+        page.end(StatusCode::GONE, "")
+    }
+
+    /// What a plate is, and where it leads, for people who distrust a sticker.
+    pub(super) fn inspect(&self, wanted: &Wanted, sign: SignRef<'_>, now_ms: i64) -> Answer {
+        let mut page = self.begin(wanted, INSPECT_TITLE);
+        let (place, targets) = (sign.place(), sign.targets(now_ms));
+        if sign.status() == crate::registry::Status::Retired {
+            page = page.paragraph(INSPECT_RETIRED);
+        } else {
+            page.html += &format!(
+                "<p>{} <strong>{}</strong>.</p>",
+                page.say(INSPECT_OF),
+                escaped(&self.authority[page.language])
+            );
+        }
+        page.html += "<dl>";
+        page.fact(PLACE, &escaped(place.name_in(page.tag())));
+        page.fact(AREA, &escaped(place.area()));
+        page.fact(CODE, &format!("<span class=code>{}</span>", grouped(sign.code())));
+        if let Some(target) = targets.choose(wanted) {
+            page.fact(LEADS_TO, &format!("<a href=\"{0}\">{0}</a>", escaped(target.url)));
+        }
+        let languages: Vec<String> = targets.iter().map(|target| escaped(endonym(target.language))).collect();
+        page.fact(IN_LANGUAGES, &languages.join(", "));
+        page.html += "</dl>";
+        page.html += &format!("<p class=soft>{}</p>", page.say(CAUTION));
+        page.end(StatusCode::OK, "")
+    }
+
+    fn begin(&self, wanted: &Wanted, title: Phrase) -> Page {
+        let ours = LANGUAGES.iter().map(|(tag, _)| *tag);
+        let default = || {
+            ours.clone()
+                .position(|tag| tag == self.default_language.as_str())
+                .unwrap_or(1)
+        };
+        let language = wanted.choose(ours.clone()).unwrap_or_else(default);
+        let title = title[language];
+        let html = format!(
+            "<!doctype html><html lang={}><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
+             <meta name=robots content=noindex><title>{title}</title><style>{STYLE}</style><main><h1>{title}</h1>",
+            LANGUAGES[language].0
+        );
+        Page { language, html }
+    }
+}
+
+/// A page being written.
+struct Page {
+    language: usize,
+    html: String,
+}
+
+impl Page {
+    fn say(&self, phrase: Phrase) -> &'static str {
+        phrase[self.language]
+    }
+
+    fn tag(&self) -> &'static str {
+        LANGUAGES[self.language].0
+    }
+
+    fn paragraph(mut self, phrase: Phrase) -> Self {
+        self.html += &format!("<p>{}</p>", self.say(phrase));
+        self
+    }
+
+    fn fact(&mut self, name: Phrase, value: &str) {
+        if !value.is_empty() {
+            self.html += &format!("<div><dt>{}</dt><dd>{value}</dd></div>", self.say(name));
+        }
+    }
+
+    fn code_box(mut self) -> Self {
+        self.html += &format!(
+            "<form action=\"/go\"><label for=code>{}</label><input id=code name=code maxlength=40 required \
+             autocapitalize=characters autocomplete=off spellcheck=false enterkeyhint=go placeholder=\"7K3M-9QX5\">\
+             <button>{}</button></form>",
+            self.say(BOX_LABEL),
+            self.say(BOX_BUTTON)
+        );
+        self
+    }
+
+    /// Links to the page's other languages, and the answer.
+    fn end(mut self, status: StatusCode, path: &str) -> Answer {
+        self.html += "<nav>";
+        for (tag, name) in LANGUAGES {
+            if tag != self.tag() {
+                self.html += &format!("<a href=\"{path}?lang={tag}\" lang={tag} hreflang={tag}>{name}</a>");
+            }
+        }
+        self.html += "</nav></main></html>";
+        answer::page(status, self.html)
+    }
+}
+
+/// As it is printed on the plate: in groups of four.
+fn grouped(code: Code) -> String {
+    let text = code.text();
+    let groups = text
+        .as_bytes()
+        .chunks(4)
+        .map(|group| std::str::from_utf8(group).unwrap_or(""));
+    groups.collect::<Vec<_>>().join("-")
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            '\'' => escaped += "&#39;",
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// A language's name in itself; of others than these, the tag.
+fn endonym(tag: &str) -> &str {
+    match tag {
+        "vi" => "Tiếng Việt",
+        "en" => "English",
+        "zh" | "zh-Hans" => "中文",
+        "zh-Hant" => "繁體中文",
+        "fr" => "Français",
+        "ko" => "한국어",
+        "ja" => "日本語",
+        "th" => "ไทย",
+        "lo" => "ລາວ",
+        "km" => "ខ្មែរ",
+        "ru" => "Русский",
+        "de" => "Deutsch",
+        "es" => "Español",
+        other => other,
+    }
+}

@@ -1,0 +1,278 @@
+//! THE path: from a request to its answer and its record.
+//!
+//! Owns one worker's view of everything a scan touches. Nothing here waits: the
+//! registry and the country databases are this worker's own pointers, refreshed when
+//! there is a newer generation; the journal is mapped memory; and the locks are those
+//! of a tally or a repeat window, held for an increment.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT_LANGUAGE, HeaderMap, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
+use tokio::sync::watch;
+
+use super::answer::{self, Answer, Redirects};
+use super::counters::{Counters, Tallies, UnknownRate};
+use super::pages::{self, Pages};
+use super::request::{Query, Route, Trust, text, typed_code};
+use crate::journal::Writer;
+use crate::observe::{self, Agent, Databases, Outcome, Precision, Repeats, Scan, Word};
+use crate::registry::{Code, Registry, SignRef, Status, Wanted};
+
+/// What the workers share: set at the start, or written by all of them.
+pub struct Shared {
+    /// Whose forwarded header is believed.
+    pub trust: Trust,
+    /// How much of an address's origin is recorded.
+    pub precision: Precision,
+    /// The repeat window.
+    pub repeats: Repeats,
+    /// Scans of each sign since the start.
+    pub tallies: Tallies,
+    /// How many unknown codes are recorded.
+    pub unknown_rate: UnknownRate,
+    /// Our own pages.
+    pub pages: Pages,
+}
+
+/// One worker's hands.
+pub(super) struct Scanner {
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    registry: RefCell<View<Registry>>,
+    countries: RefCell<View<Databases>>,
+    redirects: RefCell<Redirects>,
+    writer: RefCell<Writer>,
+}
+
+/// A worker's own pointer to what others replace.
+pub(super) struct View<T> {
+    newest: watch::Receiver<Arc<T>>,
+    seen: Arc<T>,
+}
+
+/// What a code turned out to be.
+#[derive(Clone, Copy)]
+enum Found<'r> {
+    Sign(SignRef<'r>),
+    Retired(SignRef<'r>),
+    Unknown(Code),
+}
+
+impl Scanner {
+    pub fn new(
+        shared: Arc<Shared>,
+        counters: Arc<Counters>,
+        registry: watch::Receiver<Arc<Registry>>,
+        countries: watch::Receiver<Arc<Databases>>,
+        writer: Writer,
+    ) -> Self {
+        Self {
+            shared,
+            counters,
+            registry: RefCell::new(View::new(registry)),
+            countries: RefCell::new(View::new(countries)),
+            redirects: RefCell::default(),
+            writer: RefCell::new(writer),
+        }
+    }
+
+    /// Answers one request.
+    pub fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Answer {
+        let (request, _) = request.into_parts();
+        let counters = &self.counters;
+        if request.method != Method::GET && request.method != Method::HEAD {
+            counters.method_not_allowed.add();
+            return answer::method_not_allowed();
+        }
+        let uri = &request.uri;
+        let query = Query::read(uri.query());
+        let wanted = Wanted::read(query.lang, text(&request.headers, ACCEPT_LANGUAGE));
+        let mut registry = self.registry.borrow_mut();
+        let registry = registry.newest();
+        let alias = || registry.alias(uri.path_and_query().map_or("", |path| path.as_str()));
+        let found = match Route::of(uri.path()) {
+            Route::Code(code) => match registry.sign(code).or_else(alias) {
+                Some(sign) => Found::of(sign),
+                None => Found::Unknown(code),
+            },
+            Route::Inspect(code) => {
+                counters.inspected.add();
+                return match registry.sign(code) {
+                    Some(sign) => self.shared.pages.inspect(&wanted, sign, now_ms()),
+                    None => self.shared.pages.unknown(&wanted, Some(code)),
+                };
+            }
+            Route::Other => match alias() {
+                Some(sign) => Found::of(sign),
+                None => {
+                    counters.other.add();
+                    return answer::nothing();
+                }
+            },
+            route => {
+                counters.page.add();
+                return self.fixed(route, &wanted, uri.query());
+            }
+        };
+        let visit = Visit {
+            peer,
+            query,
+            wanted,
+            is_head: request.method == Method::HEAD,
+        };
+        self.scan(&visit, request.headers, registry, found)
+    }
+
+    /// A scan: choose the target, record it, answer.
+    fn scan(&self, visit: &Visit<'_>, headers: HeaderMap, registry: &Registry, found: Found<'_>) -> Answer {
+        let now_ms = now_ms();
+        let pages = &self.shared.pages;
+        match found {
+            Found::Sign(sign) => {
+                let targets = sign.targets(now_ms);
+                let Some(target) = targets.choose(&visit.wanted) else {
+                    return answer::nothing();
+                };
+                self.counters.found.add();
+                self.record(
+                    visit,
+                    &headers,
+                    registry,
+                    sign.code(),
+                    Outcome::Found,
+                    target.language,
+                    now_ms,
+                );
+                self.redirects
+                    .borrow_mut()
+                    .found(headers, target.url, targets.several_languages())
+            }
+            Found::Retired(sign) => {
+                self.counters.retired.add();
+                self.record(visit, &headers, registry, sign.code(), Outcome::Retired, "", now_ms);
+                pages.retired(&visit.wanted, sign, now_ms)
+            }
+            Found::Unknown(code) => {
+                self.counters.unknown.add();
+                // Somebody's text: recorded up to a rate, so that guessing can't fill a disk.
+                if visit.is_head || self.shared.unknown_rate.allows(now_ms) {
+                    self.record(visit, &headers, registry, code, Outcome::Unknown, "", now_ms);
+                } else {
+                    self.counters.unknown_unrecorded.add();
+                }
+                pages.unknown(&visit.wanted, Some(code))
+            }
+        }
+    }
+
+    /// Makes the scan anonymous, then writes it down.
+    #[allow(clippy::too_many_arguments, reason = "each is one fact of the record")]
+    fn record(
+        &self,
+        visit: &Visit<'_>,
+        headers: &HeaderMap,
+        registry: &Registry,
+        code: Code,
+        outcome: Outcome,
+        served: &str,
+        now_ms: i64,
+    ) {
+        if visit.is_head {
+            self.counters.head.add();
+            return;
+        }
+        let shared = &self.shared;
+        // The address and the user agent live from here to the end of this function.
+        let address = shared.trust.client(visit.peer, headers);
+        let user_agent = headers.get(USER_AGENT).map_or(&b""[..], |value| value.as_bytes());
+        let mut client = observe::classify(user_agent);
+        if client.agent == Agent::Person && observe::is_prefetch(headers) {
+            client.agent = Agent::Prefetch;
+        }
+        let scan = Scan {
+            ts_ms: now_ms,
+            generation: registry.generation,
+            code,
+            outcome,
+            channel: visit.query.channel,
+            client,
+            repeat: shared.repeats.is_repeat(address, user_agent, code, now_ms),
+            lang: observe::language(visit.wanted.primary()),
+            served: Word::from(served).unwrap_or_default(),
+            origin: self.countries.borrow_mut().newest().origin(address, shared.precision),
+        };
+        self.writer.borrow_mut().append(&scan);
+        if outcome != Outcome::Unknown {
+            shared.tallies.count(&scan);
+        }
+    }
+
+    fn fixed(&self, route: Route, wanted: &Wanted, query: Option<&str>) -> Answer {
+        let pages = &self.shared.pages;
+        match route {
+            Route::Home => pages.home(wanted),
+            Route::Typed => match typed_code(query) {
+                Some(code) => answer::elsewhere(StatusCode::SEE_OTHER, &format!("/{code}?c=typed")),
+                None => pages.unknown(wanted, None),
+            },
+            Route::Robots => answer::fixed("text/plain; charset=utf-8", pages::ROBOTS),
+            Route::Favicon => answer::fixed("image/svg+xml", pages::FAVICON),
+            Route::Code(_) | Route::Inspect(_) | Route::Other => answer::nothing(),
+        }
+    }
+
+    /// A few times a second: an idle worker lets go of old generations, and of a segment that is old enough.
+    pub fn tick(&self) {
+        self.registry.borrow_mut().newest();
+        self.countries.borrow_mut().newest();
+        self.writer.borrow_mut().tick();
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
+/// What a scan needs of its request beside the headers.
+struct Visit<'a> {
+    peer: SocketAddr,
+    query: Query<'a>,
+    wanted: Wanted,
+    is_head: bool,
+}
+
+impl<'r> Found<'r> {
+    fn of(sign: SignRef<'r>) -> Self {
+        if sign.status() == Status::Retired {
+            Self::Retired(sign)
+        } else {
+            Self::Sign(sign)
+        }
+    }
+}
+
+impl<T> View<T> {
+    pub fn new(mut newest: watch::Receiver<Arc<T>>) -> Self {
+        let seen = newest.borrow_and_update().clone();
+        Self { newest, seen }
+    }
+
+    /// The newest there is: one atomic load, and a lock only when it has been replaced.
+    fn newest(&mut self) -> &T {
+        if self.newest.has_changed().unwrap_or(false) {
+            self.seen = self.newest.borrow_and_update().clone();
+        }
+        &self.seen
+    }
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // 2^63 milliseconds are 292 million years.
+    now.as_millis() as i64
+}

@@ -1,0 +1,296 @@
+//! One worker: a thread with a runtime, listeners and connections of its own.
+//!
+//! Owns accepting, the connections' lives and their end. There is no timer for each
+//! request (hyper's costs a boxed sleep each): a sweep four times a second closes connections
+//! that are idle, or that are slow to send a request or to take an answer.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, spawn_local};
+
+use super::answer::{Answer, closing};
+use super::scan::Scanner;
+
+/// The largest request head, in bytes: hyper answers 431 beyond.
+const MAX_HEAD: usize = 16 * 1024;
+/// How often connections and the segment's age are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Pause after the system has run out of descriptors or memory.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Limits of a worker's connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most connections open at a time; more wait to be accepted.
+    pub connections: usize,
+    /// A connection without a request is closed after this time.
+    pub idle: Duration,
+    /// A request must be read, and its answer taken, within this time.
+    pub request: Duration,
+    /// How long connections may take to end at the stop.
+    pub grace: Duration,
+}
+
+/// What the connections of one worker share.
+struct Worker {
+    scanner: Scanner,
+    limits: Limits,
+    /// Ticks since the worker began.
+    clock: Cell<u32>,
+    closing: Cell<bool>,
+    next: Cell<u64>,
+    open: RefCell<HashMap<u64, Open>>,
+}
+
+struct Open {
+    activity: Rc<Activity>,
+    task: AbortHandle,
+}
+
+/// What a connection is at, and since when.
+struct Activity {
+    /// Between the first byte of a request and its answer.
+    busy: Cell<bool>,
+    since: Cell<u32>,
+}
+
+/// Serves until told to stop, then lets connections end. Returns when the last has.
+pub(super) fn run(
+    scanner: Scanner,
+    listeners: Vec<StdListener>,
+    limits: Limits,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    let worker = Rc::new(Worker {
+        scanner,
+        limits,
+        clock: Cell::new(0),
+        closing: Cell::new(false),
+        next: Cell::new(0),
+        open: RefCell::new(HashMap::new()),
+    });
+    runtime.block_on(async {
+        let mut accepting = Vec::new();
+        for listener in listeners {
+            let listener = TcpListener::from_std(listener)?;
+            accepting.push(spawn_local(accept(worker.clone(), listener)));
+        }
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => worker.sweep(),
+                _ = stop.changed() => break,
+            }
+        }
+        for task in accepting {
+            task.abort();
+        }
+        worker.drain().await;
+        Ok(())
+    })
+}
+
+async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+    loop {
+        if worker.open.borrow().len() >= worker.limits.connections {
+            tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            continue;
+        }
+        match listener.accept().await {
+            Ok((stream, peer)) => worker.serve(stream, peer),
+            Err(error) => {
+                worker.scanner.counters().accept_errors.add();
+                // A connection that was gone again is no reason to pause.
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+                ) {
+                    tracing::warn!(%error, "connections can't be accepted");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn serve(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let counters = self.scanner.counters();
+        counters.accepted.add();
+        counters.open.add();
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let activity = Rc::new(Activity {
+            busy: Cell::new(false),
+            since: Cell::new(self.clock.get()),
+        });
+        let io = Socket {
+            stream: TokioIo::new(stream),
+            worker: self.clone(),
+            activity: activity.clone(),
+        };
+        let entry = Entry {
+            worker: self.clone(),
+            number,
+        };
+        let connection = http1::Builder::new()
+            // hyper's own would box a sleep for each request; the sweep replaces it.
+            .header_read_timeout(None)
+            .max_buf_size(MAX_HEAD)
+            // One small write: gathering slices costs more than copying 150 bytes.
+            .writev(false)
+            .serve_connection(
+                io,
+                Scans {
+                    worker: self.clone(),
+                    peer,
+                },
+            );
+        let task = spawn_local(async move {
+            if connection.await.is_err() {
+                entry.worker.scanner.counters().connection_errors.add();
+            }
+        });
+        self.open.borrow_mut().insert(
+            number,
+            Open {
+                activity,
+                task: task.abort_handle(),
+            },
+        );
+    }
+
+    fn sweep(&self) {
+        let now = self.clock.get() + 1;
+        self.clock.set(now);
+        for open in self.open.borrow().values() {
+            let limit = if open.activity.busy.get() {
+                self.limits.request
+            } else {
+                self.limits.idle
+            };
+            if TICK * (now - open.activity.since.get()) > limit {
+                self.scanner.counters().timed_out.add();
+                open.task.abort();
+            }
+        }
+        self.scanner.tick();
+    }
+
+    /// Ends idle connections at once, and gives those within a request the time to finish it.
+    async fn drain(&self) {
+        self.closing.set(true);
+        let until = tokio::time::Instant::now() + self.limits.grace;
+        loop {
+            let late = tokio::time::Instant::now() >= until;
+            for open in self.open.borrow().values() {
+                if late || !open.activity.busy.get() {
+                    open.task.abort();
+                }
+            }
+            // Aborted tasks are dropped, and leave the map, at the next turn of the runtime.
+            tokio::task::yield_now().await;
+            if self.open.borrow().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// A connection's place in its worker's map; leaves it however the connection ends.
+struct Entry {
+    worker: Rc<Worker>,
+    number: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.worker.scanner.counters().open.sub();
+        self.worker.open.borrow_mut().remove(&self.number);
+    }
+}
+
+/// hyper's view of one connection's requests.
+struct Scans {
+    worker: Rc<Worker>,
+    peer: SocketAddr,
+}
+
+impl Service<Request<Incoming>> for Scans {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Ready<Result<Answer, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let mut answer = self.worker.scanner.answer(self.peer, request);
+        if self.worker.closing.get() {
+            closing(&mut answer);
+        }
+        ready(Ok(answer))
+    }
+}
+
+/// A connection's stream that notes when a request begins and when its answer is sent.
+struct Socket {
+    stream: TokioIo<TcpStream>,
+    worker: Rc<Worker>,
+    activity: Rc<Activity>,
+}
+
+impl Socket {
+    fn note(&self, busy: bool) {
+        if self.activity.busy.replace(busy) != busy {
+            self.activity.since.set(self.worker.clock.get());
+        }
+    }
+}
+
+impl Read for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.note(true);
+        }
+        read
+    }
+}
+
+impl Write for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        if matches!(written, Poll::Ready(Ok(len)) if len == buf.len()) {
+            self.note(false);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,143 @@
+//! Where every record of this process is: the books behind the metrics.
+//!
+//! Owns the identity `recorded + recovered = stored + pending + quarantined`, true at
+//! every reading. The books are kept by segment and under one lock that no scan takes;
+//! what the workers append meanwhile is read once from each open segment, so both
+//! sides of the identity see the same number.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::segment::Segment;
+
+/// A segment that waits for its delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Identity of segment and batch.
+    pub id: Uuid,
+    /// Its file.
+    pub path: PathBuf,
+    /// Records that were written to it.
+    pub records: u32,
+    /// Size of its file, in bytes.
+    pub bytes: u64,
+}
+
+/// The figures of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Records appended by this process.
+    pub recorded: u64,
+    /// Records found at its start.
+    pub recovered: u64,
+    /// Records that the store has said yes to.
+    pub stored: u64,
+    /// Records set aside: rejected by the store, or unreadable.
+    pub quarantined: u64,
+    /// Records in segments that are open or wait for delivery.
+    pub pending: u64,
+    /// Segments that wait for delivery.
+    pub sealed_segments: u64,
+    /// Bytes of all segments, open ones at their full size.
+    pub bytes: u64,
+    /// When the oldest waiting segment was made, milliseconds since the Unix epoch.
+    pub oldest_ms: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// The segment that each worker appends to.
+    pub active: Vec<Option<Arc<Segment>>>,
+    /// Handed over, for the housekeeping to seal.
+    pub closed_segments: Vec<Arc<Segment>>,
+    /// Handed over, not yet sealed: records and bytes.
+    closing: (u64, u64),
+    sealed: BTreeMap<Uuid, Sealed>,
+    /// Bytes of segments that wait to be written to.
+    pub spare_bytes: u64,
+    /// Records of the segments that are no longer active.
+    closed: u64,
+    recovered: u64,
+    stored: u64,
+    quarantined: u64,
+}
+
+impl Ledger {
+    pub fn counts(&self) -> Counts {
+        let open = self.active.iter().flatten();
+        let (mut appended, mut bytes) = (0, self.spare_bytes + self.closing.1);
+        for segment in open {
+            appended += u64::from(segment.published());
+            bytes += segment.size();
+        }
+        let waiting: u64 = self.sealed.values().map(|sealed| u64::from(sealed.records)).sum();
+        bytes += self.sealed.values().map(|sealed| sealed.bytes).sum::<u64>();
+        Counts {
+            recorded: self.closed + appended,
+            recovered: self.recovered,
+            stored: self.stored,
+            quarantined: self.quarantined,
+            pending: appended + self.closing.0 + waiting,
+            sealed_segments: self.sealed.len() as u64,
+            bytes,
+            oldest_ms: self.sealed.keys().next().and_then(created_ms),
+        }
+    }
+
+    /// A worker is done with its segment.
+    pub fn close(&mut self, worker: usize) -> Option<Arc<Segment>> {
+        let segment = self.active[worker].take()?;
+        let records = u64::from(segment.published());
+        self.closed += records;
+        self.closing.0 += records;
+        self.closing.1 += segment.size();
+        Some(segment)
+    }
+
+    /// A closed segment waits for its delivery, or is gone if nothing was in it.
+    pub fn seal(&mut self, full_size: u64, sealed: Sealed) {
+        self.closing.0 -= u64::from(sealed.records);
+        self.closing.1 -= full_size;
+        self.wait(sealed);
+    }
+
+    /// A segment of an earlier process waits for its delivery.
+    pub fn recover(&mut self, sealed: Sealed) {
+        self.recovered += u64::from(sealed.records);
+        self.wait(sealed);
+    }
+
+    fn wait(&mut self, sealed: Sealed) {
+        if sealed.records > 0 {
+            self.sealed.insert(sealed.id, sealed);
+        }
+    }
+
+    /// The oldest that waits.
+    pub fn oldest(&self) -> Option<&Sealed> {
+        self.sealed.values().next()
+    }
+
+    /// The store has said yes to all of a segment that could be read.
+    pub fn settle(&mut self, id: Uuid, stored: u32) {
+        if let Some(sealed) = self.sealed.remove(&id) {
+            let stored = stored.min(sealed.records);
+            self.stored += u64::from(stored);
+            self.quarantined += u64::from(sealed.records - stored);
+        }
+    }
+
+    /// Whether a backlog waits for the store.
+    pub fn has_backlog(&self) -> bool {
+        !self.sealed.is_empty() || self.closing.0 > 0
+    }
+}
+
+/// The time in an identity: RFC 9562 section 5.7.
+fn created_ms(id: &Uuid) -> Option<u64> {
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    Some(seconds * 1000 + u64::from(nanos) / 1_000_000)
+}

@@ -1,0 +1,277 @@
+//! The edge's own files of scans not yet stored.
+//!
+//! Owns the hand-over between a scan and the store, which goes one way and through
+//! files: a worker appends to its segment ([`Writer`]), the housekeeping thread seals
+//! it and has the next one ready, and whoever delivers takes sealed segments from
+//! [`Journal::next`] and settles them. There is no queue to overflow and no cursor to
+//! lose: a file that is there is not stored yet.
+//!
+//! ```text
+//! UUID.open     being written, or left by a crash
+//! UUID.sealed   a batch: never changes again, delivered until the store says yes
+//! quarantine/   batches the store rejects, and segments with unreadable records
+//! lock          held by the process that owns the folder
+//! ```
+
+mod format;
+mod housekeeping;
+mod ledger;
+mod reader;
+mod recovery;
+mod segment;
+mod writer;
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+pub use format::{Header, MAX_EDGE_NAME};
+pub use ledger::{Counts, Sealed};
+pub use reader::{Contents, id_of, parse, read};
+pub use writer::Writer;
+
+use ledger::Ledger;
+use segment::Appender;
+
+/// How a journal is kept.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The edge's name, written into each segment.
+    pub edge: String,
+    /// Size of a segment, in bytes.
+    pub segment: u64,
+    /// A segment with records is sealed at this age.
+    pub seal_after: Duration,
+    /// How often appended records are brought to the disk.
+    pub sync_every: Duration,
+    /// Most bytes of all segments together.
+    pub max_size: u64,
+    /// Bytes of the file system that a backlog leaves free.
+    pub min_free: u64,
+}
+
+/// Why the journal can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process has it.
+    #[error("the journal {0} is in use by another process")]
+    InUse(PathBuf),
+    /// The file system said no.
+    #[error("the journal {path}: {error}")]
+    Io {
+        /// What was being done it to.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+/// Why a scan could not be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Dropped {
+    /// The next segment is not ready yet.
+    NotReady = 0,
+    /// The file system has no room, or less than `journal.min_free`.
+    DiskFull = 1,
+    /// The journal has reached `journal.max_size`.
+    JournalFull = 2,
+    /// The file system reports another error.
+    IoError = 3,
+}
+
+impl Dropped {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::NotReady, Self::DiskFull, Self::JournalFull, Self::IoError];
+
+    /// The word in the metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotReady => "not_ready",
+            Self::DiskFull => "disk_full",
+            Self::JournalFull => "journal_full",
+            Self::IoError => "io_error",
+        }
+    }
+}
+
+/// A journal that this process owns.
+#[derive(Debug)]
+pub struct Journal {
+    settings: Settings,
+    ledger: Mutex<Ledger>,
+    /// Told when a segment is sealed, and at the stop.
+    arrived: Condvar,
+    slots: Vec<Slot>,
+    /// Wakes the housekeeping.
+    chores: Mutex<bool>,
+    wake: Condvar,
+    stopping: AtomicBool,
+    syncs: AtomicU64,
+    sync_errors: AtomicU64,
+    dropped: [AtomicU64; Dropped::ALL.len()],
+    /// Held open for its lock.
+    _lock: File,
+}
+
+/// The place where a worker finds its next segment.
+#[derive(Debug, Default)]
+struct Slot {
+    spare: Mutex<Option<Appender>>,
+    /// Why there is none, as a [`Dropped`].
+    missing: AtomicU8,
+}
+
+impl Journal {
+    /// Takes the folder, seals what a crash left, and makes the first segments of each worker.
+    pub fn open(settings: Settings, workers: usize) -> Result<Arc<Self>, JournalError> {
+        let folder = settings.folder.clone();
+        let io = |error| JournalError::Io {
+            path: folder.clone(),
+            error,
+        };
+        fs::create_dir_all(folder.join("quarantine")).map_err(io)?;
+        let lock = File::create(folder.join("lock")).map_err(io)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => JournalError::InUse(folder.clone()),
+            TryLockError::Error(error) => io(error),
+        })?;
+        let mut ledger = Ledger::default();
+        ledger.active.resize_with(workers, || None);
+        recovery::recover(&folder, &settings.edge, |sealed| ledger.recover(sealed)).map_err(io)?;
+        let journal = Arc::new(Self {
+            settings,
+            ledger: Mutex::new(ledger),
+            arrived: Condvar::new(),
+            slots: (0..workers).map(|_| Slot::default()).collect(),
+            chores: Mutex::new(false),
+            wake: Condvar::new(),
+            stopping: AtomicBool::new(false),
+            syncs: AtomicU64::new(0),
+            sync_errors: AtomicU64::new(0),
+            dropped: Default::default(),
+            _lock: lock,
+        });
+        journal.fill_slots();
+        Ok(journal)
+    }
+
+    /// The settings it was opened with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where every record is at this moment.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.ledger().counts()
+    }
+
+    /// Scans that were answered and could not be recorded, by reason.
+    #[must_use]
+    pub fn dropped(&self) -> [(Dropped, u64); Dropped::ALL.len()] {
+        Dropped::ALL.map(|reason| (reason, self.dropped[reason as usize].load(Ordering::Relaxed)))
+    }
+
+    /// Syncs that brought something to the disk, and syncs that failed.
+    #[must_use]
+    pub fn syncs(&self) -> (u64, u64) {
+        (
+            self.syncs.load(Ordering::Relaxed),
+            self.sync_errors.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Files in `quarantine/`.
+    #[must_use]
+    pub fn quarantine_files(&self) -> u64 {
+        fs::read_dir(self.quarantine()).map_or(0, |entries| entries.count() as u64)
+    }
+
+    /// The oldest sealed segment; waits for one, for at most the given time.
+    #[must_use]
+    pub fn next(&self, patience: Duration) -> Option<Sealed> {
+        let ledger = self.ledger();
+        let (ledger, _) = self
+            .arrived
+            .wait_timeout_while(ledger, patience, |ledger| {
+                ledger.oldest().is_none() && !self.is_stopping()
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        ledger.oldest().cloned()
+    }
+
+    /// The store has `stored` of the segment's records. The file goes: that is the whole
+    /// acknowledgement. If some could not be read it goes to the quarantine instead.
+    pub fn settle(&self, sealed: &Sealed, stored: u32) -> io::Result<()> {
+        if stored < sealed.records {
+            self.set_aside(sealed, "damaged")?;
+        } else {
+            match fs::remove_file(&sealed.path) {
+                // A crash before this line makes the store see the batch again, and know it.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => segment::sync_folder(&self.settings.folder)?,
+            }
+        }
+        self.ledger().settle(sealed.id, stored);
+        Ok(())
+    }
+
+    /// The store rejects the segment for what it is: it is kept for a person to look at.
+    pub fn quarantine_batch(&self, sealed: &Sealed) -> io::Result<()> {
+        self.set_aside(sealed, "rejected")?;
+        self.ledger().settle(sealed.id, 0);
+        Ok(())
+    }
+
+    fn set_aside(&self, sealed: &Sealed, why: &str) -> io::Result<()> {
+        fs::rename(&sealed.path, self.quarantine().join(format!("{}.{why}", sealed.id)))?;
+        segment::sync_folder(&self.quarantine())?;
+        segment::sync_folder(&self.settings.folder)
+    }
+
+    fn quarantine(&self) -> PathBuf {
+        self.settings.folder.join("quarantine")
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the housekeeping thread.
+    fn call_housekeeping(&self) {
+        *self.chores.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.wake.notify_one();
+    }
+
+    fn new_id() -> Uuid {
+        Uuid::now_v7()
+    }
+}
+
+/// The segments of a folder, oldest first, and what each is: `open` or `sealed`.
+pub fn segments(folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let kind = path.extension().and_then(|kind| kind.to_str()).unwrap_or("").to_owned();
+        if reader::id_of(&path).is_some() && matches!(kind.as_str(), "open" | "sealed" | "damaged" | "rejected") {
+            found.push((path, kind));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

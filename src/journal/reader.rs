@@ -1,0 +1,126 @@
+//! Reads a segment back, whatever happened to it.
+//!
+//! Owns the judgement of damage: only records that were written are given, in their
+//! order; a torn tail ends a block; what follows damage within a block is found again
+//! by its checksum; and what is missing is counted against the header's `published`.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::format::{
+    self, BLOCK, FRAME_HEADER, Header, PUBLISHED_AT, array, frame_crc, frame_len, frame_size, published_count,
+};
+use crate::observe::Scan;
+
+/// What a segment holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// Identity, creation and edge; `None` where the header is damaged.
+    pub header: Option<Header>,
+    /// Position in the segment, and scan; positions rise.
+    pub scans: Vec<(u32, Scan)>,
+    /// Records that were written and can't be read.
+    pub lost: u32,
+    /// Bytes up to the end of the last block with a record.
+    pub used: u64,
+}
+
+impl Contents {
+    /// Records that were written: those read, and those lost.
+    #[must_use]
+    pub fn written(&self) -> u32 {
+        self.scans.len() as u32 + self.lost
+    }
+}
+
+/// Reads a segment's file.
+pub fn read(path: &Path) -> io::Result<Contents> {
+    Ok(parse(&fs::read(path)?))
+}
+
+/// The records that a file says it holds, from its header alone; `None` where that is damaged.
+pub(crate) fn published(path: &Path) -> io::Result<Option<u32>> {
+    use std::io::Read as _;
+    let mut start = Vec::with_capacity(BLOCK);
+    fs::File::open(path)?.take(BLOCK as u64).read_to_end(&mut start)?;
+    Ok(published_of(&start))
+}
+
+fn published_of(bytes: &[u8]) -> Option<u32> {
+    published_count(u64::from_le_bytes(array(bytes, PUBLISHED_AT)?))
+}
+
+/// Reads a segment's bytes.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Contents {
+    let mut contents = Contents {
+        header: Header::decode(bytes),
+        scans: Vec::new(),
+        lost: 0,
+        used: BLOCK as u64,
+    };
+    let mut next = 0;
+    let mut damaged_tail = false;
+    for (number, block) in bytes.chunks(BLOCK).enumerate().skip(1) {
+        let before = contents.scans.len();
+        damaged_tail |= parse_block(block, &mut next, &mut contents.scans);
+        if contents.scans.len() > before {
+            damaged_tail = false;
+            contents.used = ((number + 1) * BLOCK).min(bytes.len()) as u64;
+        }
+    }
+    let read = contents.scans.len() as u32;
+    contents.lost = match published_of(bytes) {
+        // A crash between a record and its count leaves one more than the count.
+        Some(published) => published.saturating_sub(read),
+        // Without the count, the gaps in the sequence tell, and a tail that is not clean.
+        None => next.saturating_sub(read) + u32::from(damaged_tail),
+    };
+    contents
+}
+
+/// Reads one block; returns whether it ends in damage.
+fn parse_block(block: &[u8], next: &mut u32, scans: &mut Vec<(u32, Scan)>) -> bool {
+    let mut at = 0;
+    let mut damaged = false;
+    while let Some(word) = array(block, at).map(u32::from_le_bytes) {
+        // Zero ends a block: no damage of one bit makes a frame's word zero.
+        if word == 0 && !damaged {
+            return false;
+        }
+        match frame(block, at, word) {
+            Some((seq, scan, size)) if seq >= *next => {
+                scans.push((seq, scan));
+                *next = seq + 1;
+                at += size;
+                damaged = false;
+            }
+            // Frames begin at multiples of 4: the next whose checksum holds goes on.
+            _ => {
+                damaged = true;
+                at += 4;
+            }
+        }
+    }
+    damaged
+}
+
+fn frame(block: &[u8], at: usize, word: u32) -> Option<(u32, Scan, usize)> {
+    let len = frame_len(word)?;
+    let crc = u32::from_le_bytes(array(block, at + 4)?);
+    let seq = u32::from_le_bytes(array(block, at + 8)?);
+    let payload = block.get(at + FRAME_HEADER..)?.get(..len)?;
+    if frame_crc(seq, payload) != crc {
+        return None;
+    }
+    Some((seq, format::decode(payload)?, frame_size(len)))
+}
+
+/// The identity in a segment's file name.
+#[must_use]
+pub fn id_of(path: &Path) -> Option<Uuid> {
+    path.file_stem()?.to_str()?.parse().ok()
+}

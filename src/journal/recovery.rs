@@ -1,0 +1,71 @@
+//! What a crash left is cut at its torn tail, sealed, and shipped.
+//!
+//! Owns the start. An open segment is read whole and its header made right, so that
+//! from here on its bytes, and so its batch, are the same at every try. Nothing here
+//! can keep the process from starting but a file system that refuses.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use super::format::{Header, PUBLISHED_AT, published_word};
+use super::ledger::Sealed;
+use super::reader::{self, Contents};
+use super::segment::sync_folder;
+use super::segments;
+
+/// Seals every segment of a folder and reports each that holds records.
+pub(super) fn recover(folder: &Path, edge: &str, mut found: impl FnMut(Sealed)) -> io::Result<()> {
+    for (path, kind) in segments(folder)? {
+        let Some(id) = reader::id_of(&path) else { continue };
+        let records = match kind.as_str() {
+            // What was sealed has a header that says how much there is; a damaged one is counted.
+            "sealed" => match reader::published(&path)? {
+                Some(records) => records,
+                None => repair(&path, edge)?,
+            },
+            "open" => repair(&path, edge)?,
+            _ => continue,
+        };
+        if records == 0 {
+            fs::remove_file(&path)?;
+            continue;
+        }
+        let sealed = path.with_extension("sealed");
+        fs::rename(&path, &sealed)?;
+        let bytes = fs::metadata(&sealed)?.len();
+        found(Sealed {
+            id,
+            path: sealed,
+            records,
+            bytes,
+        });
+    }
+    sync_folder(folder)
+}
+
+/// Makes the header right and cuts the tail. Returns how many records were written.
+fn repair(path: &Path, edge: &str) -> io::Result<u32> {
+    let contents = reader::read(path)?;
+    if contents.lost > 0 {
+        tracing::warn!(segment = %path.display(), lost = contents.lost, read = contents.scans.len(), "a segment is damaged");
+    }
+    let file = OpenOptions::new().write(true).open(path)?;
+    if contents.written() > 0 {
+        file.set_len(contents.used)?;
+        file.write_all_at(&header(path, edge, &contents).encode(), 0)?;
+        file.write_all_at(&published_word(contents.written()).to_le_bytes(), PUBLISHED_AT as u64)?;
+        file.sync_all()?;
+    }
+    Ok(contents.written())
+}
+
+/// The header, or the best that is known where it is damaged: the file's name tells the identity.
+fn header(path: &Path, edge: &str, contents: &Contents) -> Header {
+    contents.header.clone().unwrap_or_else(|| Header {
+        id: reader::id_of(path).unwrap_or_default(),
+        created_ms: contents.scans.first().map_or(0, |(_, scan)| scan.ts_ms),
+        edge: edge.to_owned(),
+    })
+}

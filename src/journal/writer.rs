@@ -1,0 +1,98 @@
+//! A worker's end of the journal.
+//!
+//! Owns the worker's current segment. Appending is a copy into mapped memory; what is
+//! slow (making, syncing, sealing) is the housekeeping's, and a worker never waits for
+//! it: without a segment a scan is dropped and counted, and the visitor is answered.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::Journal;
+use super::format::Payload;
+use super::segment::Appender;
+use crate::observe::Scan;
+
+/// The sole writer of one worker's segments.
+#[derive(Debug)]
+pub struct Writer {
+    journal: Arc<Journal>,
+    worker: usize,
+    current: Option<Appender>,
+    /// When the worker began with it.
+    opened: Instant,
+}
+
+impl Writer {
+    /// The end of worker number `worker`; there is one for each.
+    #[must_use]
+    pub fn new(journal: Arc<Journal>, worker: usize) -> Self {
+        Self {
+            journal,
+            worker,
+            current: None,
+            opened: Instant::now(),
+        }
+    }
+
+    /// Records a scan; when this returns it is safe from `kill -9`, or counted as dropped.
+    #[inline]
+    pub fn append(&mut self, scan: &Scan) {
+        let payload = Payload::encode(scan);
+        if let Some(current) = &mut self.current
+            && current.append(payload.bytes()).is_ok()
+        {
+            return;
+        }
+        self.append_to_next(payload.bytes());
+    }
+
+    #[cold]
+    fn append_to_next(&mut self, payload: &[u8]) {
+        self.hand_over();
+        self.take_spare();
+        let appended = self.current.as_mut().is_some_and(|next| next.append(payload).is_ok());
+        if !appended {
+            let reason = self.journal.slots[self.worker].missing.load(Ordering::Relaxed);
+            self.journal.dropped[usize::from(reason)].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Hands the segment over once it is old enough, has records, and the next one is
+    /// ready. Called a few times a second.
+    pub fn tick(&mut self) {
+        let Some(current) = &self.current else { return };
+        let old = !current.is_empty() && self.opened.elapsed() >= self.journal.settings.seal_after;
+        let spare = &self.journal.slots[self.worker].spare;
+        // Without a spare the scans of the gap would be lost; the segment is as safe open as sealed.
+        if old && spare.try_lock().is_ok_and(|spare| spare.is_some()) {
+            self.hand_over();
+            self.take_spare();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if self.current.take().is_some() {
+            self.journal.close(self.worker);
+        }
+    }
+
+    fn take_spare(&mut self) {
+        // The housekeeping holds this lock only to put a segment down.
+        let Ok(mut spare) = self.journal.slots[self.worker].spare.try_lock() else {
+            return;
+        };
+        if let Some(next) = spare.take() {
+            drop(spare);
+            self.journal.open_segment(self.worker, next.segment().clone());
+            self.current = Some(next);
+            self.opened = Instant::now();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}

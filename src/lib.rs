@@ -1,0 +1,53 @@
+//! Waypost: the service behind the QR codes on street plates, relics and scenic sites.
+//!
+//! # The life of a scan
+//!
+//! ```text
+//! worker thread (one per core, its own listener, its own runtime)
+//!   accept → read → canonical code → resolve in this generation → choose language
+//!          → observe (country, agent, repeat) → append to this worker's segment → answer
+//!                                                      │  files, one way
+//! journal thread                                       ▼
+//!   seals a segment by size or age, has the next one ready, syncs on a timer
+//!                                                      │  sealed files, one way
+//! delivery thread                                      ▼
+//!   sealed segment → one batch → store → delete the segment
+//! ```
+//!
+//! Start with [`edge`]'s `scan.rs`: it is this path as code. The modules below come in
+//! the order in which a scan meets them.
+//!
+//! # Threads
+//!
+//! Workers answer. The journal's thread does the journal's slow half. The delivery's
+//! thread talks to the store. The control thread (the main one) has the admin port, the
+//! signals and the reloads, which run on a thread for blocking work.
+//!
+//! # Invariants
+//!
+//! - A redirect never waits: not for a disk, a store, a reload, a lookup outside the
+//!   process, nor for a lock that is held longer than an increment.
+//! - One request sees one generation of the registry.
+//! - Nothing of a request reaches a `Location`, a log or a metric; of a visitor's address
+//!   and user agent nothing leaves the worker's stack.
+//! - A record is written before its answer is. A segment is shipped only once sealed, so
+//!   a batch is the same at every try; its file is deleted only once it is stored.
+//! - Every record is recorded, stored, pending, quarantined, or counted as dropped.
+//! - Everything that grows has a limit in the configuration or a constant beside it.
+
+// Casts between the sizes of integers are between bounds that stand beside them, or of
+// counts that are shown. The other allowances are stated in Cargo.toml.
+#![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
+
+pub mod edge;
+pub mod journal;
+pub mod observe;
+pub mod registry;
+pub mod store;
+
+pub mod admin;
+pub mod app;
+pub mod config;
+pub mod metrics;
+
+pub mod cli;

@@ -1,0 +1,81 @@
+//! From a request to an anonymous scan, on the worker's stack.
+//!
+//! Owns what is known about a visitor: country and region, kind of client, whether it
+//! is a repeat. The address and the user agent come in as borrowed bytes and nothing of
+//! them goes out.
+
+mod agent;
+mod country;
+mod repeat;
+mod scan;
+
+use hyper::header::HeaderMap;
+
+pub use agent::classify;
+pub use country::{CountryFiles, Databases, FileState, Precision};
+pub use repeat::Repeats;
+pub use scan::{Agent, App, Channel, Client, DEFINITION, Device, Origin, Os, Outcome, Region, Scan, Word};
+
+/// Whether a browser fetches ahead of a person: `Sec-Purpose` (Fetch standard), and what
+/// Chromium, Safari and Firefox sent before it.
+#[must_use]
+pub fn is_prefetch(headers: &HeaderMap) -> bool {
+    const SIGNS: [(&str, &[&str]); 4] = [
+        ("sec-purpose", &["prefetch", "prerender"]),
+        ("purpose", &["prefetch", "preview"]),
+        ("x-purpose", &["prefetch", "preview"]),
+        ("x-moz", &["prefetch"]),
+    ];
+    SIGNS.iter().any(|(name, words)| {
+        let value = headers.get(*name).and_then(|value| value.to_str().ok());
+        value.is_some_and(|value| words.iter().any(|word| value.trim_start().starts_with(word)))
+    })
+}
+
+/// ISO 639-1, and the languages of Vietnam's north beside them. What a header asks for
+/// beyond these is recorded as `other`: a tag can be anything, a name included.
+const LANGUAGES: &str = " aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy \
+da de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io \
+is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na \
+nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss \
+st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu fil hmn mww nut tyz yue ";
+
+/// The word that is recorded for the primary language asked for.
+#[must_use]
+pub fn language(primary: &str) -> Word {
+    let known = |p: &str| {
+        let at = LANGUAGES.find(p)?;
+        let (before, after) = (
+            LANGUAGES.as_bytes().get(at.checked_sub(1)?)?,
+            LANGUAGES.as_bytes().get(at + p.len())?,
+        );
+        (*before == b' ' && *after == b' ').then_some(())
+    };
+    let word = match primary {
+        "" => "",
+        primary if primary.len() <= 3 && known(primary).is_some() => primary,
+        _ => "other",
+    };
+    Word::from(word).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::language;
+
+    #[test]
+    fn a_language_is_a_known_word_or_other() {
+        for (asked, recorded) in [
+            ("vi", "vi"),
+            ("zh", "zh"),
+            ("fil", "fil"),
+            ("tyz", "tyz"),
+            ("xx", "other"),
+            ("i", "other"),
+            ("a a", "other"),
+            ("", ""),
+        ] {
+            assert_eq!(language(asked).as_str(), recorded, "{asked}");
+        }
+    }
+}

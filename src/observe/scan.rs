@@ -1,0 +1,136 @@
+//! The anonymous scan: everything that is ever written about a visit.
+//!
+//! Owns the vocabulary of a record. A `Scan` is a fixed-size copy without a
+//! pointer into the request, so that neither an address nor a user agent can
+//! travel further than the worker's stack. The numbers of the variants are part
+//! of the journal's format: append new ones, never renumber.
+
+use arrayvec::ArrayString;
+
+use crate::registry::Code;
+
+/// An enumeration stored as one byte in the journal and as a word in a store.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $number:literal $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $name { $(#[doc = concat!("`", $word, "`")] $(#[$variant_meta])* $variant = $number,)+ }
+
+        impl $name {
+            /// Every variant, in the order of its number.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The word that stores and people see.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            /// The variant of a byte read from a journal, if there is one.
+            #[must_use]
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+words! {
+    /// What became of the request.
+    Outcome { Found = 0 "found", Retired = 1 "retired", Unknown = 2 "unknown", }
+}
+
+words! {
+    /// How the visitor came by the code.
+    Channel { Qr = 0 "qr", Nfc = 1 "nfc", Typed = 2 "typed", }
+}
+
+words! {
+    /// The kind of device, as far as the user agent tells.
+    Device { Other = 0 "other", Phone = 1 "phone", Tablet = 2 "tablet", Desktop = 3 "desktop", }
+}
+
+words! {
+    /// The operating system family.
+    Os {
+        Other = 0 "other", Android = 1 "android", Ios = 2 "ios", Harmony = 3 "harmony",
+        Windows = 4 "windows", Macos = 5 "macos", Linux = 6 "linux", ChromeOs = 7 "chromeos",
+    }
+}
+
+words! {
+    /// The application that sent the request: a scanner's in-app browser, or a plain browser.
+    App {
+        Other = 0 "other", Zalo = 1 "zalo", Wechat = 2 "wechat", Alipay = 3 "alipay",
+        Facebook = 4 "facebook", Instagram = 5 "instagram", Tiktok = 6 "tiktok", Line = 7 "line",
+        Kakaotalk = 8 "kakaotalk", Whatsapp = 9 "whatsapp", Viber = 10 "viber",
+        Telegram = 11 "telegram", Qq = 12 "qq", Coccoc = 13 "coccoc", Safari = 14 "safari",
+        Chrome = 15 "chrome", Samsung = 16 "samsung", Edge = 17 "edge", Firefox = 18 "firefox",
+        Opera = 19 "opera", Uc = 20 "uc", Huawei = 21 "huawei", Xiaomi = 22 "xiaomi",
+    }
+}
+
+words! {
+    /// Who asked: a person, a program (crawler, link preview, HTTP library), or a
+    /// browser that fetches ahead of a person. Flagged, never dropped.
+    Agent { Person = 0 "person", Bot = 1 "bot", Prefetch = 2 "prefetch", }
+}
+
+/// What the user agent and the fetch headers say about the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// Kind of device.
+    pub device: Device,
+    /// Operating system family.
+    pub os: Os,
+    /// Scanner or browser.
+    pub app: App,
+    /// Person, bot or prefetch.
+    pub agent: Agent,
+}
+
+/// A short word kept inline: a language tag or a country code.
+pub type Word = ArrayString<12>;
+/// The name or code of a region, inline, cut at a character's boundary.
+pub type Region = ArrayString<40>;
+
+/// Where the visitor's address is, at the configured precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// ISO 3166-1 alpha-2, upper case; empty where unknown.
+    pub country: ArrayString<2>,
+    /// ISO 3166-2 subdivision code, or the name the database has; empty where unknown.
+    pub region: Region,
+}
+
+/// One scan, as it is journalled and stored. Which edge and which batch it
+/// belongs to is said once for each segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scan {
+    /// Milliseconds since the Unix epoch, UTC.
+    pub ts_ms: i64,
+    /// Generation of the registry that answered.
+    pub generation: u64,
+    /// Canonical code.
+    pub code: Code,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// QR, NFC or typed.
+    pub channel: Channel,
+    /// Device, system, application, kind of agent.
+    pub client: Client,
+    /// The same address, user agent and code within the repeat window.
+    pub repeat: bool,
+    /// Primary language asked for; `other`, or empty where none was named.
+    pub lang: Word,
+    /// Language of the target sent; empty unless the outcome is `found`.
+    pub served: Word,
+    /// Country and region.
+    pub origin: Origin,
+}
+
+/// The counting rule behind every headline figure, printed beside it.
+pub const DEFINITION: &str = "scans = answered requests for the code of a sign, by a person (no crawler, \
+link preview or prefetch), and not a repeat (same address, user agent and code within the repeat window \
+of one edge). Scans are counted, never visitors.";

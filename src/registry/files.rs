@@ -1,0 +1,632 @@
+//! The three CSV files, read whole and made into one generation, or refused whole.
+//!
+//! Owns what the rows mean and every rule that spans rows: codes that meet, places
+//! that are missing, successors that go in circles. Nothing is published here and
+//! nothing is guessed: each problem is noted with its file and line, and with one
+//! problem there is no registry.
+
+use std::fs::{self, File};
+use std::hash::BuildHasher as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::code::CodeError;
+use super::rules::Rules;
+use super::table::{Columns, Row, Table};
+pub use super::table::{Problem, Problems};
+use super::{
+    Code, Hasher, NO_DATE, NO_POSITION, NO_SIGN, Override, Place, Registry, Scope, Sign, Span, Status, Tag, Variant,
+    Variants, count,
+};
+
+const PLACES: Columns = Columns {
+    required: &["place", "name"],
+    optional: &["kind", "area", "target", "note"],
+    multilingual: &["name", "target"],
+};
+const SIGNS: Columns = Columns {
+    required: &["code", "place", "status"],
+    optional: &["lat", "lon", "mounted", "target", "successor", "aliases", "note"],
+    multilingual: &["target"],
+};
+const OVERRIDES: Columns = Columns {
+    required: &["scope", "from", "until", "target"],
+    optional: &["note"],
+    multilingual: &["target"],
+};
+
+/// Largest file, in bytes: ten million signs with a URL each.
+const MAX_FILE: u64 = 2 << 30;
+/// Longest identifier of a place, in bytes.
+const MAX_PLACE_ID: usize = 64;
+/// Longest alias, in bytes.
+const MAX_ALIAS: usize = 1024;
+/// Longest name, kind or area, in bytes.
+const MAX_NAME: usize = 400;
+/// Languages in one registry.
+const MAX_LANGUAGES: usize = 64;
+/// Signs that may follow one another.
+const MAX_SUCCESSORS: usize = 32;
+/// `/GO`, the page of the box, is spelled as a code; no sign may have it.
+const RESERVED: &str = "G0";
+
+/// Where the files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// `places.csv`
+    pub places: PathBuf,
+    /// `signs.csv`
+    pub signs: PathBuf,
+    /// `overrides.csv`; the file may be absent.
+    pub overrides: PathBuf,
+}
+
+impl Files {
+    /// The three paths.
+    #[must_use]
+    pub fn paths(&self) -> [&Path; 3] {
+        [&self.places, &self.signs, &self.overrides]
+    }
+
+    /// What changes when a file does: device, inode, size and times of each, or nothing where it is absent.
+    #[must_use]
+    pub fn stamp(&self) -> [Option<Stamp>; 3] {
+        self.paths().map(|path| fs::metadata(path).ok().as_ref().map(Stamp::of))
+    }
+
+    /// Reads all three, stable: none changed while any was read.
+    pub fn read(&self) -> Result<Sources, Problems> {
+        let mut problems = Problems::default();
+        let before = self.stamp();
+        let mut read = |path: &Path, may_be_absent: bool| match read_whole(path) {
+            Ok(bytes) => bytes,
+            Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                problems.add(
+                    &name_of(path),
+                    0,
+                    format!("can't be read ({}): {error}", path.display()),
+                );
+                Vec::new()
+            }
+        };
+        let sources = Sources {
+            places: read(&self.places, false),
+            signs: read(&self.signs, false),
+            overrides: read(&self.overrides, true),
+        };
+        if before != self.stamp() {
+            problems.add(
+                &name_of(&self.signs),
+                0,
+                "a file of the registry changed while it was read",
+            );
+        }
+        if problems.is_empty() {
+            Ok(sources)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified_ns: i128,
+    changed_ns: i128,
+}
+
+impl Stamp {
+    pub(crate) fn of(metadata: &fs::Metadata) -> Self {
+        let ns = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("is not a file"));
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(io::Error::other(format!(
+            "is {} bytes long; at most {MAX_FILE} are allowed",
+            metadata.len()
+        )));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
+    file.read_to_end(&mut bytes)?;
+    if Stamp::of(&metadata) != Stamp::of(&file.metadata()?) {
+        return Err(io::Error::other("changed while it was read"));
+    }
+    Ok(bytes)
+}
+
+/// A file's last component, as problems name it.
+fn name_of(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The bytes of the three files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sources {
+    /// `places.csv`
+    pub places: Vec<u8>,
+    /// `signs.csv`
+    pub signs: Vec<u8>,
+    /// `overrides.csv`; empty where the file is absent.
+    pub overrides: Vec<u8>,
+}
+
+impl Sources {
+    /// Parses and checks everything.
+    pub fn parse(&self, files: &Files, rules: &Rules) -> Result<Registry, Problems> {
+        let names = files.paths().map(name_of);
+        let mut problems = Problems::default();
+        let mut open = |at: usize, bytes, columns| Table::open(&names[at], bytes, columns, &mut problems);
+        let places = open(0, self.places.as_slice(), &PLACES);
+        let signs = open(1, self.signs.as_slice(), &SIGNS);
+        let overrides = if self.overrides.trim_ascii().is_empty() {
+            None
+        } else {
+            open(2, self.overrides.as_slice(), &OVERRIDES)
+        };
+        let (Some(mut places), Some(mut signs)) = (places, signs) else {
+            return Err(problems);
+        };
+        let mut build = Build {
+            registry: Registry::default(),
+            rules,
+            names: &names,
+            lines: Vec::new(),
+            later: Vec::new(),
+        };
+        let tables = [Some(&places), Some(&signs), overrides.as_ref()];
+        build.languages(tables.into_iter().flatten(), &mut problems);
+        places.rows(&mut problems, |row, problems| build.place(row, problems));
+        signs.rows(&mut problems, |row, problems| build.sign(row, problems));
+        build.spanning_rows(&mut problems);
+        if let Some(mut overrides) = overrides {
+            overrides.rows(&mut problems, |row, problems| build.override_(row, problems));
+        }
+        let mut registry = build.registry;
+        for list in registry.overrides.values_mut() {
+            list.sort_by_key(|o| std::cmp::Reverse(o.from_ms));
+        }
+        if problems.is_empty() {
+            Ok(registry)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// A checksum of the contents: tells whether files are the same as those of a generation.
+    #[must_use]
+    pub fn checksum(&self) -> u64 {
+        Hasher::default().hash_one((&self.places, &self.signs, &self.overrides))
+    }
+}
+
+/// The registry under construction.
+struct Build<'a> {
+    registry: Registry,
+    rules: &'a Rules,
+    names: &'a [String; 3],
+    /// The line of each sign.
+    lines: Vec<u32>,
+    /// Signs with a successor or aliases, which may stand further down.
+    later: Vec<Later>,
+}
+
+struct Later {
+    sign: u32,
+    successor: String,
+    aliases: String,
+}
+
+impl Build<'_> {
+    fn languages<'t>(&mut self, tables: impl Iterator<Item = &'t Table<'t>>, problems: &mut Problems) {
+        let default = self.rules.default_language;
+        self.registry.languages.push(default);
+        for table in tables {
+            for tag in table.languages() {
+                if tag == default {
+                    problems.add(table.file, 1, format!("header: {tag} is the default language (registry.default_language); its columns are named without it, as name and target"));
+                } else if !self.registry.languages.contains(&tag) {
+                    self.registry.languages.push(tag);
+                }
+            }
+        }
+        if self.registry.languages.len() > MAX_LANGUAGES {
+            problems.add(
+                &self.names[0],
+                1,
+                format!("header: at most {MAX_LANGUAGES} languages are allowed"),
+            );
+            self.registry.languages.truncate(MAX_LANGUAGES);
+        }
+    }
+
+    fn place(&mut self, row: &Row<'_>, problems: &mut Problems) {
+        let mut wrong = |text: String| problems.add(&self.names[0], row.line, text);
+        let id = row.cell("place");
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+        if id.is_empty() || id.len() > MAX_PLACE_ID || !id.bytes().all(plain) {
+            wrong(format!(
+                "place: {id:?} is not an identifier; allowed are 1 to {MAX_PLACE_ID} of a-z A-Z 0-9 _ . -"
+            ));
+        } else if self.registry.place(id).is_some() {
+            wrong(format!(
+                "place: {id:?} is there twice; an identifier stands for one place"
+            ));
+        }
+        if row.cell("name").is_empty() {
+            wrong("name: is empty; every place has a name in the default language".to_owned());
+        }
+        for column in ["name", "kind", "area"] {
+            if row.cell(column).len() > MAX_NAME {
+                wrong(format!("{column}: is longer than {MAX_NAME} bytes"));
+            }
+        }
+        let names: Vec<_> = row.variants("name").map(|(tag, text)| (tag, text.to_owned())).collect();
+        let place = Place {
+            id: self.text(id),
+            kind: self.text_like_last(row.cell("kind"), |place| place.kind),
+            area: self.text_like_last(row.cell("area"), |place| place.area),
+            names: self.run(&names),
+            targets: self.targets(row, 0, problems),
+            overridden: false,
+        };
+        let number = count(self.registry.places.len());
+        self.registry.places.push(place);
+        let Registry {
+            by_place, places, text, ..
+        } = &mut self.registry;
+        let hash = |&at: &u32| Hasher::default().hash_one(slice(text, places[at as usize].id));
+        by_place.insert_unique(hash(&number), number, hash);
+    }
+
+    fn sign(&mut self, row: &Row<'_>, problems: &mut Problems) {
+        let mut wrong = |text: String| problems.add(&self.names[1], row.line, text);
+        let cell = row.cell("code");
+        let code = match cell.parse::<Code>() {
+            Ok(code) if code.text().as_str() == RESERVED => {
+                wrong(format!("code: {cell:?} is reserved for the page /go"));
+                Some(code)
+            }
+            Ok(code) => Some(code),
+            Err(error) => {
+                wrong(match error {
+                    CodeError::Empty => format!("code: {error}"),
+                    _ => format!("code: {cell:?} {error}"),
+                });
+                None
+            }
+        };
+        if let Some(code) = code
+            && let Some(other) = self.registry.sign(code)
+        {
+            let line = self.lines[other.number as usize];
+            wrong(format!(
+                "code: {cell:?} is the same code as on line {line} (both are read as {code})"
+            ));
+        }
+        let place = self.registry.place(row.cell("place")).map(|place| place.number);
+        if place.is_none() {
+            wrong(format!("place: {:?} is not in {}", row.cell("place"), self.names[0]));
+        }
+        let status = match row.cell("status").to_ascii_lowercase().as_str() {
+            "planned" => Some(Status::Planned),
+            "active" => Some(Status::Active),
+            "retired" => Some(Status::Retired),
+            _ => {
+                wrong(format!(
+                    "status: {:?} is not allowed; allowed are planned, active, retired",
+                    row.cell("status")
+                ));
+                None
+            }
+        };
+        let (lat, lon) = position(row, &mut wrong);
+        let mounted = mounted(row.cell("mounted")).unwrap_or_else(|error| {
+            wrong(error);
+            NO_DATE
+        });
+        let targets = self.targets(row, 1, problems);
+        let (Some(code), Some(place), Some(status)) = (code, place, status) else {
+            return;
+        };
+        let leads_nowhere = targets.len == 0 && self.registry.places[place as usize].targets.len == 0;
+        if status != Status::Retired && leads_nowhere {
+            let id = self.registry.str(self.registry.places[place as usize].id);
+            problems.add(
+                &self.names[1],
+                row.line,
+                format!("target: neither the sign nor its place {id} has one"),
+            );
+        }
+        let number = count(self.registry.signs.len());
+        let (successor, aliases) = (row.cell("successor"), row.cell("aliases"));
+        if !successor.is_empty() || !aliases.is_empty() {
+            self.later.push(Later {
+                sign: number,
+                successor: successor.to_owned(),
+                aliases: aliases.to_owned(),
+            });
+        }
+        self.lines.push(u32::try_from(row.line).unwrap_or(u32::MAX));
+        let sign = Sign {
+            code,
+            place,
+            targets,
+            successor: NO_SIGN,
+            lat,
+            lon,
+            mounted,
+            status,
+            overridden: false,
+        };
+        self.registry.signs.push(sign);
+        let Registry { by_code, signs, .. } = &mut self.registry;
+        let hash = |&at: &u32| Hasher::default().hash_one(signs[at as usize].code);
+        by_code.insert_unique(hash(&number), number, hash);
+    }
+
+    /// Successors and aliases, once every sign is known.
+    fn spanning_rows(&mut self, problems: &mut Problems) {
+        for later in std::mem::take(&mut self.later) {
+            let line = u64::from(self.lines[later.sign as usize]);
+            let mut wrong = |text: String| problems.add(&self.names[1], line, text);
+            if !later.successor.is_empty() {
+                match later
+                    .successor
+                    .parse::<Code>()
+                    .ok()
+                    .and_then(|code| self.registry.sign(code))
+                {
+                    Some(successor) => self.registry.signs[later.sign as usize].successor = successor.number,
+                    None => wrong(format!("successor: {:?} is not the code of a sign", later.successor)),
+                }
+            }
+            // A path holds no white space, so a cell may list several.
+            for alias in later.aliases.split_whitespace() {
+                match self.alias(alias, later.sign) {
+                    Ok(sent) => {
+                        let other = self.registry.by_alias.insert(sent.into(), later.sign);
+                        if let Some(other) = other.filter(|&other| other != later.sign) {
+                            let line = self.lines[other as usize];
+                            wrong(format!("aliases: {alias:?} also means the sign on line {line}"));
+                        }
+                    }
+                    Err(error) => wrong(format!("aliases: {alias:?} {error}")),
+                }
+            }
+        }
+        for number in 0..count(self.registry.signs.len()) {
+            if let Err(error) = self.successors_end(number) {
+                problems.add(
+                    &self.names[1],
+                    u64::from(self.lines[number as usize]),
+                    format!("successor: {error}"),
+                );
+            }
+        }
+    }
+
+    fn successors_end(&self, number: u32) -> Result<(), String> {
+        let mut at = number;
+        for _ in 0..=MAX_SUCCESSORS {
+            at = self.registry.signs[at as usize].successor;
+            if at == NO_SIGN {
+                return Ok(());
+            }
+            if at == number {
+                return Err("leads back to the sign itself".to_owned());
+            }
+        }
+        Err(format!(
+            "leads through more than {MAX_SUCCESSORS} signs, or into a circle"
+        ))
+    }
+
+    /// Checks an alias and gives it as browsers send it.
+    fn alias(&self, alias: &str, sign: u32) -> Result<String, String> {
+        if !alias.starts_with('/') {
+            return Err("must begin with / (an old path and query, without the host)".to_owned());
+        }
+        if alias.len() > MAX_ALIAS || alias.contains('#') {
+            return Err(format!(
+                "is too long (over {MAX_ALIAS} bytes) or contains #, which browsers do not send"
+            ));
+        }
+        let path = alias.split('?').next().unwrap_or(alias);
+        if ["/", "/go", "/robots.txt", "/favicon.ico"].contains(&path) {
+            return Err(format!("is a page of this service ({path})"));
+        }
+        if let Some(other) = Code::parse(&path.as_bytes()[1..])
+            .ok()
+            .and_then(|code| self.registry.sign(code))
+            && other.number != sign
+        {
+            return Err(format!("reads as the code {} of another sign", other.code()));
+        }
+        Ok(percent_encoding::utf8_percent_encode(alias, percent_encoding::CONTROLS).to_string())
+    }
+
+    fn override_(&mut self, row: &Row<'_>, problems: &mut Problems) {
+        let mut wrong = |text: String| problems.add(&self.names[2], row.line, text);
+        let cell = row.cell("scope");
+        let place = self.registry.place(cell).map(|place| place.number);
+        let sign = cell
+            .parse()
+            .ok()
+            .and_then(|code| self.registry.sign(code))
+            .map(|sign| sign.number);
+        let scope = match (place, sign) {
+            (Some(place), None) => Some(Scope::Place(place)),
+            (None, Some(sign)) => Some(Scope::Sign(sign)),
+            (Some(_), Some(_)) => {
+                wrong(format!(
+                    "scope: {cell:?} is both a place and the code of a sign; rename the place"
+                ));
+                None
+            }
+            (None, None) => {
+                wrong(format!(
+                    "scope: {cell:?} is neither a place in {} nor a code in {}",
+                    self.names[0], self.names[1]
+                ));
+                None
+            }
+        };
+        let mut time = |column: &str| {
+            let read = self.rules.time(row.cell(column));
+            read.map_err(|error| wrong(format!("{column}: {error}"))).ok()
+        };
+        let (from, until) = (time("from"), time("until"));
+        if let (Some(from), Some(until)) = (from, until)
+            && until <= from
+        {
+            wrong(format!(
+                "until: {} is not after from, {}",
+                row.cell("until"),
+                row.cell("from")
+            ));
+        }
+        if row.cell("target").is_empty() && row.variants("target").next().is_none() {
+            wrong("target: is empty; an override says where to lead".to_owned());
+        }
+        let targets = self.targets(row, 2, problems);
+        let (Some(scope), Some(from_ms), Some(until_ms)) = (scope, from, until) else {
+            return;
+        };
+        match scope {
+            Scope::Place(number) => self.registry.places[number as usize].overridden = true,
+            Scope::Sign(number) => self.registry.signs[number as usize].overridden = true,
+        }
+        self.registry.overrides.entry(scope).or_default().push(Override {
+            from_ms,
+            until_ms,
+            targets,
+        });
+    }
+
+    /// The targets of a row, checked.
+    fn targets(&mut self, row: &Row<'_>, file: usize, problems: &mut Problems) -> Variants {
+        let mut checked = Vec::new();
+        for (tag, text) in row.variants("target") {
+            match self.rules.target(text) {
+                Ok(url) => checked.push((tag, url)),
+                Err(error) => {
+                    let column = tag.map_or("target".to_owned(), |tag| format!("target:{tag}"));
+                    problems.add(&self.names[file], row.line, format!("{column}: {error}"));
+                }
+            }
+        }
+        if row.cell("target").is_empty() && row.variants("target").next().is_some() {
+            let default = self.rules.default_language;
+            problems.add(&self.names[file], row.line, format!("target: is empty; where there is a target for any language there must be one for the default ({default})"));
+        }
+        self.run(&checked)
+    }
+
+    fn run(&mut self, variants: &[(Option<Tag>, String)]) -> Variants {
+        let start = count(self.registry.variants.len());
+        for (tag, text) in variants {
+            let tag = tag.unwrap_or(self.rules.default_language);
+            let language = self
+                .registry
+                .languages
+                .iter()
+                .position(|known| *known == tag)
+                .unwrap_or(0);
+            let text = self.text(text);
+            let language = u8::try_from(language).expect("languages are limited to 64");
+            self.registry.variants.push(Variant { language, text });
+        }
+        // A column for each language, and there are at most 64 of them.
+        Variants {
+            start,
+            len: u8::try_from(variants.len()).unwrap_or(u8::MAX),
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Span {
+        let start = count(self.registry.text.len());
+        self.registry.text.push_str(text);
+        Span {
+            start,
+            len: count(text.len()),
+        }
+    }
+
+    /// Kinds and areas repeat from row to row; the last row's text serves again.
+    fn text_like_last(&mut self, text: &str, field: impl Fn(&Place) -> Span) -> Span {
+        match self.registry.places.last().map(field) {
+            Some(span) if self.registry.str(span) == text => span,
+            _ => self.text(text),
+        }
+    }
+}
+
+fn slice(text: &str, span: Span) -> &str {
+    &text[span.start as usize..][..span.len as usize]
+}
+
+/// Millionths of a degree. A comma is read as the decimal point: spreadsheets in Vietnam write it so.
+fn position(row: &Row<'_>, wrong: &mut impl FnMut(String)) -> (i32, i32) {
+    let mut degrees = |column: &str, limit: f64| {
+        let cell = row.cell(column);
+        if cell.is_empty() {
+            return None;
+        }
+        match cell.replace(',', ".").parse::<f64>() {
+            // In range, a millionth of a degree fits 32 bits.
+            #[allow(clippy::cast_possible_truncation)]
+            Ok(degrees) if degrees.abs() <= limit => Some((degrees * 1e6).round() as i32),
+            _ => {
+                wrong(format!(
+                    "{column}: {cell:?} is not a position; allowed are degrees from -{limit} to {limit}"
+                ));
+                None
+            }
+        }
+    };
+    let (lat, lon) = (degrees("lat", 90.0), degrees("lon", 180.0));
+    if row.cell("lat").is_empty() != row.cell("lon").is_empty() {
+        wrong("lat: lat and lon are given together or not at all".to_owned());
+    }
+    lat.zip(lon).unwrap_or((NO_POSITION, NO_POSITION))
+}
+
+/// Days since 1 January 1970 of `2026-03-14`, or of `14/3/2026` as spreadsheets in Vietnam write it.
+fn mounted(cell: &str) -> Result<i32, String> {
+    if cell.is_empty() {
+        return Ok(NO_DATE);
+    }
+    let wrong = || format!("mounted: {cell:?} is not a date; allowed are 2026-03-14 and 14/3/2026");
+    let date = if cell.contains('/') {
+        jiff::civil::Date::strptime("%d/%m/%Y", cell).map_err(|_| wrong())?
+    } else {
+        cell.parse().map_err(|_| wrong())?
+    };
+    let since = jiff::civil::date(1970, 1, 1)
+        .until((jiff::Unit::Day, date))
+        .map_err(|_| wrong())?;
+    Ok(since.get_days())
+}

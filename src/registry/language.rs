@@ -1,0 +1,245 @@
+//! Which of a place's languages a visitor gets.
+//!
+//! Owns the reading of `Accept-Language` (RFC 9110 section 12.5.4) and the choice
+//! by lookup (RFC 4647 section 3.4): each range in order of its weight, cut from
+//! the right until a language matches; ties go by the header's order; what is not
+//! matched gets the default. Allocates nothing.
+
+use arrayvec::{ArrayString, ArrayVec};
+
+/// Longest language tag, in bytes; what is longer matches nothing.
+pub const MAX_TAG: usize = 12;
+/// Ranges of a header that are read; phones send 1 to 8.
+const MAX_RANGES: usize = 16;
+
+/// A language tag in canonical case: `vi`, `zh-Hant`, `zh-Hant-TW`.
+pub type Tag = ArrayString<MAX_TAG>;
+
+/// Reads a tag: a primary language of 2 or 3 letters, then subtags of 1 to 8
+/// letters or digits; script in title case, region in upper case (RFC 5646 2.1.1).
+#[must_use]
+pub fn parse_tag(text: &str) -> Option<Tag> {
+    let mut tag = Tag::new();
+    for (at, subtag) in text.trim().split('-').enumerate() {
+        let letters = subtag.bytes().all(|b| b.is_ascii_alphabetic());
+        let well_formed = if at == 0 {
+            (2..=3).contains(&subtag.len()) && letters
+        } else {
+            (1..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric())
+        };
+        if !well_formed || (at > 0 && tag.try_push('-').is_err()) {
+            return None;
+        }
+        for (i, c) in subtag.chars().enumerate() {
+            let upper = at > 0 && letters && (subtag.len() == 2 || (subtag.len() == 4 && i == 0));
+            let c = if upper {
+                c.to_ascii_uppercase()
+            } else {
+                c.to_ascii_lowercase()
+            };
+            tag.try_push(c).ok()?;
+        }
+    }
+    Some(tag)
+}
+
+/// What a request asks for: the ranges of its header, best first, behind the
+/// language it names in `?lang=`.
+#[derive(Debug, Default, Clone)]
+pub struct Wanted {
+    ranges: ArrayVec<Range, MAX_RANGES>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Range {
+    tag: Tag,
+    /// Thousandths, 1 to 1000.
+    weight: u16,
+}
+
+impl Wanted {
+    /// Reads the value of `?lang=` and the header. Malformed ranges are passed
+    /// over, as are `*` (RFC 4647: it asks for the default) and weight 0.
+    #[must_use]
+    pub fn read(lang: Option<&str>, accept_language: Option<&str>) -> Self {
+        let mut ranges: ArrayVec<Range, MAX_RANGES> = ArrayVec::new();
+        if let Some(tag) = lang.and_then(parse_tag) {
+            // Above any weight a header can give.
+            ranges.push(Range { tag, weight: 1001 });
+        }
+        for part in accept_language.unwrap_or("").split(',') {
+            let (tag, parameters) = part.split_once(';').unwrap_or((part, ""));
+            let Some(weight) = weight(parameters) else { continue };
+            let Some(tag) = parse_tag(shortened(tag.trim())) else { continue };
+            if weight == 0 || ranges.is_full() {
+                continue;
+            }
+            let at = ranges
+                .iter()
+                .position(|range| range.weight < weight)
+                .unwrap_or(ranges.len());
+            ranges.insert(at, Range { tag, weight });
+        }
+        Self { ranges }
+    }
+
+    /// The primary language asked for first, such as `zh`; empty where none was named.
+    #[must_use]
+    pub fn primary(&self) -> &str {
+        self.ranges
+            .first()
+            .map_or("", |range| range.tag.split('-').next().unwrap_or(""))
+    }
+
+    /// The position of the best of `available`, or `None` for the default.
+    #[must_use]
+    pub fn choose<'a>(&self, available: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
+        self.ranges
+            .iter()
+            .find_map(|range| lookup(&with_script(range.tag), available.clone()))
+    }
+}
+
+/// A range without the subtags that do not fit: lookup cuts from the right anyway.
+fn shortened(range: &str) -> &str {
+    let mut range = range;
+    while range.len() > MAX_TAG
+        && let Some(at) = range.rfind('-')
+    {
+        range = &range[..at];
+    }
+    range
+}
+
+/// The weight of `;q=0.8`, in thousandths; 1000 where none is given, `None` where it is malformed.
+fn weight(parameters: &str) -> Option<u16> {
+    let parameters = parameters.trim();
+    if parameters.is_empty() {
+        return Some(1000);
+    }
+    let (name, value) = parameters.split_once('=')?;
+    let value = value.trim().as_bytes();
+    if !name.trim().eq_ignore_ascii_case("q") || value.is_empty() || value.len() > 5 {
+        return None;
+    }
+    let mut thousandths = match value[0] {
+        b'0' => 0,
+        b'1' => 1000,
+        _ => return None,
+    };
+    if value.len() > 1 && value[1] != b'.' {
+        return None;
+    }
+    let mut place = 100;
+    for &digit in value.get(2..).unwrap_or(&[]) {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        thousandths += u16::from(digit - b'0') * place;
+        place /= 10;
+    }
+    (thousandths <= 1000).then_some(thousandths)
+}
+
+/// Chinese is asked for by region and offered by script: `zh-TW` means `zh-Hant-TW`,
+/// `zh-CN` means `zh-Hans-CN` (the likely subtags of Unicode CLDR).
+fn with_script(tag: Tag) -> Tag {
+    let script = match tag.as_str() {
+        "zh" | "zh-CN" | "zh-SG" | "zh-MY" => "zh-Hans",
+        "zh-TW" | "zh-HK" | "zh-MO" => "zh-Hant",
+        _ => return tag,
+    };
+    Tag::from(script).expect("a tag of seven letters fits")
+}
+
+fn lookup<'a>(range: &str, available: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
+    let mut range = range;
+    loop {
+        if let Some(at) = available.clone().position(|tag| tag == range) {
+            return Some(at);
+        }
+        range = &range[..range.rfind('-')?];
+        // A single letter introduces an extension and goes with what it introduced.
+        if let Some((rest, last)) = range.rsplit_once('-')
+            && last.len() == 1
+        {
+            range = rest;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn chosen(lang: Option<&str>, header: &str, available: &[&'static str]) -> &'static str {
+        let wanted = Wanted::read(lang, Some(header));
+        wanted
+            .choose(available.iter().copied())
+            .map_or("default", |at| available[at])
+    }
+
+    #[test]
+    fn lookup_goes_by_weight_then_by_order_then_to_the_default() {
+        let all = ["vi", "en", "zh"];
+        for (header, expected) in [
+            ("vi-VN,vi;q=0.9,en;q=0.8", "vi"),
+            ("en-US,en;q=0.9", "en"),
+            ("zh-CN,zh;q=0.9", "zh"),
+            ("zh-Hans-CN;q=1.0", "zh"),
+            ("zh-TW,zh;q=0.9,en;q=0.8", "zh"),
+            ("fr;q=1, en;q=0.2, vi;q=0.3", "vi"),
+            ("en;q=0.5,vi;q=0.5", "en"),
+            ("fr,de", "default"),
+            ("*", "default"),
+            ("*, en;q=0.1", "en"),
+            ("en;q=0, vi", "vi"),
+            ("en;q=0", "default"),
+            ("en;q=2, zh;q=0.1", "zh"),
+            ("EN-gb", "en"),
+            ("", "default"),
+            (",,;q=,;;", "default"),
+            ("en;q=0.8;level=1, zh;q=0.3", "zh"),
+            ("zh-cmn-Hans-CN", "zh"),
+            ("de-x-en", "default"),
+        ] {
+            assert_eq!(chosen(None, header, &all), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn traditional_and_simplified_chinese_go_to_their_own_where_there_is_one() {
+        let both = ["vi", "zh", "zh-Hant"];
+        assert_eq!(chosen(None, "zh-TW", &both), "zh-Hant");
+        assert_eq!(chosen(None, "zh-Hant-HK", &both), "zh-Hant");
+        assert_eq!(chosen(None, "zh-HK, zh-CN;q=0.5", &["vi", "zh"]), "zh");
+        assert_eq!(chosen(None, "zh-CN", &both), "zh");
+        assert_eq!(chosen(None, "zh", &["vi", "zh-Hans"]), "zh-Hans");
+    }
+
+    #[test]
+    fn the_language_named_in_the_query_wins() {
+        assert_eq!(chosen(Some("zh"), "vi;q=1.0", &["vi", "zh"]), "zh");
+        assert_eq!(chosen(Some("xx"), "en", &["vi", "en"]), "en");
+        assert_eq!(chosen(Some("../etc"), "en", &["vi", "en"]), "en");
+        assert_eq!(Wanted::read(Some("ZH-tw"), Some("vi")).primary(), "zh");
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read_without_a_panic(lang in ".{0,30}", header in ".{0,200}") {
+            let wanted = Wanted::read(Some(&lang), Some(&header));
+            let at = wanted.choose(["vi", "en", "zh"].into_iter());
+            prop_assert!(at.is_none_or(|at| at < 3));
+        }
+
+        #[test]
+        fn weights_sort_ranges(a in 1u16..=999, b in 1u16..=999) {
+            let header = format!("en;q=0.{a:03}, zh;q=0.{b:03}");
+            let expected = if a >= b { "en" } else { "zh" };
+            prop_assert_eq!(chosen(None, &header, &["en", "zh"]), expected);
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! All places, signs and overrides, as read from the files: one immutable generation.
+//!
+//! Owns the resolution of a code to a target. A `Registry` is built whole off the
+//! workers, published as one pointer and never changed, so a request sees one
+//! generation and a viral sign makes no two cores write the same line. Texts lie in
+//! one arena and signs are fixed-size rows beside a table of their numbers: 48 bytes
+//! and about 10 more for the index, however long the URLs are.
+
+mod code;
+mod files;
+mod language;
+mod last_good;
+mod rules;
+mod table;
+mod watch;
+
+use std::hash::BuildHasher as _;
+
+use hashbrown::{HashMap, HashTable};
+
+pub use code::{Code, CodeError};
+pub use files::{Files, Problem, Problems, Sources, Stamp};
+pub use language::{Tag, Wanted, parse_tag};
+pub use last_good::LastGood;
+pub use rules::{HostPattern, Rules};
+pub use watch::{Keeper, RegistryError, Reload, State, watch};
+
+type Hasher = foldhash::fast::FixedState;
+
+/// One generation of the registry.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// Counts the registries this edge has published; the same files keep their number over a restart.
+    pub generation: u64,
+    text: String,
+    /// The default language first.
+    languages: Vec<Tag>,
+    variants: Vec<Variant>,
+    places: Vec<Place>,
+    signs: Vec<Sign>,
+    /// Numbers of signs, by code.
+    by_code: HashTable<u32>,
+    /// Numbers of places, by identifier.
+    by_place: HashTable<u32>,
+    by_alias: HashMap<Box<str>, u32, Hasher>,
+    /// Latest start first.
+    overrides: HashMap<Scope, Vec<Override>, Hasher>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+/// A name or a target in one language.
+#[derive(Debug, Clone, Copy)]
+struct Variant {
+    language: u8,
+    text: Span,
+}
+
+/// A run of variants, the default language's first.
+#[derive(Debug, Clone, Copy, Default)]
+struct Variants {
+    start: u32,
+    len: u8,
+}
+
+#[derive(Debug)]
+struct Place {
+    id: Span,
+    kind: Span,
+    area: Span,
+    names: Variants,
+    targets: Variants,
+    overridden: bool,
+}
+
+#[derive(Debug)]
+struct Sign {
+    code: Code,
+    place: u32,
+    targets: Variants,
+    /// [`NO_SIGN`] where there is none.
+    successor: u32,
+    /// Millionths of a degree (0.1 m); [`NO_POSITION`] where unknown.
+    lat: i32,
+    lon: i32,
+    /// Days since 1 January 1970; [`NO_DATE`] where unknown.
+    mounted: i32,
+    status: Status,
+    overridden: bool,
+}
+
+const NO_SIGN: u32 = u32::MAX;
+const NO_POSITION: i32 = i32::MIN;
+const NO_DATE: i32 = i32::MIN;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Scope {
+    Place(u32),
+    Sign(u32),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Override {
+    /// Milliseconds since the Unix epoch, inclusive.
+    from_ms: i64,
+    /// Milliseconds since the Unix epoch, exclusive.
+    until_ms: i64,
+    targets: Variants,
+}
+
+/// Where a sign is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Printed or about to be; it already leads somewhere.
+    Planned,
+    /// Mounted.
+    Active,
+    /// Taken down, and its code never given again.
+    Retired,
+}
+
+impl Status {
+    /// The word in `signs.csv`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Active => "active",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// Which row of the files gave a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// `overrides.csv`, for the sign.
+    SignOverride,
+    /// `overrides.csv`, for the place.
+    PlaceOverride,
+    /// `signs.csv`.
+    Sign,
+    /// `places.csv`.
+    Place,
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// The sign of a code.
+    #[must_use]
+    pub fn sign(&self, code: Code) -> Option<SignRef<'_>> {
+        let hash = Hasher::default().hash_one(code);
+        let number = *self.by_code.find(hash, |&at| self.signs[at as usize].code == code)?;
+        Some(SignRef { registry: self, number })
+    }
+
+    /// The sign that an old path and query mean, matched exactly.
+    #[must_use]
+    pub fn alias(&self, path_and_query: &str) -> Option<SignRef<'_>> {
+        if self.by_alias.is_empty() {
+            return None;
+        }
+        Some(SignRef {
+            registry: self,
+            number: *self.by_alias.get(path_and_query)?,
+        })
+    }
+
+    /// The place of an identifier.
+    #[must_use]
+    pub fn place(&self, id: &str) -> Option<PlaceRef<'_>> {
+        let hash = Hasher::default().hash_one(id);
+        let number = *self
+            .by_place
+            .find(hash, |&at| self.str(self.places[at as usize].id) == id)?;
+        Some(PlaceRef { registry: self, number })
+    }
+
+    /// Every sign, in the order of the file.
+    pub fn signs(&self) -> impl ExactSizeIterator<Item = SignRef<'_>> {
+        (0..count(self.signs.len())).map(|number| SignRef { registry: self, number })
+    }
+
+    /// Every place, in the order of the file.
+    pub fn places(&self) -> impl ExactSizeIterator<Item = PlaceRef<'_>> {
+        (0..count(self.places.len())).map(|number| PlaceRef { registry: self, number })
+    }
+
+    /// The languages of names and targets, the default first.
+    #[must_use]
+    pub fn languages(&self) -> &[Tag] {
+        &self.languages
+    }
+
+    /// The share of this registry's signs that `next` no longer has, 0 to 1.
+    #[must_use]
+    pub fn loss(&self, next: &Self) -> f64 {
+        if self.signs.is_empty() {
+            return 0.0;
+        }
+        let lost = self.signs.iter().filter(|sign| next.sign(sign.code).is_none()).count();
+        f64::from(count(lost)) / f64::from(count(self.signs.len()))
+    }
+
+    /// Bytes held for the signs and their index, without texts.
+    #[must_use]
+    pub fn sign_bytes(&self) -> usize {
+        self.signs.capacity() * size_of::<Sign>() + self.by_code.allocation_size()
+    }
+
+    fn str(&self, span: Span) -> &str {
+        &self.text[span.start as usize..][..span.len as usize]
+    }
+
+    fn variants(&self, run: Variants) -> &[Variant] {
+        &self.variants[run.start as usize..][..usize::from(run.len)]
+    }
+
+    fn in_force(&self, scope: Scope, now_ms: i64) -> Option<Variants> {
+        let overrides = self.overrides.get(&scope)?;
+        overrides
+            .iter()
+            .find(|o| o.from_ms <= now_ms && now_ms < o.until_ms)
+            .map(|o| o.targets)
+    }
+}
+
+/// The files' reader refuses more rows than a `u32` counts.
+fn count(len: usize) -> u32 {
+    u32::try_from(len).expect("rows are counted in 32 bits")
+}
+
+// === impl SignRef ===
+
+/// A sign of one generation.
+#[derive(Clone, Copy)]
+pub struct SignRef<'a> {
+    registry: &'a Registry,
+    number: u32,
+}
+
+impl<'a> SignRef<'a> {
+    fn row(self) -> &'a Sign {
+        &self.registry.signs[self.number as usize]
+    }
+
+    /// Its canonical code.
+    #[must_use]
+    pub fn code(self) -> Code {
+        self.row().code
+    }
+
+    /// Planned, active or retired.
+    #[must_use]
+    pub fn status(self) -> Status {
+        self.row().status
+    }
+
+    /// What its page is about.
+    #[must_use]
+    pub fn place(self) -> PlaceRef<'a> {
+        PlaceRef {
+            registry: self.registry,
+            number: self.row().place,
+        }
+    }
+
+    /// The sign that took its place.
+    #[must_use]
+    pub fn successor(self) -> Option<SignRef<'a>> {
+        let number = self.row().successor;
+        (number != NO_SIGN).then_some(SignRef {
+            registry: self.registry,
+            number,
+        })
+    }
+
+    /// Latitude and longitude in degrees (WGS 84).
+    #[must_use]
+    pub fn position(self) -> Option<(f64, f64)> {
+        let Sign { lat, lon, .. } = *self.row();
+        (lat != NO_POSITION).then(|| (f64::from(lat) / 1e6, f64::from(lon) / 1e6))
+    }
+
+    /// The day it was mounted, as days since 1 January 1970.
+    #[must_use]
+    pub fn mounted(self) -> Option<i32> {
+        let days = self.row().mounted;
+        (days != NO_DATE).then_some(days)
+    }
+
+    /// Where it leads at a time: the sign's override, its place's, its own target, its place's.
+    #[must_use]
+    pub fn targets(self, now_ms: i64) -> Targets<'a> {
+        let (registry, row, place) = (self.registry, self.row(), self.place().row());
+        let (run, origin) = 'found: {
+            if row.overridden
+                && let Some(run) = registry.in_force(Scope::Sign(self.number), now_ms)
+            {
+                break 'found (run, Origin::SignOverride);
+            }
+            if place.overridden
+                && let Some(run) = registry.in_force(Scope::Place(row.place), now_ms)
+            {
+                break 'found (run, Origin::PlaceOverride);
+            }
+            if row.targets.len > 0 {
+                break 'found (row.targets, Origin::Sign);
+            }
+            (place.targets, Origin::Place)
+        };
+        Targets {
+            registry,
+            variants: registry.variants(run),
+            origin,
+        }
+    }
+}
+
+// === impl PlaceRef ===
+
+/// A place of one generation.
+#[derive(Clone, Copy)]
+pub struct PlaceRef<'a> {
+    registry: &'a Registry,
+    number: u32,
+}
+
+impl<'a> PlaceRef<'a> {
+    fn row(self) -> &'a Place {
+        &self.registry.places[self.number as usize]
+    }
+
+    /// Its identifier.
+    #[must_use]
+    pub fn id(self) -> &'a str {
+        self.registry.str(self.row().id)
+    }
+
+    /// Street, relic, …; empty where the file says nothing.
+    #[must_use]
+    pub fn kind(self) -> &'a str {
+        self.registry.str(self.row().kind)
+    }
+
+    /// The commune or ward; empty where the file says nothing.
+    #[must_use]
+    pub fn area(self) -> &'a str {
+        self.registry.str(self.row().area)
+    }
+
+    /// Its name in the default language.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        self.names().next().map_or("", |(_, name)| name)
+    }
+
+    /// Its name in a language, or else in the default one.
+    #[must_use]
+    pub fn name_in(self, language: &str) -> &'a str {
+        self.names()
+            .find(|(tag, _)| *tag == language)
+            .map_or(self.name(), |(_, name)| name)
+    }
+
+    /// Languages and names, the default first.
+    pub fn names(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let registry = self.registry;
+        registry
+            .variants(self.row().names)
+            .iter()
+            .map(|variant| registry.pair(*variant))
+    }
+}
+
+impl Registry {
+    fn pair(&self, variant: Variant) -> (&str, &str) {
+        (&self.languages[usize::from(variant.language)], self.str(variant.text))
+    }
+}
+
+// === impl Targets ===
+
+/// The targets that hold for a sign at one time, one for each language.
+#[derive(Clone, Copy)]
+pub struct Targets<'a> {
+    registry: &'a Registry,
+    variants: &'a [Variant],
+    origin: Origin,
+}
+
+/// The target sent to one visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The language of the page it leads to.
+    pub language: &'a str,
+    /// An absolute URL, checked when the registry was read.
+    pub url: &'a str,
+}
+
+impl<'a> Targets<'a> {
+    /// The target in the best language. `None` only for a retired sign, which needs no target.
+    #[must_use]
+    pub fn choose(&self, wanted: &Wanted) -> Option<Target<'a>> {
+        let languages = &self.registry.languages;
+        let tags = self
+            .variants
+            .iter()
+            .map(|v| languages[usize::from(v.language)].as_str());
+        let at = if self.several_languages() {
+            wanted.choose(tags).unwrap_or(0)
+        } else {
+            0
+        };
+        let (language, url) = self.registry.pair(*self.variants.get(at)?);
+        Some(Target { language, url })
+    }
+
+    /// Whether the answer depends on the visitor's languages.
+    #[must_use]
+    pub fn several_languages(&self) -> bool {
+        self.variants.len() > 1
+    }
+
+    /// All of them, the default language's first.
+    pub fn iter(&self) -> impl Iterator<Item = Target<'a>> {
+        let registry = self.registry;
+        self.variants.iter().map(|variant| {
+            let (language, url) = registry.pair(*variant);
+            Target { language, url }
+        })
+    }
+
+    /// Which row of the files they come from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+}

@@ -1,0 +1,329 @@
+//! One CSV file as spreadsheets write it, row by row, with every problem noted.
+//!
+//! Owns the header and the lines: a byte-order mark, `;` or a tab as the separator,
+//! CRLF and quoted cells are read as they come (RFC 4180, and what Excel and
+//! LibreOffice make of it). Languages are columns in OpenStreetMap's manner:
+//! `name`, `name:en` (<https://wiki.openstreetmap.org/wiki/Multilingual_names>).
+
+use std::fmt;
+
+use super::language::{Tag, parse_tag};
+
+/// Problems that are kept in full; of more only the number is told.
+const MAX_PROBLEMS: usize = 1000;
+
+/// One thing wrong in one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file's name.
+    pub file: String,
+    /// Counted from 1; 0 where the whole file is meant.
+    pub line: u64,
+    /// Field, what was found, what is allowed.
+    pub text: String,
+}
+
+impl Problem {
+    /// Whether it is only that a file changed while it was read; a later try may succeed.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        self.text.contains("changed while it was read")
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.text),
+            line => write!(f, "{}:{line}: {}", self.file, self.text),
+        }
+    }
+}
+
+/// Everything wrong with a registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems {
+    /// In the order of the files and lines.
+    pub list: Vec<Problem>,
+    /// How many more there were than are listed.
+    pub more: usize,
+}
+
+impl Problems {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Notes one.
+    pub fn add(&mut self, file: &str, line: u64, text: impl Into<String>) {
+        if self.list.len() < MAX_PROBLEMS {
+            self.list.push(Problem {
+                file: file.to_owned(),
+                line,
+                text: text.into(),
+            });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, problem) in self.list.iter().enumerate() {
+            write!(f, "{}{problem}", if at == 0 { "" } else { "\n" })?;
+        }
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more problems"),
+        }
+    }
+}
+
+/// What a file's columns may be called.
+pub(super) struct Columns {
+    /// Must all be there.
+    pub required: &'static [&'static str],
+    /// May be there.
+    pub optional: &'static [&'static str],
+    /// May be there again for each language, as `name:en`.
+    pub multilingual: &'static [&'static str],
+}
+
+/// A column: its name without the language, and the language.
+struct Column {
+    name: &'static str,
+    language: Option<Tag>,
+}
+
+/// An open file and its header.
+pub(super) struct Table<'a> {
+    pub file: &'a str,
+    reader: ::csv::Reader<&'a [u8]>,
+    columns: Vec<Column>,
+    /// Some quote of the file has no partner.
+    odd_quotes: bool,
+}
+
+/// One row: its cells and where it stands.
+pub(super) struct Row<'t> {
+    columns: &'t [Column],
+    record: &'t ::csv::StringRecord,
+    pub line: u64,
+}
+
+impl<'a> Table<'a> {
+    /// Reads the header. `None` where it is of no use; the problems say why.
+    pub fn open(file: &'a str, bytes: &'a [u8], allowed: &Columns, problems: &mut Problems) -> Option<Self> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+            problems.add(file, 0, "is in UTF-16; save it as \"CSV UTF-8\"");
+            return None;
+        }
+        let mut reader = ::csv::ReaderBuilder::new()
+            .delimiter(separator(bytes))
+            .flexible(true)
+            .trim(::csv::Trim::All)
+            .from_reader(bytes);
+        let header = match reader.headers() {
+            Ok(header) => header.clone(),
+            Err(error) => {
+                problems.add(file, 1, format!("header: {}", csv_error(&error)));
+                return None;
+            }
+        };
+        if header.iter().all(str::is_empty) {
+            problems.add(
+                file,
+                1,
+                format!("has no header row; it must name {}", list(allowed.required)),
+            );
+            return None;
+        }
+        let known = problems.list.len();
+        let columns = columns(file, &header, allowed, problems);
+        for &name in allowed.required {
+            if !columns
+                .iter()
+                .any(|column| column.name == name && column.language.is_none())
+            {
+                problems.add(
+                    file,
+                    1,
+                    format!(
+                        "header: the column {name:?} is missing; it must name {}",
+                        list(allowed.required)
+                    ),
+                );
+            }
+        }
+        let odd_quotes = bytes.iter().filter(|&&b| b == b'"').count() % 2 == 1;
+        (problems.list.len() == known).then_some(Self {
+            file,
+            reader,
+            columns,
+            odd_quotes,
+        })
+    }
+
+    /// The languages that columns name.
+    pub fn languages(&self) -> impl Iterator<Item = Tag> {
+        self.columns.iter().filter_map(|column| column.language)
+    }
+
+    /// Calls `each` with every row that is not empty and has as many cells as the header.
+    pub fn rows(&mut self, problems: &mut Problems, mut each: impl FnMut(&Row<'_>, &mut Problems)) {
+        let mut record = ::csv::StringRecord::new();
+        loop {
+            match self.reader.read_record(&mut record) {
+                Ok(false) => return,
+                Ok(true) => {}
+                Err(error) => {
+                    let line = error.position().map_or(0, ::csv::Position::line);
+                    problems.add(self.file, line, csv_error(&error));
+                    if error.is_io_error() {
+                        return;
+                    }
+                    continue;
+                }
+            }
+            if record.iter().all(str::is_empty) {
+                continue;
+            }
+            let line = record.position().map_or(0, ::csv::Position::line);
+            // An unclosed quote swallows the rows below it into one cell.
+            if self.odd_quotes && record.iter().any(|cell| cell.contains('\n')) {
+                problems.add(self.file, line, "a quote that is opened here is never closed");
+                continue;
+            }
+            if record.len() != self.columns.len() {
+                let (found, wanted) = (record.len(), self.columns.len());
+                problems.add(
+                    self.file,
+                    line,
+                    format!("has {found} cells where the header has {wanted}"),
+                );
+                continue;
+            }
+            each(
+                &Row {
+                    columns: &self.columns,
+                    record: &record,
+                    line,
+                },
+                problems,
+            );
+        }
+    }
+}
+
+impl<'t> Row<'t> {
+    /// A cell; empty where there is no such column.
+    pub fn cell(&self, name: &str) -> &'t str {
+        let at = self.columns.iter().position(|c| c.name == name && c.language.is_none());
+        at.and_then(|at| self.record.get(at)).unwrap_or("")
+    }
+
+    /// The cells of a multilingual column that are not empty: language (`None`: the
+    /// default), heading, text; the default language first.
+    pub fn variants(&self, name: &'static str) -> impl Iterator<Item = (Option<Tag>, &'t str)> {
+        let cells = self.columns.iter().zip(self.record);
+        let all =
+            cells.filter(move |(column, text)| column.name == name && column.language.is_some() && !text.is_empty());
+        let default = self.cell(name);
+        let default = (!default.is_empty()).then_some((None, default));
+        default
+            .into_iter()
+            .chain(all.map(|(column, text)| (column.language, text)))
+    }
+}
+
+/// The most frequent of `,`, `;` and tab in the first line.
+fn separator(bytes: &[u8]) -> u8 {
+    let first = bytes.split(|&b| b == b'\n').next().unwrap_or(bytes);
+    let times = |separator: u8| first.iter().filter(|&&b| b == separator).count();
+    // On a tie the last wins: the comma.
+    [b'\t', b';', b',']
+        .into_iter()
+        .max_by_key(|&s| times(s))
+        .unwrap_or(b',')
+}
+
+fn columns(file: &str, header: &::csv::StringRecord, allowed: &Columns, problems: &mut Problems) -> Vec<Column> {
+    let mut columns: Vec<Column> = Vec::new();
+    for heading in header {
+        let (name, language) = heading.split_once(':').map_or((heading, None), |(n, l)| (n, Some(l)));
+        let known = allowed
+            .required
+            .iter()
+            .chain(allowed.optional)
+            .copied()
+            .find(|known| *known == name);
+        let language = match language {
+            None => None,
+            Some(_) if known.is_none() || !allowed.multilingual.contains(&name) => {
+                problems.add(
+                    file,
+                    1,
+                    format!("header: {heading:?} is not a column; {}", allowed.text()),
+                );
+                continue;
+            }
+            Some(language) => match parse_tag(language) {
+                Some(tag) => Some(tag),
+                None => {
+                    problems.add(
+                        file,
+                        1,
+                        format!("header: {language:?} in {heading:?} is not a language; write name:en or name:zh-Hant"),
+                    );
+                    continue;
+                }
+            },
+        };
+        let Some(name) = known else {
+            problems.add(
+                file,
+                1,
+                format!("header: {heading:?} is not a column; {}", allowed.text()),
+            );
+            continue;
+        };
+        if columns
+            .iter()
+            .any(|column| column.name == name && column.language == language)
+        {
+            problems.add(file, 1, format!("header: the column {heading:?} is there twice"));
+        }
+        columns.push(Column { name, language });
+    }
+    columns
+}
+
+impl Columns {
+    fn text(&self) -> String {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.required.iter().chain(self.optional) {
+            names.push((*name).to_owned());
+            if self.multilingual.contains(name) {
+                names.push(format!("{name}:LANGUAGE"));
+            }
+        }
+        format!("allowed are {}", names.join(", "))
+    }
+}
+
+fn list(names: &[&str]) -> String {
+    names.join(", ")
+}
+
+fn csv_error(error: &::csv::Error) -> String {
+    match error.kind() {
+        ::csv::ErrorKind::Utf8 { .. } => "is not UTF-8; save the file as \"CSV UTF-8\"".to_owned(),
+        _ => error.to_string(),
+    }
+}

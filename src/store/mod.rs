@@ -1,0 +1,154 @@
+//! Where scans end up, and how they get there.
+//!
+//! Owns the delivery: the oldest sealed segment becomes one batch, is given to the
+//! store until it says yes, and is settled with the journal. A batch is the same bytes
+//! at every try and carries the segment's identity, so a store that has it already says
+//! so and nothing is counted twice.
+
+mod sqlite;
+mod usage;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+pub use sqlite::Sqlite;
+pub use usage::{By, Question, Row, Tally, Usage};
+
+use crate::journal::{self, Journal, Sealed};
+use crate::observe::Scan;
+
+/// The first and the longest pause after a failed delivery.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// How long the delivery waits for a segment before it looks whether it shall stop.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// One sealed segment, as a store takes it.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Identity of segment and batch.
+    pub id: Uuid,
+    /// The edge that recorded it.
+    pub edge: String,
+    /// Position in the segment, and scan.
+    pub scans: Vec<(u32, Scan)>,
+}
+
+/// What the store did with a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// It has it now.
+    New,
+    /// It had it already: an earlier answer was lost.
+    Already,
+}
+
+/// Why a batch is not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A later try may succeed.
+    #[error("the store can't take it now: {0}")]
+    Later(String),
+    /// No try will: the batch itself is at fault.
+    #[error("the store rejects it: {0}")]
+    Rejected(String),
+}
+
+/// What the delivery has done since the start.
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    /// Batches stored.
+    pub batches: AtomicU64,
+    /// Batches the store had already.
+    pub duplicates: AtomicU64,
+    /// Tries that failed and were made again.
+    pub retries: AtomicU64,
+    /// When a batch was last stored, milliseconds since the Unix epoch; 0: never.
+    pub last_success_ms: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl Deliveries {
+    /// Gives sealed segments to the store, until told to stop and none is left or the
+    /// store fails. A store that can't be opened keeps nobody from scanning.
+    pub fn deliver(&self, journal: &Journal, path: &Path) {
+        let mut pause = PAUSE.0;
+        let mut store = None;
+        loop {
+            let stopping = self.stopping.load(Ordering::Acquire);
+            let delivered = self.deliver_next(journal, path, &mut store);
+            match delivered {
+                Ok(true) => pause = PAUSE.0,
+                Ok(false) if stopping => return,
+                Ok(false) => {}
+                Err(error) => {
+                    self.retries.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(%error, pending = journal.counts().pending, "delivery failed");
+                    // At the stop what is left stays in the journal; the next start delivers it.
+                    if stopping {
+                        return;
+                    }
+                    self.wait(pause);
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            }
+        }
+    }
+
+    /// Tells [`Deliveries::deliver`] to end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    fn wait(&self, pause: Duration) {
+        let until = std::time::Instant::now() + pause;
+        while std::time::Instant::now() < until && !self.stopping.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(50).min(pause));
+        }
+    }
+
+    /// Returns whether there was a segment to deliver.
+    fn deliver_next(&self, journal: &Journal, path: &Path, store: &mut Option<Sqlite>) -> Result<bool, StoreError> {
+        let store = match store {
+            Some(store) => store,
+            None => store.insert(Sqlite::open(path)?),
+        };
+        match journal.next(PATIENCE) {
+            Some(sealed) => self.deliver_one(journal, store, &sealed).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn deliver_one(&self, journal: &Journal, store: &mut Sqlite, sealed: &Sealed) -> Result<(), StoreError> {
+        let later = |error: std::io::Error| StoreError::Later(format!("{}: {error}", sealed.path.display()));
+        let contents = journal::read(&sealed.path).map_err(later)?;
+        let edge = contents
+            .header
+            .map_or_else(|| journal.settings().edge.clone(), |header| header.edge);
+        let batch = Batch {
+            id: sealed.id,
+            edge,
+            scans: contents.scans,
+        };
+        match store.insert(&batch) {
+            Ok(stored) => {
+                let counter = if stored == Stored::New {
+                    &self.batches
+                } else {
+                    &self.duplicates
+                };
+                counter.fetch_add(1, Ordering::Relaxed);
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                self.last_success_ms.store(now.as_millis() as u64, Ordering::Relaxed);
+                journal.settle(sealed, batch.scans.len() as u32).map_err(later)
+            }
+            Err(StoreError::Rejected(reason)) => {
+                tracing::error!(reason, batch = %sealed.id, "the store rejects a batch; it is set aside in quarantine/");
+                journal.quarantine_batch(sealed).map_err(later)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A small HTTP/1.1 client that sends exactly the bytes it is told to.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    pub fn location(&self) -> Option<&str> {
+        self.header("location")
+    }
+}
+
+/// A connection that is kept alive.
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+}
+
+impl Connection {
+    pub fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Reads one reply; `head` says that no body follows whatever the headers say.
+    pub fn receive(&mut self, head: bool) -> io::Result<Reply> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| io::Error::other(format!("not a status line: {line:?}")))?;
+        let mut headers = Vec::new();
+        loop {
+            line.clear();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            match line.trim_end().split_once(": ") {
+                Some((name, value)) => headers.push((name.to_owned(), value.to_owned())),
+                None => break,
+            }
+        }
+        let mut reply = Reply { status, headers, body: String::new() };
+        let len = reply.header("content-length").and_then(|len| len.parse().ok()).unwrap_or(0);
+        if !head {
+            let mut body = vec![0; len];
+            self.stream.read_exact(&mut body)?;
+            reply.body = String::from_utf8_lossy(&body).into_owned();
+        }
+        Ok(reply)
+    }
+
+    pub fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> io::Result<Reply> {
+        self.send(&bytes("GET", path, headers))?;
+        self.receive(false)
+    }
+}
+
+pub fn bytes(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: qr.example.vn\r\n");
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    request += "\r\n";
+    request.into_bytes()
+}
+
+/// One request on a connection of its own.
+pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<Reply> {
+    let mut connection = Connection::open(address)?;
+    connection.send(&bytes(method, path, headers))?;
+    connection.receive(method == "HEAD")
+}
+
+/// Whatever comes back for some bytes, until the connection is closed.
+pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut connection = Connection::open(address).unwrap();
+    connection.send(bytes).ok();
+    connection.stream.get_ref().shutdown(std::net::Shutdown::Write).ok();
+    let mut answer = Vec::new();
+    connection.stream.read_to_end(&mut answer).ok();
+    String::from_utf8_lossy(&answer).into_owned()
+}

@@ -1,0 +1,298 @@
+//! The real binary, its folder, its port and its admin port, for scenarios of a dozen lines.
+#![allow(dead_code, reason = "each test uses its part of this")]
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
+
+pub mod http;
+pub mod load;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_waypost");
+/// A phone's browser, as most scans have it.
+pub const PHONE: &str = "Mozilla/5.0 (Linux; Android 14; SM-A155F) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36";
+
+/// Waits for a state instead of sleeping; says what it was waiting for if it never comes.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut state: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(state) = state() {
+            return state;
+        }
+        assert!(Instant::now() < until, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A folder with a configuration and a registry, before the edge is started.
+pub struct Setup {
+    pub folder: TempDir,
+    settings: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
+}
+
+impl Setup {
+    /// One worker, quick to seal, loopback ports of the system's choice.
+    pub fn new() -> Self {
+        let setup = Self { folder: tempfile::tempdir().unwrap(), settings: BTreeMap::new() };
+        fs::create_dir(setup.folder.path().join("config")).unwrap();
+        let setup = setup
+            .set("edge", "name", "\"test\"")
+            .set("edge", "listen", "[\"127.0.0.1:0\"]")
+            .set("edge", "workers", "1")
+            .set("edge", "public_url", "\"https://qr.example.vn\"")
+            .set("admin", "listen", "\"127.0.0.1:0\"")
+            .set("registry", "allowed_hosts", "[\"example.vn\", \"*.example.vn\"]")
+            .set("registry", "poll", "\"100ms\"")
+            .set("observe", "repeat_window", "\"0s\"")
+            .set("journal", "segment", "\"256KiB\"")
+            .set("journal", "seal_after", "\"100ms\"")
+            .set("journal", "sync_every", "\"50ms\"")
+            .set("journal", "min_free", "\"0\"")
+            .set("log", "format", "\"json\"");
+        setup.registry(
+            "place,kind,area,name,name:en,target,target:en\n\
+             one,street,Kỳ Lừa,Đường Một,One Street,https://example.vn/vi/one,https://example.vn/en/one\n",
+            "code,place,status\nA1B2C3,one,active\nA1B2C4,one,active\n",
+        )
+    }
+
+    /// Sets a key of `waypost.toml` to a TOML value.
+    pub fn set(mut self, section: &'static str, key: &'static str, value: impl Into<String>) -> Self {
+        self.settings.entry(section).or_default().insert(key, value.into());
+        self
+    }
+
+    /// Replaces the registry.
+    pub fn registry(self, places: &str, signs: &str) -> Self {
+        self.file("config/places.csv", places).file("config/signs.csv", signs)
+    }
+
+    pub fn file(self, path: &str, text: impl AsRef<[u8]>) -> Self {
+        fs::write(self.path(path), text).unwrap();
+        self
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// The configuration's text.
+    pub fn toml(&self) -> String {
+        let mut text = String::new();
+        for (section, keys) in &self.settings {
+            text += &format!("[{section}]\n");
+            for (key, value) in keys {
+                text += &format!("{key} = {value}\n");
+            }
+        }
+        text
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.write_config();
+        self.command(arguments).output().unwrap()
+    }
+
+    fn write_config(&self) {
+        let path = self.path("config/waypost.toml");
+        // A test may have written one of its own.
+        if !path.exists() || !self.settings.is_empty() {
+            fs::write(path, self.toml()).unwrap();
+        }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).arg("--config").arg(self.path("config/waypost.toml"));
+        command.env_remove("RUST_LOG");
+        command
+    }
+
+    /// Starts the edge and waits until it serves.
+    pub fn start(self) -> Edge {
+        self.write_config();
+        let mut edge = Edge { setup: self, child: None, addresses: Vec::new(), admin: ([127, 0, 0, 1], 0).into(), starts: 0 };
+        edge.start();
+        edge
+    }
+}
+
+/// A running edge.
+pub struct Edge {
+    pub setup: Setup,
+    child: Option<Child>,
+    pub addresses: Vec<SocketAddr>,
+    pub admin: SocketAddr,
+    pub starts: usize,
+}
+
+impl Edge {
+    /// Starts it again, after [`Edge::kill`] or [`Edge::stop`].
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "it is running");
+        self.starts += 1;
+        let log = File::create(self.log_path()).unwrap();
+        let mut command = self.setup.command(&["serve"]);
+        command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+        let log = self.log_path();
+        let (addresses, admin) = wait_for("the edge serves", || {
+            let text = fs::read_to_string(&log).unwrap();
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the edge did not start: {text}");
+            addresses(&text)
+        });
+        (self.addresses, self.admin) = (addresses, admin);
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it is running").id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it is running");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        let status = self.child.take().expect("it is running").wait().unwrap();
+        assert!(status.success(), "{status}: {}", self.log());
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Everything this and earlier runs have logged.
+    pub fn log(&self) -> String {
+        (1..=self.starts).map(|n| fs::read_to_string(self.setup.path(&format!("log-{n}"))).unwrap()).collect()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.setup.path(&format!("log-{}", self.starts))
+    }
+
+    /// A page of the admin port.
+    pub fn admin(&self, method: &str, path: &str) -> http::Reply {
+        http::request(self.admin, method, path, &[]).expect("the admin port answers")
+    }
+
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.admin("GET", "/status").body).unwrap()
+    }
+
+    /// The samples of one scrape, by name and labels.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::parse(&self.admin("GET", "/metrics").body)
+    }
+
+    /// A scan from a phone.
+    pub fn scan(&self, path: &str) -> http::Reply {
+        http::request(self.address(), "GET", path, &[("User-Agent", PHONE)]).expect("the edge answers")
+    }
+
+    /// Waits until nothing is pending.
+    pub fn wait_until_stored(&self) {
+        wait_for("everything is stored", || (self.metrics().get("waypost_scans_pending") == 0.0).then_some(()));
+    }
+
+    /// `waypost usage --format json`.
+    pub fn usage(&self, arguments: &[&str]) -> Value {
+        let output = self.setup.command(&[&["usage", "--format", "json"], arguments].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    pub fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.setup.path("data/waypost.db")).unwrap()
+    }
+
+    /// `all` of each sign, as `usage` counts it.
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        let usage = self.usage(&["--by", "sign"]);
+        let row = |row: &Value| (row["sign"].as_str().unwrap().to_owned(), row["all"].as_u64().unwrap());
+        usage["rows"].as_array().unwrap().iter().map(row).collect()
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().ok();
+            child.wait().ok();
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let from = log.len().saturating_sub(4000);
+            eprintln!("the edge's log:\n{}", log.get(from..).unwrap_or(&log));
+        }
+    }
+}
+
+fn addresses(log: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |message: &str| -> Vec<SocketAddr> {
+        let lines = lines.iter().filter(|line| line["fields"]["message"] == message);
+        lines.map(|line| line["fields"]["address"].as_str().unwrap().parse().unwrap()).collect()
+    };
+    lines.iter().any(|line| line["fields"]["message"] == "serving").then_some(())?;
+    Some((of("listening"), *of("admin listening").first()?))
+}
+
+/// The samples of a scrape.
+pub struct Metrics(BTreeMap<String, f64>);
+
+impl Metrics {
+    pub fn parse(text: &str) -> Self {
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        Self(samples.filter_map(|line| line.rsplit_once(' ')).map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect())
+    }
+
+    #[track_caller]
+    pub fn get(&self, name: &str) -> f64 {
+        *self.0.get(name).unwrap_or_else(|| panic!("no sample {name}"))
+    }
+
+    /// All samples of a metric, over its labels.
+    pub fn sum(&self, name: &str) -> f64 {
+        let samples = self.0.iter().filter(|(sample, _)| sample.split('{').next() == Some(name));
+        samples.map(|(_, value)| value).sum()
+    }
+
+    /// The identity that every scrape must satisfy.
+    #[track_caller]
+    pub fn assert_books_balance(&self) {
+        let of = |name: &str| self.get(&format!("waypost_scans_{name}"));
+        let came = of("recorded_total") + of("recovered_total");
+        let is = of("stored_total") + of("pending") + of("quarantined_total");
+        assert_eq!(came, is, "recorded + recovered = stored + pending + quarantined");
+    }
+}
+
+/// Every file below a folder.
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+    }
+    found
+}
