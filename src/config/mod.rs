@@ -185,13 +185,7 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
     };
     let default_language = registry.get("default_language", parse_tag("vi")?, language);
     let timezone = registry.get("timezone", TimeZone::get("Asia/Ho_Chi_Minh").ok()?, zone);
-    let allowed_hosts = registry.get("allowed_hosts", Vec::new(), hosts);
-    if allowed_hosts.is_empty() {
-        registry.problem(
-            "allowed_hosts",
-            "is empty; at least one host must be allowed, as [\"langson.gov.vn\", \"*.langson.gov.vn\"]",
-        );
-    }
+    let allowed_hosts = registry.required("allowed_hosts", Vec::new(), hosts);
     let allow_http = registry.get("allow_http", false, boolean);
     let max_shrink = registry.get("max_shrink", 0.5, share);
     let poll = registry.get("poll", 5 * SECOND, duration(Duration::from_millis(100), HOUR));
@@ -346,7 +340,11 @@ fn networks(value: &DeValue<'_>) -> Result<Vec<IpNet>, String> {
 }
 
 fn hosts(value: &DeValue<'_>) -> Result<Vec<HostPattern>, String> {
-    texts(value)?.iter().map(|text| HostPattern::parse(text)).collect()
+    let list = texts(value)?;
+    if list.is_empty() {
+        return Err("is empty; at least one host is needed, as [\"langson.gov.vn\", \"*.langson.gov.vn\"]".to_owned());
+    }
+    list.iter().map(|text| HostPattern::parse(text)).collect()
 }
 
 fn web_url(value: &DeValue<'_>) -> Result<String, String> {

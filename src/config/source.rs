@@ -84,6 +84,19 @@ impl<'s, 'a> Section<'s, 'a> {
         })
     }
 
+    /// A key without a default; `instead` serves until the problem is told.
+    pub fn required<T>(
+        &mut self,
+        key: &'static str,
+        instead: T,
+        read: impl FnOnce(&DeValue<'a>) -> Result<T, String>,
+    ) -> T {
+        if self.table.is_none_or(|table| !table.contains_key(key)) {
+            self.problem(key, "is missing; this key has no default");
+        }
+        self.get(key, instead, read)
+    }
+
     /// The line of a key, or of its table where it is absent.
     pub fn line(&self, key: &str) -> u64 {
         let value = self.table.and_then(|table| table.get(key));

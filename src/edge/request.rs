@@ -124,13 +124,10 @@ impl Trust {
         if self.proxies.is_empty() || !self.trusts(address) {
             return address;
         }
-        let lines = headers.get_all(&self.header);
-        let lines: ArrayVec<&str, MAX_HOPS> = lines
-            .iter()
-            .take(MAX_HOPS)
-            .map_while(|line| line.to_str().ok())
-            .collect();
-        let hops = lines.iter().rev().flat_map(|line| line.rsplit(','));
+        // The last line is that of our own proxy; those before it may be the visitor's, many
+        // or unreadable as they are.
+        let lines = headers.get_all(&self.header).iter().rev();
+        let hops = lines.flat_map(|line| line.to_str().unwrap_or("").rsplit(','));
         for hop in hops.take(MAX_HOPS) {
             // What can't be read may be anybody's: the last hop we know stands.
             let hop = if self.header == FORWARDED {

@@ -24,6 +24,8 @@ impl Journal {
     pub fn keep_house(&self) {
         let mut synced = Instant::now();
         while !self.is_stopping() {
+            // First, and again after each sync: a worker that fills its segment needs the next.
+            self.fill_slots();
             self.seal_closed();
             self.fill_slots();
             if synced.elapsed() >= self.settings.sync_every {
@@ -80,6 +82,9 @@ impl Journal {
     fn seal_closed(&self) {
         let closed = std::mem::take(&mut self.ledger().closed_segments);
         for segment in closed {
+            if !self.is_stopping() {
+                self.fill_slots();
+            }
             match seal(&segment) {
                 Ok(sealed) => {
                     self.ledger().seal(segment.size(), sealed);
@@ -147,10 +152,7 @@ impl Journal {
             edge: self.settings.edge.clone(),
         };
         let path = self.settings.folder.join(format!("{id}.open"));
-        let made = Appender::create(path, header, size as usize).and_then(|segment| {
-            sync_folder(&self.settings.folder)?;
-            Ok(segment)
-        });
+        let made = Appender::create(path, header, size as usize);
         made.map_err(|error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Dropped::DiskFull,
             _ => {

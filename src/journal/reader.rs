@@ -26,6 +26,8 @@ pub struct Contents {
     pub lost: u32,
     /// Bytes up to the end of the last block with a record.
     pub used: u64,
+    /// Whether there is anything in the file at all: a crash while it was made leaves zeros.
+    pub blank: bool,
 }
 
 impl Contents {
@@ -61,6 +63,7 @@ pub fn parse(bytes: &[u8]) -> Contents {
         scans: Vec::new(),
         lost: 0,
         used: BLOCK as u64,
+        blank: bytes.iter().all(|&byte| byte == 0),
     };
     let mut next = 0;
     let mut damaged_tail = false;

@@ -21,44 +21,49 @@ pub(super) fn recover(folder: &Path, edge: &str, mut found: impl FnMut(Sealed)) 
         let Some(id) = reader::id_of(&path) else { continue };
         let records = match kind.as_str() {
             // What was sealed has a header that says how much there is; a damaged one is counted.
-            "sealed" => match reader::published(&path)? {
-                Some(records) => records,
-                None => repair(&path, edge)?,
-            },
+            "sealed" => reader::published(&path)?.map_or_else(|| repair(&path, edge), Ok)?,
             "open" => repair(&path, edge)?,
             _ => continue,
         };
-        if records == 0 {
-            fs::remove_file(&path)?;
-            continue;
+        if records > 0 {
+            let sealed = path.with_extension("sealed");
+            fs::rename(&path, &sealed)?;
+            let bytes = fs::metadata(&sealed)?.len();
+            found(Sealed {
+                id,
+                path: sealed,
+                records,
+                bytes,
+            });
         }
-        let sealed = path.with_extension("sealed");
-        fs::rename(&path, &sealed)?;
-        let bytes = fs::metadata(&sealed)?.len();
-        found(Sealed {
-            id,
-            path: sealed,
-            records,
-            bytes,
-        });
     }
     sync_folder(folder)
 }
 
-/// Makes the header right and cuts the tail. Returns how many records were written.
+/// Makes the header right and cuts the tail; removes what is empty. Returns how many
+/// records were written.
 fn repair(path: &Path, edge: &str) -> io::Result<u32> {
     let contents = reader::read(path)?;
+    let written = contents.written();
     if contents.lost > 0 {
-        tracing::warn!(segment = %path.display(), lost = contents.lost, read = contents.scans.len(), "a segment is damaged");
+        let (lost, read) = (contents.lost, contents.scans.len());
+        tracing::warn!(segment = %path.display(), lost, read, "a segment is damaged");
     }
-    let file = OpenOptions::new().write(true).open(path)?;
-    if contents.written() > 0 {
+    if written > 0 {
+        let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(contents.used)?;
         file.write_all_at(&header(path, edge, &contents).encode(), 0)?;
-        file.write_all_at(&published_word(contents.written()).to_le_bytes(), PUBLISHED_AT as u64)?;
+        file.write_all_at(&published_word(written).to_le_bytes(), PUBLISHED_AT as u64)?;
         file.sync_all()?;
+    } else if contents.header.is_some() || contents.blank {
+        fs::remove_file(path)?;
+    } else {
+        tracing::warn!(segment = %path.display(), "a segment can't be read at all; it is set aside in quarantine/");
+        let name = path.with_extension("damaged");
+        let quarantine = path.with_file_name("quarantine");
+        fs::rename(path, quarantine.join(name.file_name().unwrap_or_default()))?;
     }
-    Ok(contents.written())
+    Ok(written)
 }
 
 /// The header, or the best that is known where it is damaged: the file's name tells the identity.

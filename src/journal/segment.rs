@@ -24,7 +24,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::FallocateFlags;
@@ -43,7 +43,10 @@ pub(crate) struct Segment {
     map: MmapRaw,
     /// Where the next frame goes; nothing is stored beyond.
     end: AtomicUsize,
+    /// Records that are on the disk.
     synced: AtomicU32,
+    /// Whether the file's name is on the disk.
+    named: AtomicBool,
 }
 
 /// The sole writer of a segment.
@@ -86,7 +89,7 @@ impl Appender {
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_mut_ptr(), HEADER);
         }
-        let (end, synced) = (AtomicUsize::new(BLOCK), AtomicU32::new(0));
+        let (end, synced, named) = (AtomicUsize::new(BLOCK), AtomicU32::new(0), AtomicBool::new(false));
         let segment = Segment {
             header,
             path,
@@ -94,6 +97,7 @@ impl Appender {
             map,
             end,
             synced,
+            named,
         };
         segment.published_word().store(published_word(0), Ordering::Release);
         Ok(Self {
@@ -171,6 +175,9 @@ impl Segment {
         // Of a mapping, only what has been written goes to the disk: the pages touched
         // beyond are all zeros, and in a quiet segment most.
         self.map.flush_range(0, self.end.load(Ordering::Relaxed))?;
+        if !self.named.swap(true, Ordering::Relaxed) {
+            sync_folder(self.path.parent().unwrap_or(&self.path))?;
+        }
         self.synced.store(published, Ordering::Relaxed);
         Ok(true)
     }

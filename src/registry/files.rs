@@ -535,6 +535,8 @@ impl Build<'_> {
                 Err(error) => {
                     let column = tag.map_or("target".to_owned(), |tag| format!("target:{tag}"));
                     problems.add(&self.names[file], row.line, format!("{column}: {error}"));
+                    // Refused, not absent: no sign of the place need be told to have none.
+                    checked.push((tag, text.to_owned()));
                 }
             }
         }

@@ -70,7 +70,9 @@ impl Wanted {
         for part in accept_language.unwrap_or("").split(',') {
             let (tag, parameters) = part.split_once(';').unwrap_or((part, ""));
             let Some(weight) = weight(parameters) else { continue };
-            let Some(tag) = parse_tag(shortened(tag.trim())) else { continue };
+            let Some(tag) = parse_tag(shortened(tag.trim())) else {
+                continue;
+            };
             if weight == 0 || ranges.is_full() {
                 continue;
             }

@@ -104,9 +104,10 @@ struct Column {
 pub(super) struct Table<'a> {
     pub file: &'a str,
     reader: ::csv::Reader<&'a [u8]>,
+    bytes: &'a [u8],
     columns: Vec<Column>,
-    /// Some quote of the file has no partner.
-    odd_quotes: bool,
+    /// Where a quote is opened that is never closed.
+    open_quote: Option<u64>,
 }
 
 /// One row: its cells and where it stands.
@@ -124,8 +125,9 @@ impl<'a> Table<'a> {
             problems.add(file, 0, "is in UTF-16; save it as \"CSV UTF-8\"");
             return None;
         }
+        let separator = separator(bytes);
         let mut reader = ::csv::ReaderBuilder::new()
-            .delimiter(separator(bytes))
+            .delimiter(separator)
             .flexible(true)
             .trim(::csv::Trim::All)
             .from_reader(bytes);
@@ -161,12 +163,12 @@ impl<'a> Table<'a> {
                 );
             }
         }
-        let odd_quotes = bytes.iter().filter(|&&b| b == b'"').count() % 2 == 1;
         (problems.list.len() == known).then_some(Self {
             file,
             reader,
+            bytes,
             columns,
-            odd_quotes,
+            open_quote: open_quote(bytes, separator),
         })
     }
 
@@ -183,7 +185,7 @@ impl<'a> Table<'a> {
                 Ok(false) => return,
                 Ok(true) => {}
                 Err(error) => {
-                    let line = error.position().map_or(0, ::csv::Position::line);
+                    let line = error.position().map_or(0, |at| line(self.bytes, at));
                     problems.add(self.file, line, csv_error(&error));
                     if error.is_io_error() {
                         return;
@@ -191,15 +193,16 @@ impl<'a> Table<'a> {
                     continue;
                 }
             }
+            // It swallows rows into one cell; from here on nothing is what it seems.
+            if let Some(at) = self.open_quote.filter(|&at| at < self.reader.position().byte()) {
+                let line = 1 + newlines(&self.bytes[..at as usize]);
+                problems.add(self.file, line, "a quote that is opened here is never closed");
+                return;
+            }
             if record.iter().all(str::is_empty) {
                 continue;
             }
-            let line = record.position().map_or(0, ::csv::Position::line);
-            // An unclosed quote swallows the rows below it into one cell.
-            if self.odd_quotes && record.iter().any(|cell| cell.contains('\n')) {
-                problems.add(self.file, line, "a quote that is opened here is never closed");
-                continue;
-            }
+            let line = record.position().map_or(0, |at| line(self.bytes, at));
             if record.len() != self.columns.len() {
                 let (found, wanted) = (record.len(), self.columns.len());
                 problems.add(
@@ -251,6 +254,45 @@ fn separator(bytes: &[u8]) -> u8 {
         .into_iter()
         .max_by_key(|&s| times(s))
         .unwrap_or(b',')
+}
+
+/// The line of a row. The reader's position is still before the `\n` of the row above where
+/// that ends in CRLF, and before empty lines.
+fn line(bytes: &[u8], at: &::csv::Position) -> u64 {
+    let rest = bytes.get(at.byte() as usize..).unwrap_or(&[]);
+    let ends = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    at.line() + newlines(&rest[..ends])
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&b| b == b'\n').count() as u64
+}
+
+/// The first cell that begins with a quote and has none that ends it: the file ends before,
+/// or the next quote is that of another cell, with text behind it (RFC 4180 section 2).
+fn open_quote(bytes: &[u8], separator: u8) -> Option<u64> {
+    let next = |from: usize| Some(from + bytes.get(from..)?.iter().position(|&b| b == b'"')?);
+    let mut at = 0;
+    while let Some(open) = next(at) {
+        at = open + 1;
+        // A quote within a cell stands for itself.
+        if open > 0 && ![separator, b'\n', b'\r'].contains(&bytes[open - 1]) {
+            continue;
+        }
+        loop {
+            let Some(close) = next(at) else { return Some(open as u64) };
+            at = close + 1;
+            if bytes.get(at) != Some(&b'"') {
+                break;
+            }
+            at += 1;
+        }
+        let behind = bytes[at..].iter().find(|&&b| b != b' ');
+        if behind.is_some_and(|b| ![separator, b'\n', b'\r'].contains(b)) {
+            return Some(open as u64);
+        }
+    }
+    None
 }
 
 fn columns(file: &str, header: &::csv::StringRecord, allowed: &Columns, problems: &mut Problems) -> Vec<Column> {

@@ -41,7 +41,10 @@ pub struct Setup {
 impl Setup {
     /// One worker, quick to seal, loopback ports of the system's choice.
     pub fn new() -> Self {
-        let setup = Self { folder: tempfile::tempdir().unwrap(), settings: BTreeMap::new() };
+        let setup = Self {
+            folder: tempfile::tempdir().unwrap(),
+            settings: BTreeMap::new(),
+        };
         fs::create_dir(setup.folder.path().join("config")).unwrap();
         let setup = setup
             .set("edge", "name", "\"test\"")
@@ -112,7 +115,10 @@ impl Setup {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
-        command.args(arguments).arg("--config").arg(self.path("config/waypost.toml"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.path("config/waypost.toml"));
         command.env_remove("RUST_LOG");
         command
     }
@@ -120,7 +126,13 @@ impl Setup {
     /// Starts the edge and waits until it serves.
     pub fn start(self) -> Edge {
         self.write_config();
-        let mut edge = Edge { setup: self, child: None, addresses: Vec::new(), admin: ([127, 0, 0, 1], 0).into(), starts: 0 };
+        let mut edge = Edge {
+            setup: self,
+            child: None,
+            addresses: Vec::new(),
+            admin: ([127, 0, 0, 1], 0).into(),
+            starts: 0,
+        };
         edge.start();
         edge
     }
@@ -142,7 +154,11 @@ impl Edge {
         self.starts += 1;
         let log = File::create(self.log_path()).unwrap();
         let mut command = self.setup.command(&["serve"]);
-        command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .env("RUST_LOG", "debug")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         self.child = Some(command.spawn().unwrap());
         let log = self.log_path();
         let (addresses, admin) = wait_for("the edge serves", || {
@@ -177,13 +193,19 @@ impl Edge {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 
     /// Everything this and earlier runs have logged.
     pub fn log(&self) -> String {
-        (1..=self.starts).map(|n| fs::read_to_string(self.setup.path(&format!("log-{n}"))).unwrap()).collect()
+        (1..=self.starts)
+            .map(|n| fs::read_to_string(self.setup.path(&format!("log-{n}"))).unwrap())
+            .collect()
     }
 
     fn log_path(&self) -> PathBuf {
@@ -211,12 +233,18 @@ impl Edge {
 
     /// Waits until nothing is pending.
     pub fn wait_until_stored(&self) {
-        wait_for("everything is stored", || (self.metrics().get("waypost_scans_pending") == 0.0).then_some(()));
+        wait_for("everything is stored", || {
+            (self.metrics().get("waypost_scans_pending") == 0.0).then_some(())
+        });
     }
 
     /// `waypost usage --format json`.
     pub fn usage(&self, arguments: &[&str]) -> Value {
-        let output = self.setup.command(&[&["usage", "--format", "json"], arguments].concat()).output().unwrap();
+        let output = self
+            .setup
+            .command(&[&["usage", "--format", "json"], arguments].concat())
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -251,9 +279,14 @@ fn addresses(log: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |message: &str| -> Vec<SocketAddr> {
         let lines = lines.iter().filter(|line| line["fields"]["message"] == message);
-        lines.map(|line| line["fields"]["address"].as_str().unwrap().parse().unwrap()).collect()
+        lines
+            .map(|line| line["fields"]["address"].as_str().unwrap().parse().unwrap())
+            .collect()
     };
-    lines.iter().any(|line| line["fields"]["message"] == "serving").then_some(())?;
+    lines
+        .iter()
+        .any(|line| line["fields"]["message"] == "serving")
+        .then_some(())?;
     Some((of("listening"), *of("admin listening").first()?))
 }
 
@@ -263,7 +296,12 @@ pub struct Metrics(BTreeMap<String, f64>);
 impl Metrics {
     pub fn parse(text: &str) -> Self {
         let samples = text.lines().filter(|line| !line.starts_with('#'));
-        Self(samples.filter_map(|line| line.rsplit_once(' ')).map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect())
+        Self(
+            samples
+                .filter_map(|line| line.rsplit_once(' '))
+                .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+                .collect(),
+        )
     }
 
     #[track_caller]
@@ -273,7 +311,10 @@ impl Metrics {
 
     /// All samples of a metric, over its labels.
     pub fn sum(&self, name: &str) -> f64 {
-        let samples = self.0.iter().filter(|(sample, _)| sample.split('{').next() == Some(name));
+        let samples = self
+            .0
+            .iter()
+            .filter(|(sample, _)| sample.split('{').next() == Some(name));
         samples.map(|(_, value)| value).sum()
     }
 
@@ -292,7 +333,47 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+        if path.is_dir() {
+            found.extend(files_below(&path))
+        } else {
+            found.push(path)
+        }
     }
     found
+}
+
+/// Random numbers whose seed is printed, and can be set with `WAYPOST_TEST_SEED`.
+/// (xorshift64*, Vigna 2016: enough to choose moments.)
+pub struct Random(u64);
+
+impl Random {
+    pub fn new() -> Self {
+        let seed = std::env::var("WAYPOST_TEST_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok());
+        let clock = || {
+            std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap()
+                .as_nanos() as u64
+        };
+        let seed: u64 = seed.unwrap_or_else(clock) | 1;
+        eprintln!("WAYPOST_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
+    }
+}
+
+/// A registry of one place and many signs, `S0001` and on, and their codes.
+pub fn many_signs(count: usize) -> (String, String, Vec<String>) {
+    let codes: Vec<String> = (1..=count).map(|n| format!("S{n:04}")).collect();
+    let places = "place,name,target\none,Một,https://example.vn/one\n".to_owned();
+    let rows: String = codes.iter().map(|code| format!("{code},one,active\n")).collect();
+    (places, format!("code,place,status\n{rows}"), codes)
 }

@@ -1,0 +1,285 @@
+//! Nobody can hold the service up: whoever is slow, silent or deaf is cut off in time while others
+//! are served, connections and request heads have a limit, bytes that are no HTTP end in a status
+//! line or a closed connection, and unknown codes beyond the rate are counted and not kept.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use support::http::{Connection, bytes, raw};
+use support::{Edge, PHONE, Setup};
+
+/// A connection is cut off when a sweep finds it over its limit of a second: 1 to 1.5 s. A busy machine needs longer.
+const IN_TIME: std::ops::Range<Duration> = Duration::from_millis(900)..Duration::from_secs(6);
+
+/// Limits of a second, and some workers of which one is molested.
+fn impatient() -> Setup {
+    Setup::new().set("edge", "idle_timeout", "\"1s\"").set("edge", "request_timeout", "\"1s\"")
+}
+
+/// How long a client gets that takes `step` every 20 ms and reads only if `reads`.
+fn until_cut_off(edge: &Edge, reads: bool, mut step: impl FnMut(&mut TcpStream) -> std::io::Result<()>) -> Duration {
+    let mut stream = TcpStream::connect(edge.address()).unwrap();
+    let patience = Some(Duration::from_millis(20));
+    stream.set_read_timeout(patience).unwrap();
+    stream.set_write_timeout(patience).unwrap();
+    let slow = |kind| matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        let sent = step(&mut stream);
+        let read = if reads { stream.read(&mut [0; 64]) } else { Err(ErrorKind::WouldBlock.into()) };
+        match (sent, read) {
+            (Err(error), _) if !slow(error.kind()) => return begun.elapsed(),
+            (_, Err(error)) if !slow(error.kind()) => return begun.elapsed(),
+            (_, Ok(0)) => return begun.elapsed(),
+            _ => {}
+        }
+    }
+    panic!("never cut off");
+}
+
+/// Scans until `molest` returns; each must be answered at once.
+fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            let (mut count, mut longest) = (0, Duration::ZERO);
+            while !done.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                assert_eq!(edge.scan("/A1B2C3").status, 302);
+                longest = longest.max(begun.elapsed());
+                count += 1;
+            }
+            (count, longest)
+        });
+        let result = molest();
+        done.store(true, Ordering::Relaxed);
+        let (count, longest) = others.join().unwrap();
+        assert!(count > 20 && longest < Duration::from_millis(900), "{count} scans, the longest took {longest:?}");
+        result
+    })
+}
+
+#[track_caller]
+fn assert_cut_off_in_time(edge: &Edge, took: Duration) {
+    assert!(IN_TIME.contains(&took), "cut off after {took:?}");
+    assert_eq!(edge.metrics().get("waypost_connections_timed_out_total"), 1.0);
+}
+
+#[test]
+fn a_request_byte_by_byte_is_cut_off() {
+    let edge = impatient().set("edge", "idle_timeout", "\"1h\"").start();
+    let request = bytes("GET", "/A1B2C3", &[("User-Agent", &"x".repeat(2000))]);
+    let mut rest = request.iter();
+    let took = while_others_are_served(&edge, || until_cut_off(&edge, true, |stream| stream.write_all(&[*rest.next().unwrap()])));
+    assert_cut_off_in_time(&edge, took);
+}
+
+#[test]
+fn a_client_that_says_nothing_is_cut_off() {
+    let edge = impatient().set("edge", "request_timeout", "\"1h\"").start();
+    let took = while_others_are_served(&edge, || until_cut_off(&edge, true, |_| Ok(())));
+    assert_cut_off_in_time(&edge, took);
+}
+
+#[test]
+fn a_client_that_says_nothing_after_a_scan_is_cut_off() {
+    let edge = impatient().set("edge", "request_timeout", "\"1h\"").start();
+    let mut first = Some(bytes("GET", "/A1B2C3", &[]));
+    let took = until_cut_off(&edge, true, |stream| first.take().map_or(Ok(()), |request| stream.write_all(&request)));
+    assert_cut_off_in_time(&edge, took);
+}
+
+#[test]
+fn a_client_that_never_reads_its_answers_is_cut_off() {
+    let edge = impatient().start();
+    // A page is some kilobytes, so that the buffers on the way are soon full.
+    let requests = bytes("GET", "/", &[]).repeat(20);
+    let took = while_others_are_served(&edge, || {
+        until_cut_off(&edge, false, |stream| {
+            // What did not fit is lost, and half a request follows: nobody reads the answer anyway.
+            stream.write(&requests).map(|_| ())
+        })
+    });
+    assert_cut_off_in_time(&edge, took);
+}
+
+#[test]
+fn a_client_that_scans_slowly_but_does_is_kept() {
+    let edge = impatient().start();
+    let mut connection = Connection::open(edge.address()).unwrap();
+    let begun = Instant::now();
+    // Longer than any limit, in whole requests a third of a second apart.
+    while begun.elapsed() < Duration::from_millis(2500) {
+        assert_eq!(connection.get("/A1B2C3", &[]).unwrap().status, 302);
+        std::thread::sleep(Duration::from_millis(350));
+    }
+    assert_eq!(edge.metrics().get("waypost_connections_timed_out_total"), 0.0);
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_for_their_turn() {
+    let edge = Setup::new().set("edge", "max_connections", "4").start();
+    let mut open: Vec<Connection> = (0..4).map(|_| Connection::open(edge.address()).unwrap()).collect();
+    for connection in &mut open {
+        assert_eq!(connection.get("/A1B2C3", &[]).unwrap().status, 302);
+    }
+    let mut fifth = TcpStream::connect(edge.address()).unwrap();
+    fifth.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+    fifth.write_all(&bytes("GET", "/A1B2C3", &[])).unwrap();
+    let error = fifth.read(&mut [0; 16]).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    assert_eq!(edge.metrics().get("waypost_connections_open"), 4.0);
+    assert_eq!(open[0].get("/A1B2C3", &[]).unwrap().status, 302, "those that are open go on");
+    open.pop();
+    fifth.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut status = [0; 12];
+    fifth.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 302");
+}
+
+#[test]
+fn a_request_head_has_a_limit() {
+    let edge = Setup::new().start();
+    let head = |len: usize| bytes("GET", "/A1B2C3", &[("Cookie", &"x".repeat(len))]);
+    assert!(raw(edge.address(), &head(12_000)).starts_with("HTTP/1.1 302"));
+    // One long header, many short ones, a long path.
+    let many = bytes("GET", "/A1B2C3", &[("X", "y"); 3000]);
+    let long = format!("/{}", "7".repeat(20_000));
+    for (request, statuses) in [(head(17_000), &["431"][..]), (head(1 << 20), &["431"]), (many, &["431"]), (bytes("GET", &long, &[]), &["414", "431"])] {
+        // The connection may be reset before the answer is read: the rest of the request lies unread.
+        let answer = raw(edge.address(), &request);
+        let status = answer.split(' ').nth(1);
+        assert!(status.is_none_or(|status| statuses.contains(&status)), "{answer}");
+    }
+    assert_eq!(edge.scan("/A1B2C3").status, 302);
+    assert_eq!(edge.metrics().get("waypost_scans_recorded_total"), 2.0);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let edge = Setup::new().set("registry", "default_language", "\"vi\"").start();
+    let paths = ["/A1B2C3", "/A1B2C4?lang=en", "/N0PE", "/robots.txt", "/A1B2C3+"];
+    let statuses = [302, 302, 404, 200, 200];
+    let requests: Vec<u8> = paths.iter().cycle().take(500).flat_map(|path| bytes("GET", path, &[("User-Agent", PHONE)])).collect();
+    for piece in [requests.len(), 1000, 7] {
+        let mut connection = Connection::open(edge.address()).unwrap();
+        std::thread::scope(|scope| {
+            let mut sender = TcpStream::try_clone(connection.stream()).unwrap();
+            let requests = &requests;
+            scope.spawn(move || requests.chunks(piece).for_each(|piece| sender.write_all(piece).unwrap()));
+            for (number, expected) in statuses.iter().cycle().take(500).enumerate() {
+                let reply = connection.receive(false).unwrap();
+                assert_eq!(reply.status, *expected, "answer {number} in pieces of {piece}");
+                if number % 5 == 1 {
+                    assert_eq!(reply.location(), Some("https://example.vn/en/one"));
+                }
+            }
+        });
+    }
+    edge.wait_until_stored();
+    assert_eq!(edge.counts(), [("A1B2C3".to_owned(), 300), ("A1B2C4".to_owned(), 300)].into());
+}
+
+/// Xorshift: a seed that is printed makes the same bytes again.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from((self.0 >> 16) % end as u64).unwrap()
+    }
+
+    fn byte(&mut self) -> u8 {
+        u8::try_from(self.below(256)).unwrap()
+    }
+
+    /// Rubbish, or a request with some of its bytes changed, lost, doubled or put elsewhere.
+    fn request(&mut self) -> Vec<u8> {
+        const WHOLE: [&str; 8] = [
+            "GET /A1B2C3 HTTP/1.1\r\nHost: a\r\nAccept-Language: zh-CN,zh;q=0.9\r\nUser-Agent: Mozilla/5.0\r\n\r\n",
+            "HEAD /a1-b2%20c3?c=nfc&lang=en HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /go?code=%41+%ff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            "POST /A1B2C3 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            "GET http://a/A1B2C3+ HTTP/1.0\r\nForwarded: for=\"[::1]:1\"\r\n\r\n",
+            "GET /A1B2C3 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ];
+        if self.below(10) == 0 {
+            return (0..self.below(600)).map(|_| self.byte()).collect();
+        }
+        let mut bytes = WHOLE[self.below(WHOLE.len())].as_bytes().to_vec();
+        for _ in 0..1 + self.below(6) {
+            let at = self.below(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+            match self.below(6) {
+                0 => bytes.insert(at, self.byte()),
+                1 if !bytes.is_empty() => bytes[at] = self.byte(),
+                2 if !bytes.is_empty() => bytes[at] ^= 1 << self.below(8),
+                3 if !bytes.is_empty() => drop(bytes.remove(at)),
+                4 => bytes.truncate(at),
+                _ => {
+                    let piece = bytes[at..].to_vec();
+                    let to = self.below(bytes.len() + 1);
+                    bytes.splice(to..to, piece);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+#[test]
+fn no_bytes_make_it_panic() {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
+    println!("SEED={seed}");
+    let edge = Setup::new().set("edge.trust", "proxies", "[\"127.0.0.1\"]").set("edge.trust", "header", "\"forwarded\"").start();
+    let mut random = Random(seed);
+    let mut starts = BTreeMap::<String, u32>::new();
+    for number in 0..3000 {
+        let request = random.request();
+        let answer = raw(edge.address(), &request);
+        let start: String = answer.chars().take(12).collect();
+        let plausible = start.is_empty() || start.starts_with("HTTP/1.1 ") || start.starts_with("HTTP/1.0 ");
+        assert!(plausible, "request {number} {:?} got {answer:?}", String::from_utf8_lossy(&request));
+        *starts.entry(start).or_default() += 1;
+    }
+    println!("{starts:?}");
+    assert!(starts.len() > 4, "the requests reach far: {starts:?}");
+    assert!(!starts.keys().any(|start| start.contains(" 5")), "{starts:?}");
+    assert!(!edge.log().contains("panicked"));
+    assert_eq!(edge.scan("/A1B2C3").status, 302);
+    edge.wait_until_stored();
+    edge.metrics().assert_books_balance();
+}
+
+#[test]
+fn guessed_codes_beyond_the_rate_are_answered_and_only_counted() {
+    let edge = Setup::new().set("observe", "max_unknown_per_second", "5").start();
+    let mut connection = Connection::open(edge.address()).unwrap();
+    for number in 0..1000 {
+        assert_eq!(connection.get(&format!("/Z{number}"), &[("User-Agent", PHONE)]).unwrap().status, 404);
+        if number % 100 == 0 {
+            assert_eq!(connection.get("/A1B2C3", &[("User-Agent", PHONE)]).unwrap().status, 302);
+        }
+    }
+    edge.wait_until_stored();
+    let metrics = edge.metrics();
+    let unrecorded = metrics.get("waypost_unknown_unrecorded_total");
+    let count = |sql: &str| edge.database().query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
+    let recorded = count("SELECT count(*) FROM scans WHERE outcome = 'unknown'");
+    assert!(recorded >= 5 && unrecorded > 0.0, "{recorded} {unrecorded}");
+    assert_eq!(f64::from(recorded) + unrecorded, 1000.0);
+    assert_eq!(metrics.get("waypost_requests_total{outcome=\"unknown\"}"), 1000.0);
+    let most = "SELECT max(n) FROM (SELECT count(*) AS n FROM scans WHERE outcome = 'unknown' GROUP BY ts / 1000)";
+    assert_eq!(count(most), 5, "in each second of the clock");
+    assert_eq!(edge.counts().get("A1B2C3"), Some(&10), "known codes have no such rate");
+}
