@@ -91,7 +91,7 @@ fn a_wrong_place_is_told_with_its_line_and_field() {
                 ":3: place: \"two street\" is not an identifier",
             ),
             (&long, ":2: name: is longer than 400 bytes"),
-            ("place,name,target\none,Một\n", ":2: has 2 cells where the header has 3"),
+            ("place,name,target\none,Một,https://example.vn/\ntwo,Hai\n", ":3: has 2 cells where the header has 3"),
             (
                 "place,name,target,target:en\none,Một,,https://example.vn/en\n",
                 ":2: target: is empty; where there is a target for any language",
@@ -465,6 +465,17 @@ fn a_quote_that_is_never_closed_is_found_where_it_is_opened() {
             ":3: a quote that is opened here is never closed",
         )],
     );
+    // At the end of the file, as in one that is written half.
+    let half = "code,place,status,note\r\nA1,one,active,\r\nA2,one,active,\"a pla";
+    refused("signs.csv", &[(half, ":3: a quote that is opened here is never closed")]);
+    // Two of them would swallow the rows in between, and no row would look wrong.
+    let two = "code,place,status,note\nA1,one,active,\"a\nA2,one,active,\nA3,one,active,\"b\nA4,one,active,\n";
+    refused("signs.csv", &[(two, ":2: a quote that is opened here is never closed")]);
+    // The cell that spans lines is not the one to blame, and a mark of inches is no quote.
+    let other = "code,place,status,note\nA1,one,active,\"a\nb\"\nA2,one,active,\"b\nA4,one,active,\n";
+    refused("signs.csv", &[(other, ":4: a quote that is opened here is never closed")]);
+    let inch = "code,place,status,note\nA1,one,active,\"a\nb\"\nA2,one,active,5\" wide\n";
+    assert!(check(&[("signs.csv", inch.as_bytes())]).0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
+use rustix::fs::Mode;
 use tracing_subscriber::EnvFilter;
 
 use super::CommandError;
@@ -25,6 +26,8 @@ impl Serve {
             LogFormat::Text => log.init(),
             LogFormat::Json => log.json().init(),
         }
+        // What the edge writes is for its owner alone.
+        rustix::process::umask(Mode::RWXG | Mode::RWXO);
         Ok(App::build(config)?.serve()?)
     }
 }

@@ -1,0 +1,538 @@
+//! A slip in waypost.toml is told with its line and key, what was found and what is allowed.
+//!
+//! `waypost check` tells every problem at once, binds nothing and writes nothing. The file that
+//! is shipped passes it, has every key there is, and its values are the defaults.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{BINARY, Setup, files_below};
+use waypost::config::Config;
+
+/// Every key, a wrong value for it, and what is said of that.
+const WRONG: &[(&str, &str, &str, &str)] = &[
+    (
+        "edge",
+        "name",
+        "\"a b\"",
+        "\"a b\" is not a name; at most 63 of a-z A-Z 0-9 _ . - are allowed",
+    ),
+    (
+        "edge",
+        "listen",
+        "[\"8080\"]",
+        "\"8080\" is not an address with a port; allowed are \"[::]:8080\" (both families) and \"127.0.0.1:8080\"",
+    ),
+    (
+        "edge",
+        "workers",
+        "-1",
+        "-1 is not allowed; a whole number from 0 to 1024 is",
+    ),
+    (
+        "edge",
+        "public_url",
+        "\"qr.langson.gov.vn\"",
+        "\"qr.langson.gov.vn\" is not a URL; one like \"https://qr.langson.gov.vn\" is allowed",
+    ),
+    (
+        "edge",
+        "home_url",
+        "\"javascript:alert(1)\"",
+        "\"javascript:alert(1)\" is not a URL; one like \"https://qr.langson.gov.vn\" is allowed",
+    ),
+    (
+        "edge",
+        "max_connections",
+        "0",
+        "0 is not allowed; a whole number from 1 to 1000000 is",
+    ),
+    (
+        "edge",
+        "idle_timeout",
+        "30",
+        "30 is not allowed; a time from 1s to 3600s is, as \"5s\", \"200ms\" or \"2m\"",
+    ),
+    (
+        "edge",
+        "request_timeout",
+        "\"soon\"",
+        "\"soon\" is not allowed; a time from 1s to 3600s is, as \"5s\", \"200ms\" or \"2m\"",
+    ),
+    (
+        "edge",
+        "grace",
+        "\"2m\"",
+        "\"2m\" is not allowed; a time from 0ns to 60s is, as \"5s\", \"200ms\" or \"2m\"",
+    ),
+    (
+        "edge.trust",
+        "proxies",
+        "[\"10.0.0.0/33\"]",
+        "\"10.0.0.0/33\" is not a network; allowed are \"10.0.0.0/8\" and \"2001:db8::1\"",
+    ),
+    (
+        "edge.trust",
+        "header",
+        "\"x-real-ip\"",
+        "\"x-real-ip\" is not allowed; one of \"x-forwarded-for\", \"forwarded\" is",
+    ),
+    (
+        "admin",
+        "listen",
+        "\"localhost:9090\"",
+        "\"localhost:9090\" is not an address with a port; allowed are \"127.0.0.1:9090\" and \"[::]:8080\"",
+    ),
+    (
+        "admin",
+        "per_sign_metrics",
+        "\"yes\"",
+        "\"yes\" is not allowed; true or false is",
+    ),
+    ("pages", "authority", "1", "1 is not allowed; a text in quotes is"),
+    (
+        "pages",
+        "authority_en",
+        "true",
+        "true is not allowed; a text in quotes is",
+    ),
+    (
+        "pages",
+        "authority_zh",
+        "[\"a\"]",
+        "a list is not allowed; a text in quotes is",
+    ),
+    (
+        "registry",
+        "places",
+        "{ file = \"places.csv\" }",
+        "a table is not allowed; a text in quotes is",
+    ),
+    (
+        "registry",
+        "signs",
+        "2027-02-27",
+        "2027-02-27 is not allowed; a text in quotes is",
+    ),
+    (
+        "registry",
+        "overrides",
+        "false",
+        "false is not allowed; a text in quotes is",
+    ),
+    (
+        "registry",
+        "default_language",
+        "\"vietnamese\"",
+        "\"vietnamese\" is not a language; one like \"vi\" or \"zh-Hant\" is allowed",
+    ),
+    (
+        "registry",
+        "timezone",
+        "\"Asia/Lang_Son\"",
+        "\"Asia/Lang_Son\" is not a time zone; a name like \"Asia/Ho_Chi_Minh\" is allowed",
+    ),
+    (
+        "registry",
+        "allowed_hosts",
+        "[\"*\"]",
+        "\"*\" is not a host; allowed are a host name such as \"langson.gov.vn\" and \"*.\" before one",
+    ),
+    ("registry", "allow_http", "0", "0 is not allowed; true or false is"),
+    (
+        "registry",
+        "max_shrink",
+        "1.5",
+        "1.5 is not allowed; a number from 0 to 1 is",
+    ),
+    (
+        "registry",
+        "poll",
+        "\"10ms\"",
+        "\"10ms\" is not allowed; a time from 100ms to 3600s is, as \"5s\", \"200ms\" or \"2m\"",
+    ),
+    (
+        "observe",
+        "geoip",
+        "\"geo.mmdb\"",
+        "\"geo.mmdb\" is not allowed; a list of texts is, as [\"a\", \"b\"]",
+    ),
+    (
+        "observe",
+        "precision",
+        "\"city\"",
+        "\"city\" is not allowed; one of \"none\", \"country\", \"region\" is",
+    ),
+    (
+        "observe",
+        "repeat_window",
+        "\"1d\"",
+        "\"1d\" is not allowed; a time from 0ns to 3600s is, as \"5s\", \"200ms\" or \"2m\"",
+    ),
+    (
+        "observe",
+        "max_unknown_per_second",
+        "1.5",
+        "1.5 is not allowed; a whole number from 0 to 1000000 is",
+    ),
+    ("journal", "dir", "7", "7 is not allowed; a text in quotes is"),
+    (
+        "journal",
+        "segment",
+        "\"1KiB\"",
+        "\"1KiB\" is not allowed; a size from 65536 to 1073741824 bytes is, as \"16MiB\" or \"4GiB\"",
+    ),
+    (
+        "journal",
+        "seal_after",
+        "\"-5s\"",
+        "\"-5s\" is not allowed; a time from 100ms to 3600s is, as \"5s\", \"200ms\" or \"2m\"",
+    ),
+    (
+        "journal",
+        "sync_every",
+        "\"1ms\"",
+        "\"1ms\" is not allowed; a time from 10ms to 60s is, as \"5s\", \"200ms\" or \"2m\"",
+    ),
+    (
+        "journal",
+        "max_size",
+        "\"4 GB\"",
+        "\"4 GB\" is not allowed; a size from 1048576 to 1125899906842624 bytes is, as \"16MiB\" or \"4GiB\"",
+    ),
+    (
+        "journal",
+        "min_free",
+        "512",
+        "512 is not allowed; a size from 0 to 1125899906842624 bytes is, as \"16MiB\" or \"4GiB\"",
+    ),
+    (
+        "store",
+        "kind",
+        "\"mysql\"",
+        "\"mysql\" is not allowed; one of \"sqlite\" is",
+    ),
+    ("store", "path", "[]", "a list is not allowed; a text in quotes is"),
+    (
+        "log",
+        "format",
+        "\"xml\"",
+        "\"xml\" is not allowed; one of \"text\", \"json\" is",
+    ),
+];
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config/waypost.toml")
+}
+
+/// What `check` says of a configuration beside the registry of [`Setup`], and its exit code.
+fn check(toml: &str) -> (i32, String) {
+    let setup = Setup::new().file("config/written.toml", toml);
+    check_file(&setup.path("config/written.toml"))
+}
+
+fn check_file(path: &Path) -> (i32, String) {
+    let output = Command::new(BINARY)
+        .arg("check")
+        .arg("--config")
+        .arg(path)
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn every_key_that_is_wrong_is_told_at_once_with_its_line() {
+    let (mut toml, mut expected, mut section, mut line) = (String::new(), String::new(), "", 0);
+    for (of, key, value, said) in WRONG {
+        if *of != section {
+            (section, line) = (of, line + 2);
+            toml += &format!("\n[{of}]\n");
+        }
+        line += 1;
+        toml += &format!("{key} = {value}\n");
+        expected += &format!("written.toml:{line}: {of}.{key}: {said}\n");
+    }
+    assert_eq!(check(&toml), (1, expected));
+}
+
+#[test]
+fn a_key_that_is_wrong_alone_is_one_problem() {
+    for (section, key, value, said) in WRONG {
+        let allowed = "[registry]\nallowed_hosts = [\"example.vn\"]\n";
+        let rest = if *section == "registry" && *key == "allowed_hosts" {
+            ""
+        } else {
+            allowed
+        };
+        let toml = if *section == "registry" {
+            format!(
+                "\n{}{key} = {value}\n",
+                if rest.is_empty() { "[registry]\n" } else { rest }
+            )
+        } else {
+            format!("\n\n[{section}]\n{key} = {value}\n{rest}")
+        };
+        let line = toml.lines().position(|line| line.starts_with(key)).unwrap() + 1;
+        let line = if rest.is_empty() || *key != "allowed_hosts" {
+            line
+        } else {
+            0
+        };
+        assert_eq!(
+            check(&toml),
+            (1, format!("written.toml:{line}: {section}.{key}: {said}\n")),
+            "{toml}"
+        );
+    }
+}
+
+#[test]
+fn every_key_of_the_shipped_file_is_among_the_wrong_ones() {
+    let keys = |toml: &str| -> Vec<(String, String)> {
+        let (mut found, mut section) = (Vec::new(), String::new());
+        for line in toml.lines() {
+            match line.strip_prefix('[').and_then(|line| line.split(']').next()) {
+                Some(name) => name.clone_into(&mut section),
+                None => found.extend(line.split_once(" = ").map(|(key, _)| (section.clone(), key.to_owned()))),
+            }
+        }
+        found.retain(|(_, key)| !key.starts_with('#'));
+        found
+    };
+    let wrong: Vec<_> = WRONG
+        .iter()
+        .map(|(section, key, ..)| ((*section).to_owned(), (*key).to_owned()))
+        .collect();
+    assert_eq!(
+        keys(&fs::read_to_string(shipped()).unwrap()),
+        wrong,
+        "in the same order"
+    );
+}
+
+#[test]
+fn other_slips_are_told_with_their_line() {
+    let hosts = "[registry]\nallowed_hosts = [\"example.vn\"]\n";
+    for (before, after, expected) in [
+        (
+            "",
+            "[edge]\nworker = 1\n",
+            &["4: edge.worker: unknown key; did you mean workers?"][..],
+        ),
+        (
+            "",
+            "[edge]\nport = 80\n",
+            &["4: edge.port: unknown key; allowed are name, listen, workers, public_url"],
+        ),
+        (
+            "",
+            "[edge.trust]\nproxy = []\n",
+            &["4: edge.trust.proxy: unknown key; allowed are proxies, header"],
+        ),
+        (
+            "",
+            "[registri]\n",
+            &["3: registri: unknown key; did you mean registry?"],
+        ),
+        (
+            "",
+            "[secrets]\n",
+            &["3: secrets: unknown key; allowed are edge, admin, pages, registry, observe, journal, store, log"],
+        ),
+        (
+            "listen = \"[::]:80\"\n",
+            "",
+            &["1: listen: unknown key; allowed are edge, admin"],
+        ),
+        ("edge = 1\n", "", &["1: edge: is 1, not a table [edge]"]),
+        (
+            "",
+            "[edge]\ntrust = [\"10.0.0.1\"]\n",
+            &["4: edge.trust: is a list, not a table [edge.trust]"],
+        ),
+        (
+            "",
+            "[edge]\nlisten = []\n",
+            &["4: edge.listen: is empty; at least one address is needed, as [\"[::]:8080\"]"],
+        ),
+        (
+            "",
+            "[edge]\nlisten = [\"[::]:80\", 443]\n",
+            &["4: edge.listen: a list is not allowed; a list of texts is"],
+        ),
+        (
+            "",
+            "[edge]\nworkers = 0x500\n",
+            &["4: edge.workers: 0x500 is not allowed; a whole number from 0 to 1024 is"],
+        ),
+        (
+            "",
+            "[journal]\nsegment = \"1GiB\"\nmax_size = \"1GiB\"\n[edge]\nworkers = 1\n",
+            &["5: journal.max_size: 1073741824 bytes hold less than two segments for each of 1 workers"],
+        ),
+        ("", "[log]\nformat = \"json\"\nformat = \"text\"\n", &["5: "]),
+        ("", "[log]\nformat = json\n", &["4: "]),
+        (
+            "",
+            "[edge]\nname = \"half\n\n[log]\nformat = \"xml\"\n",
+            &["4: ", "7: log.format: \"xml\" is not allowed"],
+        ),
+        (
+            "",
+            "[edge]\nworkers = 9999\n[log]\nform = 1\n",
+            &[
+                "4: edge.workers: 9999 is not allowed",
+                "6: log.form: unknown key; did you mean format?",
+            ],
+        ),
+    ] {
+        let (code, said) = check(&format!("{before}{hosts}{after}"));
+        assert_eq!(code, 1, "accepted: {before}{after}");
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{before}{after}\n{said}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(
+                line.starts_with(&format!("written.toml:{expected}")),
+                "expected {expected}\nsaid {line}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_is_told() {
+    let missing = "registry.allowed_hosts: is missing; this key has no default\n";
+    assert_eq!(check(""), (1, format!("written.toml: {missing}")));
+    assert_eq!(
+        check("\n[registry]\npoll = \"1s\"\n"),
+        (1, format!("written.toml:2: {missing}"))
+    );
+    let empty = "written.toml:2: registry.allowed_hosts: is empty; at least one host is needed";
+    assert!(check("[registry]\nallowed_hosts = []\n").1.starts_with(empty));
+    let (code, said) = check_file(Path::new("/nonexistent/waypost.toml"));
+    assert!(
+        code == 1 && said.starts_with("waypost.toml: can't be read (/nonexistent/waypost.toml): "),
+        "{said}"
+    );
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file() {
+    let setup = Setup::new().set("registry", "places", "\"../elsewhere/places.csv\"");
+    fs::create_dir(setup.path("elsewhere")).unwrap();
+    fs::rename(setup.path("config/places.csv"), setup.path("elsewhere/places.csv")).unwrap();
+    setup.run(&["check"]);
+    let (code, said) = check_file(&setup.path("config/waypost.toml"));
+    assert_eq!(
+        (code, said.as_str()),
+        (
+            0,
+            "configuration OK: 1 places, 2 signs (2 active, 0 planned, 0 retired), languages vi, en\n"
+        )
+    );
+    let output = Command::new(BINARY)
+        .args(["check", "--config", "waypost.toml"])
+        .current_dir(setup.path("config"))
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let edge = setup.start();
+    assert!(edge.setup.path("data/journal/lock").exists() && edge.setup.path("data/waypost.db").exists());
+}
+
+#[test]
+fn the_shipped_file_passes() {
+    let (code, said) = check_file(&shipped());
+    assert!(code == 0 && said.starts_with("configuration OK: "), "{said}");
+}
+
+#[test]
+fn the_values_of_the_shipped_file_are_the_defaults() {
+    let text = fs::read_to_string(shipped()).unwrap();
+    // What has no default, or has one that depends on other keys.
+    let mut kept: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut section = "";
+    for line in text.lines() {
+        if line.starts_with('[') {
+            section = line;
+        }
+        if line.starts_with("authority") || line.starts_with("allowed_hosts") {
+            kept.entry(section).or_default().push(line);
+        }
+    }
+    let kept: String = kept
+        .iter()
+        .map(|(section, lines)| format!("{section}\n{}\n", lines.join("\n")))
+        .collect();
+    let read = |text: &str| {
+        format!(
+            "{:#?}",
+            Config::parse("waypost.toml", text, Path::new("/config")).unwrap()
+        )
+    };
+    assert_eq!(kept.lines().count(), 6, "{kept}");
+    assert_eq!(read(&text), read(&kept));
+}
+
+#[test]
+fn the_names_of_the_authority_follow_the_public_url() {
+    let read = |text: &str| {
+        let text = format!("{text}\n[registry]\nallowed_hosts = [\"example.vn\"]\n");
+        Config::parse("waypost.toml", &text, Path::new("."))
+            .unwrap()
+            .pages
+            .authority
+    };
+    assert_eq!(
+        read("edge.public_url = \"https://qr.example.vn/\""),
+        ["qr.example.vn"; 3]
+    );
+    assert_eq!(
+        read("pages.authority = \"tỉnh\"\npages.authority_zh = \"省\""),
+        ["tỉnh", "tỉnh", "省"]
+    );
+}
+
+#[test]
+fn check_binds_nothing_and_writes_nothing() {
+    let taken = [
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+    ];
+    let [edge, admin] = taken.each_ref().map(|listener| listener.local_addr().unwrap());
+    let setup =
+        Setup::new()
+            .set("edge", "listen", format!("[\"{edge}\"]"))
+            .set("admin", "listen", format!("\"{admin}\""));
+    // Written by the first run, so that the second finds what it leaves behind.
+    setup.run(&["check"]);
+    let listing = || -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
+        let state = |path: PathBuf| {
+            (
+                path.clone(),
+                (
+                    fs::read(&path).unwrap(),
+                    fs::metadata(&path).unwrap().modified().unwrap(),
+                ),
+            )
+        };
+        files_below(setup.folder.path()).into_iter().map(state).collect()
+    };
+    let before = listing();
+    assert_eq!(
+        check_file(&setup.path("config/waypost.toml")).0,
+        0,
+        "the ports are taken, and that is fine"
+    );
+    assert_eq!(listing(), before);
+    assert!(!setup.path("data").exists(), "not even an empty folder");
+}
