@@ -95,6 +95,9 @@ impl App {
         admin.set_nonblocking(true)?;
 
         let journal = Journal::open(config.journal.clone(), config.workers)?;
+        for listeners in &listeners {
+            edge::listen(listeners)?;
+        }
         let shared = Shared {
             trust: config.trust.clone(),
             precision: config.precision,
@@ -131,8 +134,9 @@ impl App {
         } = self;
         let admin_address = admin.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let journal = parts.journal.clone();
-        let house = spawn("journal", move || journal.keep_house())?;
+        let (maker, sealer) = (parts.journal.clone(), parts.journal.clone());
+        let maker = spawn("journal-make", move || maker.make_segments())?;
+        let sealer = spawn("journal-seal", move || sealer.seal_segments())?;
         let to_deliver = parts.clone();
         let delivery = spawn("delivery", move || {
             to_deliver
@@ -165,9 +169,11 @@ impl App {
         stop.send_replace(true);
         join(workers)?;
         parts.journal.stop();
-        house
-            .join()
-            .map_err(|_| io::Error::other("the journal's thread panicked"))?;
+        for thread in [maker, sealer] {
+            thread
+                .join()
+                .map_err(|_| io::Error::other("a thread of the journal panicked"))?;
+        }
         parts.deliveries.stop();
         finish_delivery(delivery, &parts);
         // A reload that is under way is not waited for.

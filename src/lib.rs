@@ -7,8 +7,8 @@
 //!   accept → read → canonical code → resolve in this generation → choose language
 //!          → observe (country, agent, repeat) → append to this worker's segment → answer
 //!                                                      │  files, one way
-//! journal thread                                       ▼
-//!   seals a segment by size or age, has the next one ready, syncs on a timer
+//! journal threads                                      ▼
+//!   one has the next segment ready; one seals by size or age, and syncs on a timer
 //!                                                      │  sealed files, one way
 //! delivery thread                                      ▼
 //!   sealed segment → one batch → store → delete the segment
@@ -19,7 +19,7 @@
 //!
 //! # Threads
 //!
-//! Workers answer. The journal's thread does the journal's slow half. The delivery's
+//! Workers answer. The journal's two threads do its slow half. The delivery's
 //! thread talks to the store. The control thread (the main one) has the admin port, the
 //! signals and the reloads, which run on a thread for blocking work.
 //!

@@ -15,6 +15,7 @@ use prometheus::{Encoder as _, TextEncoder};
 
 use crate::app::Parts;
 use crate::edge::{Counter as Figure, Counters};
+use crate::journal::Counts;
 use crate::registry::Status;
 
 /// The content type of [`render`]'s text.
@@ -25,8 +26,9 @@ pub fn render(parts: &Parts) -> Result<Vec<u8>, prometheus::Error> {
     let mut page = Page::default();
     build(parts, &mut page);
     requests(parts, &mut page);
-    scans(parts, &mut page);
-    journal(parts, &mut page);
+    let counts = parts.journal.counts();
+    scans(parts, &counts, &mut page);
+    journal(parts, &counts, &mut page);
     store(parts, &mut page);
     registry(parts, &mut page);
     countries(parts, &mut page);
@@ -209,8 +211,7 @@ fn requests(parts: &Parts, page: &mut Page) {
     );
 }
 
-fn scans(parts: &Parts, page: &mut Page) {
-    let counts = parts.journal.counts();
+fn scans(parts: &Parts, counts: &Counts, page: &mut Page) {
     page.counter(
         "waypost_scans_recorded_total",
         "Scans written to the journal by this process.",
@@ -265,8 +266,7 @@ fn scans(parts: &Parts, page: &mut Page) {
     }
 }
 
-fn journal(parts: &Parts, page: &mut Page) {
-    let counts = parts.journal.counts();
+fn journal(parts: &Parts, counts: &Counts, page: &mut Page) {
     let (syncs, errors) = parts.journal.syncs();
     page.gauge("waypost_journal_bytes", "Bytes of all segments.", counts.bytes.value());
     page.gauge(

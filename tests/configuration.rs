@@ -469,10 +469,11 @@ fn the_values_of_the_shipped_file_are_the_defaults() {
             kept.entry(section).or_default().push(line);
         }
     }
-    let kept: String = kept
+    let kept: Vec<String> = kept
         .iter()
         .map(|(section, lines)| format!("{section}\n{}\n", lines.join("\n")))
         .collect();
+    let kept = kept.concat();
     let read = |text: &str| {
         format!(
             "{:#?}",

@@ -4,15 +4,18 @@
 //! those for the other. A file that is missing or broken leaves the country empty and shows in
 //! the metrics, a replaced one is read anew, and visitors are redirected all along.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
+#![allow(clippy::float_cmp, reason = "metrics that are counts are whole")]
 
 mod support;
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 
 use mmdb_writer::{IpVersion, Writer, ipnet::IpNet};
 use serde_json::{Value, json};
 use support::{Edge, Setup, http, wait_for};
+use waypost::observe::{CountryFiles, Precision};
 
 /// A database of both families, or of one.
 fn database(version: IpVersion, networks: &[(&str, Value)]) -> Vec<u8> {
@@ -39,10 +42,14 @@ fn flat(country: &str, region: &str) -> Value {
 
 fn setup(files: &[(&str, &[u8])]) -> Setup {
     let names: Vec<String> = files.iter().map(|(name, _)| format!("{name:?}")).collect();
-    let setup = Setup::new()
-        .set("edge.trust", "proxies", "[\"127.0.0.1\"]")
-        .set("observe", "geoip", format!("[{}]", names.join(", ")));
-    files.iter().fold(setup, |setup, (name, bytes)| setup.file(&format!("config/{name}"), bytes))
+    let setup = Setup::new().set("edge.trust", "proxies", "[\"127.0.0.1\"]").set(
+        "observe",
+        "geoip",
+        format!("[{}]", names.join(", ")),
+    );
+    files.iter().fold(setup, |setup, (name, bytes)| {
+        setup.file(&format!("config/{name}"), bytes)
+    })
 }
 
 /// Scans from an address, as our proxy forwards it.
@@ -55,7 +62,9 @@ fn scan_from(edge: &Edge, address: &str) {
 fn stored(edge: &Edge, count: usize) -> Vec<(String, String)> {
     let database = edge.database();
     wait_for("the scans are stored", || {
-        let mut query = database.prepare("SELECT country, region FROM scans ORDER BY batch, seq").ok()?;
+        let mut query = database
+            .prepare("SELECT country, region FROM scans ORDER BY batch, seq")
+            .ok()?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
         let rows: Vec<(String, String)> = rows.collect::<Result<_, _>>().ok()?;
         (rows.len() == count).then_some(rows)
@@ -64,8 +73,13 @@ fn stored(edge: &Edge, count: usize) -> Vec<(String, String)> {
 
 /// Where the edge records visitors from these addresses to be, as `VN/LSN`.
 fn origins(edge: &Edge, addresses: &[&str]) -> Vec<String> {
-    addresses.iter().for_each(|address| scan_from(edge, address));
-    stored(edge, addresses.len()).into_iter().map(|(country, region)| format!("{country}/{region}")).collect()
+    for address in addresses {
+        scan_from(edge, address);
+    }
+    stored(edge, addresses.len())
+        .into_iter()
+        .map(|(country, region)| format!("{country}/{region}"))
+        .collect()
 }
 
 fn bad_files(edge: &Edge) -> f64 {
@@ -84,22 +98,54 @@ fn the_nested_layout_is_read_for_both_families() {
         ],
     );
     let edge = setup(&[("city.mmdb", &bytes)]).start();
-    let addresses = ["113.161.72.1", "::ffff:113.161.72.1", "2001:db8:86::1", "198.51.100.7", "203.0.113.7", "192.0.2.1"];
+    let addresses = [
+        "113.161.72.1",
+        "::ffff:113.161.72.1",
+        "2001:db8:86::1",
+        "198.51.100.7",
+        "203.0.113.7",
+        "192.0.2.1",
+    ];
     assert_eq!(origins(&edge, &addresses), ["VN/09", "VN/09", "CN/GX", "LA/", "/", "/"]);
     let state = edge.status()["geoip"][0].clone();
     assert!(state["built"].is_string() && state["problem"].is_null(), "{state}");
     let metrics = edge.metrics();
-    assert_eq!((metrics.get("waypost_geoip_files{state=\"good\"}"), bad_files(&edge)), (1.0, 0.0));
+    assert_eq!(
+        (metrics.get("waypost_geoip_files{state=\"good\"}"), bad_files(&edge)),
+        (1.0, 0.0)
+    );
     assert!(metrics.get("waypost_geoip_build_timestamp_seconds") > 1.7e9);
 }
 
 #[test]
 fn the_flat_layout_is_read_from_a_file_for_each_family() {
-    let four = database(IpVersion::V4, &[("113.161.0.0/16", flat("VN", "Lạng Sơn")), ("198.51.100.0/24", flat("CN", ""))]);
-    let six = database(IpVersion::V6, &[("2001:ee0::/32", flat("VN", "Hà Nội")), ("2001:db8::/32", flat("CN", "Guangxi"))]);
-    let addresses = ["113.161.72.1", "2001:ee0::1", "198.51.100.1", "[2001:db8::1]:443", "192.0.2.1", "2001:4860::1"];
+    let four = database(
+        IpVersion::V4,
+        &[
+            ("113.161.0.0/16", flat("VN", "Lạng Sơn")),
+            ("198.51.100.0/24", flat("CN", "")),
+        ],
+    );
+    let six = database(
+        IpVersion::V6,
+        &[
+            ("2001:ee0::/32", flat("VN", "Hà Nội")),
+            ("2001:db8::/32", flat("CN", "Guangxi")),
+        ],
+    );
+    let addresses = [
+        "113.161.72.1",
+        "2001:ee0::1",
+        "198.51.100.1",
+        "[2001:db8::1]:443",
+        "192.0.2.1",
+        "2001:4860::1",
+    ];
     let expected = ["VN/Lạng Sơn", "VN/Hà Nội", "CN/", "CN/Guangxi", "/", "/"];
-    for files in [[("four.mmdb", &*four), ("six.mmdb", &*six)], [("six.mmdb", &*six), ("four.mmdb", &*four)]] {
+    for files in [
+        [("four.mmdb", &*four), ("six.mmdb", &*six)],
+        [("six.mmdb", &*six), ("four.mmdb", &*four)],
+    ] {
         let edge = setup(&files).start();
         assert_eq!(origins(&edge, &addresses), expected);
     }
@@ -107,17 +153,25 @@ fn the_flat_layout_is_read_from_a_file_for_each_family() {
 
 #[test]
 fn the_first_file_that_knows_the_address_answers() {
-    let own = database(IpVersion::V4, &[("10.0.0.0/8", flat("VN", "own")), ("198.51.100.0/24", flat("", ""))]);
+    let own = database(
+        IpVersion::V4,
+        &[("10.0.0.0/8", flat("VN", "own")), ("198.51.100.0/24", flat("", ""))],
+    );
     let bought = database(IpVersion::V6, &[("0.0.0.0/0", nested("CN", "bought"))]);
     let edge = setup(&[("own.mmdb", &own), ("missing.mmdb", b""), ("bought.mmdb", &bought)]).start();
-    assert_eq!(origins(&edge, &["10.1.2.3", "11.1.2.3", "198.51.100.1"]), ["VN/own", "CN/bought", "CN/bought"]);
+    assert_eq!(
+        origins(&edge, &["10.1.2.3", "11.1.2.3", "198.51.100.1"]),
+        ["VN/own", "CN/bought", "CN/bought"]
+    );
 }
 
 #[test]
 fn no_more_is_recorded_than_the_precision_says() {
     let bytes = database(IpVersion::V4, &[("113.161.0.0/16", nested("VN", "09"))]);
     for (precision, expected) in [("none", "/"), ("country", "VN/"), ("region", "VN/09")] {
-        let edge = setup(&[("city.mmdb", &bytes)]).set("observe", "precision", format!("{precision:?}")).start();
+        let edge = setup(&[("city.mmdb", &bytes)])
+            .set("observe", "precision", format!("{precision:?}"))
+            .start();
         assert_eq!(origins(&edge, &["113.161.72.1"]), [expected], "{precision}");
     }
 }
@@ -127,13 +181,19 @@ fn a_region_that_is_long_is_cut_between_two_characters() {
     let bytes = database(IpVersion::V4, &[("113.161.0.0/16", flat("VN", &"ạ".repeat(30)))]);
     let edge = setup(&[("city.mmdb", &bytes)]).start();
     let origin = origins(&edge, &["113.161.72.1"]).remove(0);
-    assert!(origin.starts_with("VN/ạạạ") && origin.trim_start_matches("VN/").chars().all(|c| c == 'ạ'), "{origin}");
+    assert!(
+        origin.starts_with("VN/ạạạ") && origin.trim_start_matches("VN/").chars().all(|c| c == 'ạ'),
+        "{origin}"
+    );
 }
 
 #[test]
 fn a_file_that_is_missing_or_broken_leaves_the_country_empty_and_shows() {
     let good = database(IpVersion::V4, &[("113.161.0.0/16", nested("VN", "09"))]);
-    let other = database(IpVersion::V4, &[("113.161.0.0/16", json!({ "autonomous_system_number": "AS1" }))]);
+    let other = database(
+        IpVersion::V4,
+        &[("113.161.0.0/16", json!({ "autonomous_system_number": "AS1" }))],
+    );
     for broken in [&b""[..], b"not a database", &good[..good.len() / 2], &other] {
         let edge = setup(&[("city.mmdb", broken)]).start();
         assert_eq!(origins(&edge, &["113.161.72.1"]), ["/"]);
@@ -144,9 +204,15 @@ fn a_file_that_is_missing_or_broken_leaves_the_country_empty_and_shows() {
     fs::remove_file(setup.path("config/city.mmdb")).unwrap();
     let check = setup.run(&["check"]);
     let said = String::from_utf8(check.stdout).unwrap();
-    assert!(check.status.success() && said.starts_with("warning: ") && said.contains("countries stay empty"), "{said}");
+    assert!(
+        check.status.success() && said.starts_with("warning: ") && said.contains("countries stay empty"),
+        "{said}"
+    );
     let edge = setup.start();
-    assert_eq!((origins(&edge, &["113.161.72.1"]), bad_files(&edge)), (vec!["/".to_owned()], 1.0));
+    assert_eq!(
+        (origins(&edge, &["113.161.72.1"]), bad_files(&edge)),
+        (vec!["/".to_owned()], 1.0)
+    );
 }
 
 /// Scans until the country is recorded as expected; there is no other way to know what a worker has.
@@ -155,7 +221,10 @@ fn wait_for_country(edge: &Edge, expected: &str) {
     wait_for(expected, || {
         scan_from(edge, "113.161.72.1");
         let last = "SELECT country FROM scans ORDER BY batch DESC, seq DESC LIMIT 1";
-        database.query_row(last, [], |row| row.get::<_, String>(0)).is_ok_and(|last| last == expected).then_some(())
+        database
+            .query_row(last, [], |row| row.get::<_, String>(0))
+            .is_ok_and(|last| last == expected)
+            .then_some(())
     });
 }
 
@@ -179,6 +248,59 @@ fn a_replaced_file_is_read_anew_and_a_broken_one_is_not_taken() {
     assert_eq!(bad_files(&edge), 0.0);
 }
 
+/// In this process, where a few thousand files are read in a second: a panic would end an edge.
+#[test]
+fn no_damage_to_a_file_is_more_than_an_empty_country() {
+    let bytes = database(
+        IpVersion::V6,
+        &[
+            ("113.161.0.0/16", nested("VN", "09")),
+            ("2001:ee0::/32", nested("VN", "HN")),
+            ("2001:db8::/48", flat("CN", "GX")),
+        ],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.mmdb");
+    let addresses: [IpAddr; 4] =
+        ["113.161.72.1", "2001:ee0::1", "2001:db8::1", "8.8.8.8"].map(|text| text.parse().unwrap());
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random >> 33).unwrap() % below
+    };
+    for _ in 0..3000 {
+        let mut damaged = bytes.clone();
+        for _ in 0..=next(4) {
+            let at = next(damaged.len());
+            damaged[at] = u8::try_from(next(256)).unwrap();
+        }
+        fs::write(&path, &damaged).unwrap();
+        let files = CountryFiles::open(std::slice::from_ref(&path));
+        let databases = files.subscribe().borrow().clone();
+        for address in addresses {
+            let origin = databases.origin(address, Precision::Region);
+            assert!(origin.country.len() <= 12 && origin.region.len() <= 40, "{origin:?}");
+        }
+    }
+}
+
+/// A download that has reserved its space, and has only its end.
+#[test]
+fn a_file_with_a_hole_does_not_keep_an_edge_from_starting() {
+    let mut bytes = database(
+        IpVersion::V6,
+        &[
+            ("113.161.0.0/16", nested("VN", "09")),
+            ("2001:ee0::/32", nested("VN", "")),
+        ],
+    );
+    bytes[..300].fill(0);
+    let edge = setup(&[("city.mmdb", &bytes)]).start();
+    assert_eq!(origins(&edge, &["113.161.72.1"]), ["/"]);
+}
+
 #[test]
 fn the_free_package_that_is_recommended_is_read() {
     let folder = std::env::var("WAYPOST_TEST_GEOIP").unwrap_or_else(|_| {
@@ -192,7 +314,18 @@ fn the_free_package_that_is_recommended_is_read() {
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     });
     let edge = setup(&[("four.mmdb", &four), ("six.mmdb", &six)]).start();
-    let addresses = ["113.161.72.1", "2001:ee0::1", "114.114.114.114", "240e::1", "8.8.8.8", "127.0.0.1", "::1"];
-    assert_eq!(origins(&edge, &addresses), ["VN/", "VN/", "CN/", "CN/", "US/", "/", "/"]);
+    let addresses = [
+        "113.161.72.1",
+        "2001:ee0::1",
+        "202.96.209.133",
+        "240e::1",
+        "8.8.8.8",
+        "127.0.0.1",
+        "::1",
+    ];
+    assert_eq!(
+        origins(&edge, &addresses),
+        ["VN/", "VN/", "CN/", "CN/", "US/", "/", "/"]
+    );
     assert_eq!(edge.metrics().get("waypost_geoip_files{state=\"good\"}"), 2.0);
 }

@@ -222,7 +222,7 @@ fn the_same_visitor_at_the_same_sign_within_the_window_is_a_repeat() {
     let until = |time| {
         wait_for("the window is over", || {
             (begun.elapsed() >= Duration::from_millis(time)).then_some(())
-        })
+        });
     };
     visit("A1B2C3", PHONE, "203.0.113.7");
     visit("a1b2-c3", PHONE, "203.0.113.7");

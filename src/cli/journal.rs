@@ -166,7 +166,9 @@ fn verify(files: &[PathBuf], out: &mut dyn Write) -> Result<(), CommandError> {
         let contents = journal::read(path).map_err(of_file(path))?;
         read += contents.scans.len();
         lost += contents.lost;
-        if contents.lost > 0 || contents.header.is_none() {
+        // Read, or left by a crash, while it was made: it had no header yet, and no scans.
+        let unmade = contents.written() == 0 && path.extension().is_some_and(|state| state == "open");
+        if contents.lost > 0 || (contents.header.is_none() && !unmade) {
             damaged += 1;
             let header = if contents.header.is_none() {
                 ", the header is damaged"

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use super::CommandError;
@@ -26,8 +27,21 @@ impl Serve {
             LogFormat::Text => log.init(),
             LogFormat::Json => log.json().init(),
         }
+        raise_descriptor_limit();
         // What the edge writes is for its owner alone.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         Ok(App::build(config)?.serve()?)
+    }
+}
+
+/// Connections need descriptors, and the usual soft limit is 1,024.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files can't be raised");
     }
 }

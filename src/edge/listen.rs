@@ -7,17 +7,26 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Connections that may wait to be accepted, for each listener.
 const BACKLOG: i32 = 4096;
 
 /// Binds one listener for each address; `addresses` gets the ports that were drawn for 0.
+/// None takes connections before [`listen`].
 pub fn bind(addresses: &mut [SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
     addresses
         .iter_mut()
         .map(|address| bind_one(address).map_err(|error| (*address, error)))
         .collect()
+}
+
+/// Begins to take connections. Called once nothing can fail any more: the kernel gives a
+/// listener its share of them even if another edge has the port, and closes them with it.
+pub fn listen(listeners: &[TcpListener]) -> io::Result<()> {
+    listeners
+        .iter()
+        .try_for_each(|listener| SockRef::from(listener).listen(BACKLOG))
 }
 
 fn bind_one(address: &mut SocketAddr) -> io::Result<TcpListener> {
@@ -40,7 +49,6 @@ fn bind_one(address: &mut SocketAddr) -> io::Result<TcpListener> {
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&(*address).into())?;
-    socket.listen(BACKLOG)?;
     let listener = TcpListener::from(socket);
     *address = listener.local_addr()?;
     Ok(listener)

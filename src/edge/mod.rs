@@ -18,7 +18,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::watch;
 
 pub use counters::{Counter, Counters, SignTally, Tallies, UnknownRate};
-pub use listen::bind;
+pub use listen::{bind, listen};
 pub use pages::Pages;
 pub use request::Trust;
 pub use scan::Shared;

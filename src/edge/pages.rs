@@ -29,7 +29,7 @@ dt{color:var(--soft);font-size:.875rem}dd{margin:0;overflow-wrap:anywhere}\
 form{display:flex;flex-wrap:wrap;gap:.5rem;margin:1.5rem 0}label{flex:1 0 100%}\
 input,button,.go{font:inherit;min-height:3rem;border-radius:.5rem;padding:.5rem 1rem}\
 input{flex:1 1 10rem;min-width:0;border:1px solid var(--soft);background:var(--paper);color:var(--ink);\
-text-transform:uppercase;letter-spacing:.08em}\
+text-transform:uppercase;letter-spacing:.08em}::placeholder{color:var(--soft);opacity:1}\
 button,.go{border:0;background:var(--go);color:var(--paper);font-weight:600}\
 .go{display:inline-block;text-decoration:none;line-height:2rem}\
 nav{margin-top:2.5rem;padding-top:1rem;border-top:1px solid var(--line)}nav a{display:inline-block;padding:.6rem 1rem .6rem 0}";
@@ -71,10 +71,11 @@ const RETIRED_SUCCESSOR: Phrase = ["Biển thay thế:", "It has been replaced b
 const RETIRED_GO: Phrase = ["Mở trang", "Open its page", "打开页面"];
 const INSPECT_TITLE: Phrase = ["Biển chính thức", "Official sign", "官方标牌"];
 const INSPECT_OF: Phrase = [
-    "Đây là biển chính thức của",
-    "This is an official sign of",
+    "Đây là biển chính thức của ",
+    "This is an official sign of ",
     "这是以下机构的官方标牌：",
 ];
+const FULL_STOP: Phrase = [".", ".", "。"];
 const INSPECT_RETIRED: Phrase = [
     "Biển này là biển chính thức nhưng đã ngừng sử dụng.",
     "This sign was official and has been retired.",
@@ -147,26 +148,30 @@ impl Pages {
 
     /// What a plate is, and where it leads, for people who distrust a sticker.
     pub(super) fn inspect(&self, wanted: &Wanted, sign: SignRef<'_>, now_ms: i64) -> Answer {
-        let mut page = self.begin(wanted, INSPECT_TITLE);
         let (place, targets) = (sign.place(), sign.targets(now_ms));
-        if sign.status() == crate::registry::Status::Retired {
+        let is_retired = sign.status() == crate::registry::Status::Retired;
+        let mut page = self.begin(wanted, if is_retired { RETIRED_TITLE } else { INSPECT_TITLE });
+        if is_retired {
             page = page.paragraph(INSPECT_RETIRED);
         } else {
+            // The space and the full stop are the language's own: Chinese has neither of ours.
             page.html += &format!(
-                "<p>{} <strong>{}</strong>.</p>",
+                "<p>{}<strong>{}</strong>{}</p>",
                 page.say(INSPECT_OF),
-                escaped(&self.authority[page.language])
+                escaped(&self.authority[page.language]),
+                page.say(FULL_STOP)
             );
         }
         page.html += "<dl>";
         page.fact(PLACE, &escaped(place.name_in(page.tag())));
         page.fact(AREA, &escaped(place.area()));
         page.fact(CODE, &format!("<span class=code>{}</span>", grouped(sign.code())));
-        if let Some(target) = targets.choose(wanted) {
+        // A retired sign leads nowhere, whatever targets its place has.
+        if let Some(target) = targets.choose(wanted).filter(|_| !is_retired) {
             page.fact(LEADS_TO, &format!("<a href=\"{0}\">{0}</a>", escaped(target.url)));
+            let languages: Vec<String> = targets.iter().map(|target| escaped(endonym(target.language))).collect();
+            page.fact(IN_LANGUAGES, &languages.join(", "));
         }
-        let languages: Vec<String> = targets.iter().map(|target| escaped(endonym(target.language))).collect();
-        page.fact(IN_LANGUAGES, &languages.join(", "));
         page.html += "</dl>";
         page.html += &format!("<p class=soft>{}</p>", page.say(CAUTION));
         page.end(StatusCode::OK, "")

@@ -121,24 +121,21 @@ impl Trust {
     /// first hop from the right that is not.
     pub(super) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         let mut address = peer.ip().to_canonical();
-        if self.proxies.is_empty() || !self.trusts(address) {
-            return address;
-        }
-        // The last line is that of our own proxy; those before it may be the visitor's, many
-        // or unreadable as they are.
-        let lines = headers.get_all(&self.header).iter().rev();
-        let hops = lines.flat_map(|line| line.to_str().unwrap_or("").rsplit(','));
-        for hop in hops.take(MAX_HOPS) {
-            // What can't be read may be anybody's: the last hop we know stands.
-            let hop = if self.header == FORWARDED {
-                forwarded_for(hop)
-            } else {
-                Some(hop)
-            };
-            let Some(hop) = hop.and_then(node) else { break };
-            address = hop;
-            if !self.trusts(address) {
-                break;
+        let mut hops = 0;
+        for line in headers.get_all(&self.header).iter().rev() {
+            for hop in line.to_str().unwrap_or("").rsplit(',') {
+                hops += 1;
+                if hops > MAX_HOPS || !self.trusts(address) {
+                    return address;
+                }
+                let hop = if self.header == FORWARDED {
+                    forwarded_for(hop)
+                } else {
+                    Some(hop)
+                };
+                // What can't be read may be anybody's: the last hop we know stands.
+                let Some(hop) = hop.and_then(node) else { return address };
+                address = hop;
             }
         }
         address
@@ -251,6 +248,8 @@ mod tests {
             (ten, "10.0.0.1", &["10.0.0.3"], "10.0.0.3"),
             (ten, "::ffff:10.0.0.1", &["[2001:db8::1]:443"], "2001:db8::1"),
             (ten, "10.0.0.1", &["198.51.100.1:5000"], "198.51.100.1"),
+            (ten, "10.0.0.1", &["6.6.6.6", "\u{e9}"], "10.0.0.1"),
+            (ten, "10.0.0.1", &["6.6.6.6", ""], "10.0.0.1"),
         ] {
             assert_eq!(client(xff, trusted, peer, lines), expected, "{peer} {lines:?}");
         }

@@ -1,9 +1,10 @@
-//! The slow half of the journal, on a thread of its own.
+//! The slow half of the journal, on two threads of its own.
 //!
-//! Owns everything that touches the file system while the edge serves: sealing what
-//! workers hand over, having the next segment of each worker made and touched, syncing
-//! on a timer, and the bounds `max_size` and `min_free`. It keeps no state but the
-//! journal's.
+//! Owns everything that touches the file system while the edge serves. One thread has
+//! the next segment of each worker made and touched, within `max_size` and `min_free`;
+//! the other seals what workers hand over and syncs on a timer. They are two because a
+//! sync may take as long as a worker needs to fill a segment: with one thread, a busy
+//! disk (syncs of 100 ms and more) made segments late, and scans were dropped.
 
 use std::fs;
 use std::io;
@@ -20,31 +21,18 @@ use super::{Dropped, Journal};
 const RETRY: Duration = Duration::from_millis(100);
 
 impl Journal {
-    /// Runs the housekeeping until [`Journal::stop`], then seals everything.
-    pub fn keep_house(&self) {
-        let mut synced = Instant::now();
+    /// Has the next segments ready, until [`Journal::stop`].
+    pub fn make_segments(&self) {
         while !self.is_stopping() {
-            // First, and again after each sync: a worker that fills its segment needs the next.
             self.fill_slots();
-            self.seal_closed();
-            self.fill_slots();
-            if synced.elapsed() >= self.settings.sync_every {
-                synced = Instant::now();
-                self.sync();
-            }
+            // Without a call there is nothing to do, unless a segment could not be made.
             let patience = if self.all_slots_full() {
-                self.settings.sync_every
+                Duration::from_secs(1)
             } else {
                 RETRY
             };
-            let chores = self.chores.lock().unwrap_or_else(PoisonError::into_inner);
-            let (mut chores, _) = self
-                .wake
-                .wait_timeout_while(chores, patience, |called| !*called)
-                .unwrap_or_else(PoisonError::into_inner);
-            *chores = false;
+            self.slot_taken.wait(patience);
         }
-        self.seal_closed();
         for slot in &self.slots {
             if let Some(spare) = slot.spare.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 // Empty; the next start would remove it as well.
@@ -53,11 +41,26 @@ impl Journal {
         }
     }
 
-    /// Ends the housekeeping. The writers must be gone.
+    /// Seals and syncs, until [`Journal::stop`]; then seals what is left.
+    pub fn seal_segments(&self) {
+        let mut synced = Instant::now();
+        while !self.is_stopping() {
+            self.seal_closed();
+            if synced.elapsed() >= self.settings.sync_every {
+                synced = Instant::now();
+                self.sync();
+            }
+            self.segment_closed.wait(self.settings.sync_every);
+        }
+        self.seal_closed();
+    }
+
+    /// Ends both threads. The writers must be gone.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.arrived.notify_all();
-        self.call_housekeeping();
+        self.slot_taken.ring();
+        self.segment_closed.ring();
     }
 
     /// Takes a worker's segment back; its appender is gone.
@@ -67,7 +70,7 @@ impl Journal {
             ledger.closed_segments.push(segment);
         }
         drop(ledger);
-        self.call_housekeeping();
+        self.segment_closed.ring();
     }
 
     /// A worker begins to append to a segment.
@@ -76,15 +79,12 @@ impl Journal {
         ledger.spare_bytes = ledger.spare_bytes.saturating_sub(segment.size());
         ledger.active[worker] = Some(segment);
         drop(ledger);
-        self.call_housekeeping();
+        self.slot_taken.ring();
     }
 
     fn seal_closed(&self) {
         let closed = std::mem::take(&mut self.ledger().closed_segments);
         for segment in closed {
-            if !self.is_stopping() {
-                self.fill_slots();
-            }
             match seal(&segment) {
                 Ok(sealed) => {
                     self.ledger().seal(segment.size(), sealed);

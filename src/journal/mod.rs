@@ -1,8 +1,8 @@
 //! The edge's own files of scans not yet stored.
 //!
 //! Owns the hand-over between a scan and the store, which goes one way and through
-//! files: a worker appends to its segment ([`Writer`]), the housekeeping thread seals
-//! it and has the next one ready, and whoever delivers takes sealed segments from
+//! files: a worker appends to its segment ([`Writer`]), housekeeping seals it and
+//! has the next one ready, and whoever delivers takes sealed segments from
 //! [`Journal::next`] and settles them. There is no queue to overflow and no cursor to
 //! lose: a file that is there is not stored yet.
 //!
@@ -111,9 +111,10 @@ pub struct Journal {
     /// Told when a segment is sealed, and at the stop.
     arrived: Condvar,
     slots: Vec<Slot>,
-    /// Wakes the housekeeping.
-    chores: Mutex<bool>,
-    wake: Condvar,
+    /// Wakes [`Journal::make_segments`].
+    slot_taken: Bell,
+    /// Wakes [`Journal::seal_segments`].
+    segment_closed: Bell,
     stopping: AtomicBool,
     syncs: AtomicU64,
     sync_errors: AtomicU64,
@@ -128,6 +129,26 @@ struct Slot {
     spare: Mutex<Option<Appender>>,
     /// Why there is none, as a [`Dropped`].
     missing: AtomicU8,
+}
+
+/// Wakes one sleeping thread; a ring that nobody hears is heard at the next wait.
+#[derive(Debug, Default)]
+struct Bell {
+    rung: Mutex<bool>,
+    heard: Condvar,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.heard.notify_one();
+    }
+
+    fn wait(&self, patience: Duration) {
+        let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.heard.wait_timeout_while(rung, patience, |rung| !*rung);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
 }
 
 impl Journal {
@@ -152,8 +173,8 @@ impl Journal {
             ledger: Mutex::new(ledger),
             arrived: Condvar::new(),
             slots: (0..workers).map(|_| Slot::default()).collect(),
-            chores: Mutex::new(false),
-            wake: Condvar::new(),
+            slot_taken: Bell::default(),
+            segment_closed: Bell::default(),
             stopping: AtomicBool::new(false),
             syncs: AtomicU64::new(0),
             sync_errors: AtomicU64::new(0),
@@ -234,7 +255,11 @@ impl Journal {
     }
 
     fn set_aside(&self, sealed: &Sealed, why: &str) -> io::Result<()> {
-        fs::rename(&sealed.path, self.quarantine().join(format!("{}.{why}", sealed.id)))?;
+        match fs::rename(&sealed.path, self.quarantine().join(format!("{}.{why}", sealed.id))) {
+            // Somebody has removed it; the books say that it is not stored.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         segment::sync_folder(&self.quarantine())?;
         segment::sync_folder(&self.settings.folder)
     }
@@ -249,12 +274,6 @@ impl Journal {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes the housekeeping thread.
-    fn call_housekeeping(&self) {
-        *self.chores.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.wake.notify_one();
     }
 
     fn new_id() -> Uuid {

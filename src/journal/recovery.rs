@@ -15,29 +15,41 @@ use super::reader::{self, Contents};
 use super::segment::sync_folder;
 use super::segments;
 
-/// Seals every segment of a folder and reports each that holds records.
+/// Seals every segment of a folder and reports each that holds records. A file that
+/// can't be read is set aside, and the others go on.
 pub(super) fn recover(folder: &Path, edge: &str, mut found: impl FnMut(Sealed)) -> io::Result<()> {
     for (path, kind) in segments(folder)? {
-        let Some(id) = reader::id_of(&path) else { continue };
-        let records = match kind.as_str() {
-            // What was sealed has a header that says how much there is; a damaged one is counted.
-            "sealed" => reader::published(&path)?.map_or_else(|| repair(&path, edge), Ok)?,
-            "open" => repair(&path, edge)?,
-            _ => continue,
-        };
-        if records > 0 {
-            let sealed = path.with_extension("sealed");
-            fs::rename(&path, &sealed)?;
-            let bytes = fs::metadata(&sealed)?.len();
-            found(Sealed {
-                id,
-                path: sealed,
-                records,
-                bytes,
-            });
+        match seal(&path, &kind, edge) {
+            Ok(Some(sealed)) => found(sealed),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, segment = %path.display(), "a segment can't be recovered");
+                set_aside(&path)?;
+            }
         }
     }
     sync_folder(folder)
+}
+
+fn seal(path: &Path, kind: &str, edge: &str) -> io::Result<Option<Sealed>> {
+    let records = match kind {
+        // What was sealed has a header that says how much there is; a damaged one is counted.
+        "sealed" => reader::published(path)?.map_or_else(|| repair(path, edge), Ok)?,
+        "open" => repair(path, edge)?,
+        _ => 0,
+    };
+    let Some(id) = reader::id_of(path).filter(|_| records > 0) else {
+        return Ok(None);
+    };
+    let sealed = path.with_extension("sealed");
+    fs::rename(path, &sealed)?;
+    let bytes = fs::metadata(&sealed)?.len();
+    Ok(Some(Sealed {
+        id,
+        path: sealed,
+        records,
+        bytes,
+    }))
 }
 
 /// Makes the header right and cuts the tail; removes what is empty. Returns how many
@@ -58,12 +70,19 @@ fn repair(path: &Path, edge: &str) -> io::Result<u32> {
     } else if contents.header.is_some() || contents.blank {
         fs::remove_file(path)?;
     } else {
-        tracing::warn!(segment = %path.display(), "a segment can't be read at all; it is set aside in quarantine/");
-        let name = path.with_extension("damaged");
-        let quarantine = path.with_file_name("quarantine");
-        fs::rename(path, quarantine.join(name.file_name().unwrap_or_default()))?;
+        tracing::error!(segment = %path.display(), "a segment can't be read at all; it is set aside in quarantine/");
+        set_aside(path)?;
     }
     Ok(written)
+}
+
+fn set_aside(path: &Path) -> io::Result<()> {
+    let name = path.with_extension("damaged");
+    fs::rename(
+        path,
+        path.with_file_name("quarantine")
+            .join(name.file_name().unwrap_or_default()),
+    )
 }
 
 /// The header, or the best that is known where it is damaged: the file's name tells the identity.

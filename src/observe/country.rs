@@ -89,6 +89,10 @@ impl Database {
         // An IPv6 address in an IPv4 file is an error to the reader, and unknown to us.
         let found = self.reader.lookup(address).ok()?;
         let country: &str = found.decode_path(self.layout.country()).ok()??;
+        if country.is_empty() {
+            // A record without a country: another file may know better.
+            return None;
+        }
         let mut origin = Origin::default();
         for c in country.chars().take(2) {
             origin.country.try_push(c.to_ascii_uppercase()).ok()?;

@@ -23,14 +23,6 @@ pub struct Problem {
     pub text: String,
 }
 
-impl Problem {
-    /// Whether it is only that a file changed while it was read; a later try may succeed.
-    #[must_use]
-    pub fn is_change(&self) -> bool {
-        self.text.contains("changed while it was read")
-    }
-}
-
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
@@ -47,6 +39,8 @@ pub struct Problems {
     pub list: Vec<Problem>,
     /// How many more there were than are listed.
     pub more: usize,
+    /// Whether a file changed while it was read: a later try may succeed.
+    pub unstable: bool,
 }
 
 impl Problems {
@@ -280,7 +274,9 @@ fn open_quote(bytes: &[u8], separator: u8) -> Option<u64> {
             continue;
         }
         loop {
-            let Some(close) = next(at) else { return Some(open as u64) };
+            let Some(close) = next(at) else {
+                return Some(open as u64);
+            };
             at = close + 1;
             if bytes.get(at) != Some(&b'"') {
                 break;

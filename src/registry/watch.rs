@@ -16,10 +16,10 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::{Notify, watch};
 
+use super::Registry;
 use super::files::{Files, Problems, Sources};
 use super::last_good::LastGood;
 use super::rules::Rules;
-use super::{Registry, table::Problem};
 
 /// Files must be unchanged for this long before they are read.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -217,7 +217,7 @@ impl Keeper {
         let mut tries = 0;
         loop {
             match self.files.read() {
-                Err(problems) if tries < 10 && problems.list.iter().any(Problem::is_change) => {
+                Err(problems) if tries < 10 && problems.unstable => {
                     tries += 1;
                     std::thread::sleep(SETTLE / 4);
                 }
@@ -302,7 +302,7 @@ pub async fn watch(keeper: Arc<Keeper>, poll: Duration) {
         let task = keeper.clone();
         let reload = tokio::task::spawn_blocking(move || task.reload(false)).await;
         // Files that changed while they were read are looked at again at the next round.
-        let unstable = matches!(&reload, Ok(Err(RegistryError::Refused(p))) if p.list.iter().any(Problem::is_change));
+        let unstable = matches!(&reload, Ok(Err(RegistryError::Refused(problems))) if problems.unstable);
         if !unstable {
             seen = stamp;
         }

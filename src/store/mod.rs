@@ -123,7 +123,13 @@ impl Deliveries {
 
     fn deliver_one(&self, journal: &Journal, store: &mut Sqlite, sealed: &Sealed) -> Result<(), StoreError> {
         let later = |error: std::io::Error| StoreError::Later(format!("{}: {error}", sealed.path.display()));
-        let contents = journal::read(&sealed.path).map_err(later)?;
+        let contents = match journal::read(&sealed.path) {
+            Ok(contents) => contents,
+            Err(error) => {
+                tracing::error!(%error, batch = %sealed.id, "a sealed segment can't be read; the others go on");
+                return journal.quarantine_batch(sealed).map_err(later);
+            }
+        };
         let edge = contents
             .header
             .map_or_else(|| journal.settings().edge.clone(), |header| header.edge);

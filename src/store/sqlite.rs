@@ -56,7 +56,7 @@ impl Sqlite {
         Ok(Self { connection })
     }
 
-    /// Opens the store to read; `None` where there is none yet.
+    /// Opens the store to read; `None` where there is none yet, or none that is whole.
     pub fn open_read_only(path: &Path) -> Result<Option<Self>, StoreError> {
         if !path.exists() {
             return Ok(None);
@@ -68,7 +68,10 @@ impl Sqlite {
         connection
             .execute_batch("PRAGMA query_only = ON")
             .map_err(|error| later(&error))?;
-        Ok(Some(Self { connection }))
+        // The setup says this last: before, the edge is making the tables at this moment.
+        let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+        let is_made = version.map_err(|error| later(&error))? > 0;
+        Ok(is_made.then_some(Self { connection }))
     }
 
     /// Stores a batch, whole and once.
