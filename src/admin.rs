@@ -87,11 +87,7 @@ async fn reload(parts: Arc<Parts>, query: Option<&str>) -> Answer {
     let generation = parts.keeper.current().generation;
     match result {
         Ok(Ok(reload)) => {
-            let result = if reload == Reload::Published {
-                "published"
-            } else {
-                "unchanged"
-            };
+            let result = if reload == Reload::Published { "published" } else { "unchanged" };
             as_json(StatusCode::OK, &json!({ "result": result, "generation": generation }))
         }
         Ok(Err(_)) => {
@@ -108,12 +104,8 @@ async fn reload(parts: Arc<Parts>, query: Option<&str>) -> Answer {
 fn status(parts: &Parts) -> Value {
     let (registry, state, counts) = (parts.keeper.current(), parts.keeper.state(), parts.journal.counts());
     let signs = |status: Status| registry.signs().filter(|sign| sign.status() == status).count();
-    let dropped: serde_json::Map<String, Value> = parts
-        .journal
-        .dropped()
-        .into_iter()
-        .map(|(reason, count)| (reason.as_str().to_owned(), count.into()))
-        .collect();
+    let dropped: serde_json::Map<String, Value> =
+        parts.journal.dropped().into_iter().map(|(reason, count)| (reason.as_str().to_owned(), count.into())).collect();
     let geoip: Vec<Value> = parts
         .countries
         .states()
@@ -172,10 +164,7 @@ fn time_of_seconds(seconds: u64) -> Option<String> {
 }
 
 fn not_allowed(allow: &'static str) -> Answer {
-    let mut answer = plain(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("405 only {allow} is answered here\n"),
-    );
+    let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, format!("405 only {allow} is answered here\n"));
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     answer
 }
@@ -191,11 +180,7 @@ fn plain(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 fn text(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin;
@@ -118,30 +119,26 @@ impl App {
             stopping: AtomicBool::new(false),
             config,
         };
-        Ok(Self {
-            parts: Arc::new(parts),
-            listeners,
-            admin,
-        })
+        Ok(Self { parts: Arc::new(parts), listeners, admin })
     }
 
     /// Serves until SIGINT or SIGTERM, then lets everything end in reverse.
     pub fn serve(self) -> Result<(), StartError> {
-        let Self {
-            parts,
-            listeners,
-            admin,
-        } = self;
+        let Self { parts, listeners, admin } = self;
         let admin_address = admin.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // Before anything serves: a signal that comes early must not end us halfway.
+        let signals = {
+            let _inside = runtime.enter();
+            Signals::new()?
+        };
         let (stop, stopped) = watch::channel(false);
         let (maker, sealer) = (parts.journal.clone(), parts.journal.clone());
         let maker = spawn("journal-make", move || maker.make_segments())?;
         let sealer = spawn("journal-seal", move || sealer.seal_segments())?;
         let to_deliver = parts.clone();
         let delivery = spawn("delivery", move || {
-            to_deliver
-                .deliveries
-                .deliver(&to_deliver.journal, &to_deliver.config.store);
+            to_deliver.deliveries.deliver(&to_deliver.journal, &to_deliver.config.store);
         })?;
         let mut workers = Vec::new();
         for (number, listeners) in listeners.into_iter().enumerate() {
@@ -161,8 +158,7 @@ impl App {
         );
         drop(registry);
 
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(control(parts.clone(), admin))?;
+        runtime.block_on(control(parts.clone(), admin, signals))?;
 
         tracing::info!("stopping");
         parts.stopping.store(true, Ordering::Release);
@@ -170,9 +166,7 @@ impl App {
         join(workers)?;
         parts.journal.stop();
         for thread in [maker, sealer] {
-            thread
-                .join()
-                .map_err(|_| io::Error::other("a thread of the journal panicked"))?;
+            thread.join().map_err(|_| io::Error::other("a thread of the journal panicked"))?;
         }
         parts.deliveries.stop();
         finish_delivery(delivery, &parts);
@@ -202,19 +196,33 @@ fn start_worker(
     worker.start()
 }
 
+/// The signals that are heeded. One that came before it is waited for is not lost.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// The control thread: admin port, reloads, sweeps; until a signal ends it.
-async fn control(parts: Arc<Parts>, admin: StdListener) -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut hangup = signal(SignalKind::hangup())?;
+async fn control(parts: Arc<Parts>, admin: StdListener, mut signals: Signals) -> io::Result<()> {
     let admin = tokio::spawn(admin::serve(TcpListener::from_std(admin)?, parts.clone()));
     let watching = tokio::spawn(registry::watch(parts.keeper.clone(), parts.config.poll));
     let sweeping = tokio::spawn(sweep(parts.clone()));
     loop {
         tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            _ = hangup.recv() => {
+            _ = signals.interrupt.recv() => break,
+            _ = signals.terminate.recv() => break,
+            _ = signals.hangup.recv() => {
                 let keeper = parts.keeper.clone();
                 tokio::task::spawn_blocking(move || keeper.reload(false).is_ok());
             }
@@ -248,9 +256,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHand
 }
 
 fn join(workers: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
-    workers
-        .into_iter()
-        .try_for_each(|worker| worker.join().map_err(|_| io::Error::other("a worker panicked"))?)
+    workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| io::Error::other("a worker panicked"))?)
 }
 
 /// What is not delivered by then stays in the journal, and the next start delivers it.

@@ -64,13 +64,7 @@ impl Page {
     }
 
     fn family(&mut self, name: &str, help: &str, kind: MetricType) -> Family<'_> {
-        Family {
-            page: self,
-            name: name.to_owned(),
-            help: help.to_owned(),
-            kind,
-            metrics: Vec::new(),
-        }
+        Family { page: self, name: name.to_owned(), help: help.to_owned(), kind, metrics: Vec::new() }
     }
 }
 
@@ -89,10 +83,7 @@ trait Value {
 }
 
 impl Value for u64 {
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "exact up to 2^53, as everything in Prometheus"
-    )]
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53, as everything in Prometheus")]
     fn value(self) -> f64 {
         self as f64
     }
@@ -141,25 +132,16 @@ impl Drop for Family<'_> {
 }
 
 fn build(parts: &Parts, page: &mut Page) {
-    let labels = [
-        ("version", env!("CARGO_PKG_VERSION")),
-        ("edge", parts.journal.settings().edge.as_str()),
-    ];
-    page.gauges("waypost_build_info", "Version and name of this edge; always 1.")
-        .add(&labels, 1.0);
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("edge", parts.journal.settings().edge.as_str())];
+    page.gauges("waypost_build_info", "Version and name of this edge; always 1.").add(&labels, 1.0);
 }
 
 /// A label's value and the figure behind it.
 type Named = (&'static str, fn(&Counters) -> &Figure);
 
 fn requests(parts: &Parts, page: &mut Page) {
-    let sum = |figure: fn(&Counters) -> &Figure| {
-        parts
-            .counters
-            .iter()
-            .map(|counters| figure(counters).get())
-            .sum::<u64>()
-    };
+    let sum =
+        |figure: fn(&Counters) -> &Figure| parts.counters.iter().map(|counters| figure(counters).get()).sum::<u64>();
     let mut requests = page.counters("waypost_requests_total", "Requests answered, by what became of them.");
     let outcomes: [Named; 7] = [
         ("found", |c| &c.found),
@@ -184,21 +166,9 @@ fn requests(parts: &Parts, page: &mut Page) {
         "Unknown codes beyond observe.max_unknown_per_second: counted, not recorded.",
         sum(|c| &c.unknown_unrecorded),
     );
-    page.counter(
-        "waypost_connections_accepted_total",
-        "Connections accepted.",
-        sum(|c| &c.accepted),
-    );
-    page.gauge(
-        "waypost_connections_open",
-        "Connections open now.",
-        sum(|c| &c.open).value(),
-    );
-    page.counter(
-        "waypost_accept_errors_total",
-        "Connections that could not be accepted.",
-        sum(|c| &c.accept_errors),
-    );
+    page.counter("waypost_connections_accepted_total", "Connections accepted.", sum(|c| &c.accepted));
+    page.gauge("waypost_connections_open", "Connections open now.", sum(|c| &c.open).value());
+    page.counter("waypost_accept_errors_total", "Connections that could not be accepted.", sum(|c| &c.accept_errors));
     page.counter(
         "waypost_connections_timed_out_total",
         "Connections closed for being idle or slow.",
@@ -212,35 +182,16 @@ fn requests(parts: &Parts, page: &mut Page) {
 }
 
 fn scans(parts: &Parts, counts: &Counts, page: &mut Page) {
-    page.counter(
-        "waypost_scans_recorded_total",
-        "Scans written to the journal by this process.",
-        counts.recorded,
-    );
-    page.counter(
-        "waypost_scans_recovered_total",
-        "Scans found in the journal at the start.",
-        counts.recovered,
-    );
-    page.counter(
-        "waypost_scans_stored_total",
-        "Scans that the store has said yes to.",
-        counts.stored,
-    );
+    page.counter("waypost_scans_recorded_total", "Scans written to the journal by this process.", counts.recorded);
+    page.counter("waypost_scans_recovered_total", "Scans found in the journal at the start.", counts.recovered);
+    page.counter("waypost_scans_stored_total", "Scans that the store has said yes to.", counts.stored);
     page.counter(
         "waypost_scans_quarantined_total",
         "Scans set aside: rejected by the store, or unreadable.",
         counts.quarantined,
     );
-    page.gauge(
-        "waypost_scans_pending",
-        "Scans in the journal that are not stored yet.",
-        counts.pending.value(),
-    );
-    let mut dropped = page.counters(
-        "waypost_scans_dropped_total",
-        "Scans answered and not recorded, by reason.",
-    );
+    page.gauge("waypost_scans_pending", "Scans in the journal that are not stored yet.", counts.pending.value());
+    let mut dropped = page.counters("waypost_scans_dropped_total", "Scans answered and not recorded, by reason.");
     for (reason, count) in parts.journal.dropped() {
         dropped.add(&[("reason", reason.as_str())], count);
     }
@@ -254,12 +205,8 @@ fn scans(parts: &Parts, counts: &Counts, page: &mut Page) {
     );
     for (code, tally) in parts.shared.tallies.all() {
         let code = code.text();
-        let kinds = [
-            ("scans", tally.scans),
-            ("repeats", tally.repeats),
-            ("bots", tally.bots),
-            ("retired", tally.retired),
-        ];
+        let kinds =
+            [("scans", tally.scans), ("repeats", tally.repeats), ("bots", tally.bots), ("retired", tally.retired)];
         for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
             signs.add(&[("sign", &code), ("kind", kind)], count);
         }
@@ -269,41 +216,27 @@ fn scans(parts: &Parts, counts: &Counts, page: &mut Page) {
 fn journal(parts: &Parts, counts: &Counts, page: &mut Page) {
     let (syncs, errors) = parts.journal.syncs();
     page.gauge("waypost_journal_bytes", "Bytes of all segments.", counts.bytes.value());
-    page.gauge(
-        "waypost_journal_sealed_segments",
-        "Segments that wait for delivery.",
-        counts.sealed_segments.value(),
-    );
+    page.gauge("waypost_journal_sealed_segments", "Segments that wait for delivery.", counts.sealed_segments.value());
     page.gauge(
         "waypost_journal_quarantine_files",
         "Files in quarantine/; a person should look.",
         parts.journal.quarantine_files().value(),
     );
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let age = counts
-        .oldest_ms
-        .map_or(0.0, |ms| (now.as_secs_f64() - ms.value() / 1000.0).max(0.0));
+    let age = counts.oldest_ms.map_or(0.0, |ms| (now.as_secs_f64() - ms.value() / 1000.0).max(0.0));
     page.gauge(
         "waypost_journal_oldest_sealed_seconds",
         "Age of the oldest segment that waits for delivery; 0 without one.",
         age,
     );
-    page.counter(
-        "waypost_journal_syncs_total",
-        "Syncs that brought records to the disk.",
-        syncs,
-    );
+    page.counter("waypost_journal_syncs_total", "Syncs that brought records to the disk.", syncs);
     page.counter("waypost_journal_errors_total", "Syncs and seals that failed.", errors);
 }
 
 fn store(parts: &Parts, page: &mut Page) {
     use std::sync::atomic::Ordering::Relaxed;
     let deliveries = &parts.deliveries;
-    page.counter(
-        "waypost_store_batches_total",
-        "Batches stored.",
-        deliveries.batches.load(Relaxed),
-    );
+    page.counter("waypost_store_batches_total", "Batches stored.", deliveries.batches.load(Relaxed));
     page.counter(
         "waypost_store_duplicate_batches_total",
         "Batches offered that the store had already.",
@@ -323,16 +256,8 @@ fn store(parts: &Parts, page: &mut Page) {
 
 fn registry(parts: &Parts, page: &mut Page) {
     let (registry, state) = (parts.keeper.current(), parts.keeper.state());
-    page.gauge(
-        "waypost_registry_generation",
-        "Generation of the registry that serves.",
-        registry.generation.value(),
-    );
-    page.gauge(
-        "waypost_registry_places",
-        "Places in it.",
-        (registry.places().len() as u64).value(),
-    );
+    page.gauge("waypost_registry_generation", "Generation of the registry that serves.", registry.generation.value());
+    page.gauge("waypost_registry_places", "Places in it.", (registry.places().len() as u64).value());
     let mut signs = page.gauges("waypost_registry_signs", "Signs in it, by status.");
     for status in [Status::Planned, Status::Active, Status::Retired] {
         let count = registry.signs().filter(|sign| sign.status() == status).count() as u64;
@@ -362,10 +287,8 @@ fn registry(parts: &Parts, page: &mut Page) {
 fn countries(parts: &Parts, page: &mut Page) {
     let states = parts.countries.states();
     let count = |good: bool| states.iter().filter(|state| state.problem.is_none() == good).count() as u64;
-    let mut files = page.gauges(
-        "waypost_geoip_files",
-        "Country databases that are configured, by whether they could be read.",
-    );
+    let mut files =
+        page.gauges("waypost_geoip_files", "Country databases that are configured, by whether they could be read.");
     files.add(&[("state", "good")], count(true).value());
     files.add(&[("state", "bad")], count(false).value());
     drop(files);

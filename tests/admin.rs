@@ -26,10 +26,7 @@ fn edge() -> Edge {
 
 /// For load: a segment that lasts for more than a second, so that the next is ready on a busy machine too.
 fn busy() -> Setup {
-    Setup::new()
-        .set("edge", "workers", "2")
-        .set("journal", "segment", "\"4MiB\"")
-        .registry(PLACES, SIGNS)
+    Setup::new().set("edge", "workers", "2").set("journal", "segment", "\"4MiB\"").registry(PLACES, SIGNS)
 }
 
 fn write_registry(edge: &Edge, places: &str, signs: &str) {
@@ -48,22 +45,13 @@ fn reload(edge: &Edge, query: &str) -> (u16, Value) {
 #[track_caller]
 fn assert_promtool_accepts(scrape: &str) {
     let mut promtool = Command::new("promtool");
-    promtool
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut promtool = promtool
-        .spawn()
-        .expect("no promtool (Debian package prometheus): start the tests with tests/run");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool =
+        promtool.spawn().expect("no promtool (Debian package prometheus): start the tests with tests/run");
     promtool.stdin.take().unwrap().write_all(scrape.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
-    assert!(
-        output.status.success() && said.is_empty(),
-        "{}\n{scrape}",
-        String::from_utf8_lossy(&said)
-    );
+    assert!(output.status.success() && said.is_empty(), "{}\n{scrape}", String::from_utf8_lossy(&said));
 }
 
 #[test]
@@ -75,24 +63,13 @@ fn every_scrape_under_load_is_what_prometheus_takes() {
         let seen = load.received();
         wait_for("more scans", || (load.received() > seen + 500).then_some(()));
         let reply = edge.admin("GET", "/metrics");
-        assert_eq!(
-            reply.header("content-type"),
-            Some("text/plain; version=0.0.4; charset=utf-8")
-        );
+        assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
         assert_promtool_accepts(&reply.body);
-        let samples = reply
-            .body
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(|line| line.rsplit_once(' ').unwrap().0);
+        let samples =
+            reply.body.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap().0);
         let (count, names) = (samples.clone().count(), samples.collect::<BTreeSet<_>>());
         assert_eq!(count, names.len(), "a sample is there once");
-        assert!(
-            names
-                .iter()
-                .all(|name| name.starts_with("waypost_") || name.starts_with("process_")),
-            "{names:?}"
-        );
+        assert!(names.iter().all(|name| name.starts_with("waypost_") || name.starts_with("process_")), "{names:?}");
         let scraped = support::Metrics::parse(&reply.body);
         scraped.assert_books_balance();
         let now = scraped.get("waypost_scans_recorded_total");
@@ -101,8 +78,8 @@ fn every_scrape_under_load_is_what_prometheus_takes() {
     }
     load.stop();
     let metrics = edge.metrics();
-    let recorded = metrics.get("waypost_scans_recorded_total") + metrics.sum("waypost_scans_dropped_total");
-    assert_eq!(recorded, metrics.get("waypost_requests_total{outcome=\"found\"}"));
+    let recorded = metrics.sum("waypost_scans_recorded_total") + metrics.sum("waypost_scans_dropped_total");
+    assert_eq!(recorded, metrics.sum("waypost_requests_total"));
 }
 
 #[test]
@@ -126,25 +103,10 @@ fn a_sign_is_a_label_and_an_unknown_code_never_is() {
     let metrics = support::Metrics::parse(&page);
     let of_sign =
         |code: &str, kind: &str| metrics.get(&format!("waypost_sign_scans_total{{sign=\"{code}\",kind=\"{kind}\"}}"));
-    assert_eq!(
-        [of_sign("A1", "scans"), of_sign("A1", "bots"), of_sign("C1", "retired")],
-        [3.0, 2.0, 4.0]
-    );
-    assert_eq!(
-        metrics.sum("waypost_sign_scans_total"),
-        9.0,
-        "nothing else is counted by sign:\n{page}"
-    );
+    assert_eq!([of_sign("A1", "scans"), of_sign("A1", "bots"), of_sign("C1", "retired")], [3.0, 2.0, 4.0]);
+    assert_eq!(metrics.sum("waypost_sign_scans_total"), 9, "nothing else is counted by sign:\n{page}");
     let of_outcome = |outcome: &str| metrics.get(&format!("waypost_requests_total{{outcome=\"{outcome}\"}}"));
-    let outcomes = [
-        "found",
-        "retired",
-        "unknown",
-        "inspected",
-        "page",
-        "other",
-        "method_not_allowed",
-    ];
+    let outcomes = ["found", "retired", "unknown", "inspected", "page", "other", "method_not_allowed"];
     assert_eq!(outcomes.map(of_outcome), [6.0, 4.0, 5.0, 2.0, 0.0, 1.0, 1.0]);
     assert_eq!(metrics.get("waypost_head_requests_total"), 1.0);
     for text in ["S0MEB0DY", "wp-login", "curl", "Android", "127.0.0.1"] {
@@ -181,10 +143,7 @@ fn the_status_says_how_everything_stands() {
     edge.scan("/C1");
     edge.wait_until_stored();
     let reply = edge.admin("GET", "/status");
-    assert_eq!(
-        (reply.status, reply.header("content-type")),
-        (200, Some("application/json"))
-    );
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
     let status: Value = serde_json::from_str(&reply.body).unwrap();
     assert_eq!((&status["edge"], &status["workers"]), (&json!("test"), &json!(1)));
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
@@ -193,46 +152,22 @@ fn the_status_says_how_everything_stands() {
     let registry = &status["registry"];
     assert_eq!((&registry["generation"], &registry["places"]), (&json!(1), &json!(1)));
     assert_eq!(registry["signs"], json!({ "planned": 1, "active": 2, "retired": 1 }));
-    assert_eq!(
-        (&registry["languages"], &registry["problems"]),
-        (&json!(["vi"]), &json!([]))
-    );
-    assert_eq!(
-        (&registry["last_reload_successful"], &registry["from_last_good"]),
-        (&json!(true), &json!(false))
-    );
+    assert_eq!((&registry["languages"], &registry["problems"]), (&json!(["vi"]), &json!([])));
+    assert_eq!((&registry["last_reload_successful"], &registry["from_last_good"]), (&json!(true), &json!(false)));
     let scans = &status["scans"];
-    for (name, count) in [
-        ("recorded", 2),
-        ("recovered", 0),
-        ("stored", 2),
-        ("pending", 0),
-        ("quarantined", 0),
-    ] {
+    for (name, count) in [("recorded", 2), ("recovered", 0), ("stored", 2), ("pending", 0), ("quarantined", 0)] {
         assert_eq!(scans[name], count, "{name}");
     }
     assert!(scans["dropped"].as_object().unwrap().values().all(|count| count == 0));
-    assert_eq!(
-        (&status["store"]["kind"], &status["journal"]["quarantine_files"]),
-        (&json!("sqlite"), &json!(0))
-    );
-    assert!(
-        status["store"]["last_success"]
-            .as_str()
-            .unwrap()
-            .parse::<jiff::Timestamp>()
-            .is_ok()
-    );
+    assert_eq!((&status["store"]["kind"], &status["journal"]["quarantine_files"]), (&json!("sqlite"), &json!(0)));
+    assert!(status["store"]["last_success"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
     assert!(status["definition"].as_str().unwrap().starts_with("scans = "));
 }
 
 #[test]
 fn a_reload_says_whether_it_published() {
     let edge = edge();
-    assert_eq!(
-        reload(&edge, ""),
-        (200, json!({ "result": "unchanged", "generation": 1 }))
-    );
+    assert_eq!(reload(&edge, ""), (200, json!({ "result": "unchanged", "generation": 1 })));
     // The folder is watched too, and may be quicker than we are; then the next change is asked for.
     let (number, answer) = wait_for("a reload that publishes", || {
         let number = edge.status()["registry"]["generation"].as_u64().unwrap() + 1;
@@ -242,33 +177,18 @@ fn a_reload_says_whether_it_published() {
         (answer["result"] == "published").then_some((number, answer))
     });
     assert_eq!(answer["generation"], number);
-    assert_eq!(
-        edge.scan("/A1").location(),
-        Some(format!("https://example.vn/{number}").as_str()),
-        "at the next scan"
-    );
+    assert_eq!(edge.scan("/A1").location(), Some(format!("https://example.vn/{number}").as_str()), "at the next scan");
     assert_eq!(reload(&edge, "").1["result"], "unchanged");
 }
 
 #[test]
 fn a_reload_that_is_refused_lists_every_problem_and_the_old_registry_serves() {
     let edge = edge();
-    write_registry(
-        &edge,
-        PLACES,
-        &format!("{SIGNS}D1,nowhere,active\nD!,one,active\nD2,one,lost\n"),
-    );
+    write_registry(&edge, PLACES, &format!("{SIGNS}D1,nowhere,active\nD!,one,active\nD2,one,lost\n"));
     let (status, answer) = reload(&edge, "");
-    assert_eq!(
-        (status, &answer["result"], &answer["generation"]),
-        (422, &json!("refused"), &json!(1))
-    );
-    let problems: Vec<&str> = answer["problems"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|text| text.as_str().unwrap())
-        .collect();
+    assert_eq!((status, &answer["result"], &answer["generation"]), (422, &json!("refused"), &json!(1)));
+    let problems: Vec<&str> =
+        answer["problems"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
     assert_eq!(problems.len(), 3, "{problems:?}");
     for (problem, line) in problems.iter().zip(6..) {
         assert!(problem.starts_with(&format!("signs.csv:{line}: ")), "{problem}");
@@ -291,17 +211,11 @@ fn a_registry_that_shrinks_is_taken_only_by_force() {
         let (status, answer) = reload(&edge, query);
         assert_eq!((status, &answer["result"]), (422, &json!("refused")));
         let problem = answer["problems"][0].as_str().unwrap();
-        assert!(
-            problem.contains("75.0 % of the 4 signs") && problem.contains("force=true"),
-            "{problem}"
-        );
+        assert!(problem.contains("75.0 % of the 4 signs") && problem.contains("force=true"), "{problem}");
     }
     assert_eq!(edge.scan("/A2").status, 302);
     assert_eq!(edge.admin("POST", "/reload?force=please").status, 400);
-    assert_eq!(
-        reload(&edge, "?force=true"),
-        (200, json!({ "result": "published", "generation": 2 }))
-    );
+    assert_eq!(reload(&edge, "?force=true"), (200, json!({ "result": "published", "generation": 2 })));
     assert_eq!((edge.scan("/A1").status, edge.scan("/A2").status), (302, 404));
 }
 
@@ -311,11 +225,7 @@ fn other_methods_and_paths_are_told_what_there_is() {
     for path in ["/metrics", "/livez", "/readyz", "/status", "/"] {
         for method in ["POST", "DELETE"] {
             let reply = edge.admin(method, path);
-            assert_eq!(
-                (reply.status, reply.header("allow")),
-                (405, Some("GET, HEAD")),
-                "{method} {path}"
-            );
+            assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")), "{method} {path}");
         }
     }
     let reply = edge.admin("GET", "/reload");
@@ -338,9 +248,7 @@ fn sighup_reads_the_registry_again() {
     assert_eq!(edge.status()["registry"]["generation"], 1);
     write_registry(&edge, &PLACES.replace("/one", "/new"), SIGNS);
     edge.signal("HUP");
-    wait_for("the new target", || {
-        (edge.scan("/A1").location() == Some("https://example.vn/new")).then_some(())
-    });
+    wait_for("the new target", || (edge.scan("/A1").location() == Some("https://example.vn/new")).then_some(()));
 }
 
 #[test]
@@ -357,29 +265,31 @@ fn sigterm_under_load_ends_with_every_answered_scan_stored() {
         load.go_to(edge.address());
     }
     let seen = load.received();
-    wait_for("scans after the last start", || {
-        (load.received() > seen + 100).then_some(())
-    });
+    wait_for("scans after the last start", || (load.received() > seen + 100).then_some(()));
     edge.stop();
     load.stop();
     assert!(!edge.log().contains("panicked"));
     let stored = edge.counts();
     for (code, counts) in load.signs.iter() {
-        let (received, sent) = (
-            counts.received.load(Ordering::Relaxed),
-            counts.sent.load(Ordering::Relaxed),
-        );
+        let (received, sent) = (counts.received.load(Ordering::Relaxed), counts.sent.load(Ordering::Relaxed));
         let stored = stored.get(code).copied().unwrap_or(0);
-        assert!(
-            received <= stored && stored <= sent,
-            "{code}: {received} received, {stored} stored, {sent} sent"
-        );
+        assert!(received <= stored && stored <= sent, "{code}: {received} received, {stored} stored, {sent} sent");
     }
     let left = support::files_below(&edge.setup.path("data/journal"));
-    assert!(
-        left.iter().all(|path| path.extension().is_none()),
-        "nothing waits in the journal: {left:?}"
-    );
+    assert!(left.iter().all(|path| path.extension().is_none()), "nothing waits in the journal: {left:?}");
+}
+
+#[test]
+fn a_signal_right_after_the_start_is_heeded() {
+    let mut edge = edge();
+    for _ in 0..20 {
+        edge.signal("HUP");
+        edge.stop();
+        edge.start();
+    }
+    edge.scan("/A1");
+    edge.stop();
+    assert_eq!(edge.counts().get("A1"), Some(&1));
 }
 
 #[test]
@@ -389,10 +299,7 @@ fn a_second_edge_on_the_same_journal_does_not_start() {
     assert_eq!(second.status.code(), Some(1));
     let said = String::from_utf8(second.stderr).unwrap();
     let last = said.lines().last().unwrap();
-    assert!(
-        last.starts_with("the journal ") && last.ends_with("data/journal is in use by another process"),
-        "{said}"
-    );
+    assert!(last.starts_with("the journal ") && last.ends_with("data/journal is in use by another process"), "{said}");
     edge.scan("/A1");
     edge.wait_until_stored();
     assert_eq!(edge.counts().get("A1"), Some(&1), "the first goes on");
@@ -417,10 +324,7 @@ fn an_edge_that_does_not_start_takes_no_connection_from_the_one_that_runs() {
         let clients = [(); 3].map(|()| scope.spawn(scan_until_done));
         for _ in 0..20 {
             let mut second = Command::new(support::BINARY);
-            second
-                .arg("serve")
-                .arg("--config")
-                .arg(edge.setup.path("config/second.toml"));
+            second.arg("serve").arg("--config").arg(edge.setup.path("config/second.toml"));
             assert_eq!(second.output().unwrap().status.code(), Some(1));
         }
         done.store(true, Ordering::Relaxed);

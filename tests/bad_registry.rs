@@ -18,15 +18,9 @@ const SIGNS: &str = "code,place,status\nA1B2C3,one,active\nA1B2C4,one,active\n";
 /// What `check` says of a registry of which some files are replaced, and whether it is content.
 fn check(files: &[(&str, &[u8])]) -> (bool, String) {
     let setup = Setup::new().registry(PLACES, SIGNS);
-    let setup = files.iter().fold(setup, |setup, (name, bytes)| {
-        setup.file(&format!("config/{name}"), bytes)
-    });
+    let setup = files.iter().fold(setup, |setup, (name, bytes)| setup.file(&format!("config/{name}"), bytes));
     let output = setup.run(&["check"]);
-    let text = if output.status.success() {
-        output.stdout
-    } else {
-        output.stderr
-    };
+    let text = if output.status.success() { output.stdout } else { output.stderr };
     (output.status.success(), String::from_utf8(text).unwrap())
 }
 
@@ -36,10 +30,7 @@ fn refused(file: &str, cases: &[(&str, &str)]) {
     for (text, expected) in cases {
         let (good, said) = check(&[(file, text.as_bytes())]);
         assert!(!good, "accepted: {text}");
-        assert!(
-            said.contains(&format!("{file}{expected}")),
-            "expected {file}{expected}\nsaid {said}of {text}"
-        );
+        assert!(said.contains(&format!("{file}{expected}")), "expected {file}{expected}\nsaid {said}of {text}");
         assert_eq!(said.lines().count(), 1, "one problem: {said}of {text}");
     }
 }
@@ -55,22 +46,13 @@ fn a_wrong_place_is_told_with_its_line_and_field() {
                 "place,name,colour\none,Một,red\n",
                 ":1: header: \"colour\" is not a column; allowed are place, name, name:LANGUAGE, kind",
             ),
-            (
-                "place,name,name\none,Một,Một\n",
-                ":1: header: the column \"name\" is there twice",
-            ),
-            (
-                "place,target\none,https://example.vn/\n",
-                ":1: header: the column \"name\" is missing",
-            ),
+            ("place,name,name\none,Một,Một\n", ":1: header: the column \"name\" is there twice"),
+            ("place,target\none,https://example.vn/\n", ":1: header: the column \"name\" is missing"),
             (
                 "place,name,name:e\none,Một,One\n",
                 ":1: header: \"e\" in \"name:e\" is not a language; write name:en or name:zh-Hant",
             ),
-            (
-                "place,name,area:en\none,Một,One\n",
-                ":1: header: \"area:en\" is not a column",
-            ),
+            ("place,name,area:en\none,Một,One\n", ":1: header: \"area:en\" is not a column"),
             (
                 "place,name,name:vi,target\none,Một,Một,https://example.vn/\n",
                 ":1: header: vi is the default language (registry.default_language)",
@@ -79,10 +61,7 @@ fn a_wrong_place_is_told_with_its_line_and_field() {
                 "place,name,target\none,Một,https://example.vn/\none,Hai,https://example.vn/\n",
                 ":3: place: \"one\" is there twice",
             ),
-            (
-                "place,name,target\none,Một,https://example.vn/\ntwo,,https://example.vn/\n",
-                ":3: name: is empty",
-            ),
+            ("place,name,target\none,Một,https://example.vn/\ntwo,,https://example.vn/\n", ":3: name: is empty"),
             (
                 "place,name,target\none,Một,https://example.vn/\n,Hai,https://example.vn/\n",
                 ":3: place: \"\" is not an identifier; allowed are 1 to 64",
@@ -92,10 +71,7 @@ fn a_wrong_place_is_told_with_its_line_and_field() {
                 ":3: place: \"two street\" is not an identifier",
             ),
             (&long, ":2: name: is longer than 400 bytes"),
-            (
-                "place,name,target\none,Một,https://example.vn/\ntwo,Hai\n",
-                ":3: has 2 cells where the header has 3",
-            ),
+            ("place,name,target\none,Một,https://example.vn/\ntwo,Hai\n", ":3: has 2 cells where the header has 3"),
             (
                 "place,name,target,target:en\none,Một,,https://example.vn/en\n",
                 ":2: target: is empty; where there is a target for any language",
@@ -107,125 +83,53 @@ fn a_wrong_place_is_told_with_its_line_and_field() {
 #[test]
 fn a_wrong_target_is_told_with_its_column() {
     let cases = [
-        (
-            "https://example.com/",
-            "target: host example.com is not in allowed_hosts",
-        ),
-        (
-            "http://example.vn/",
-            "target: \"http://example.vn/\" is http; only https is allowed",
-        ),
-        (
-            "javascript:alert(1)",
-            "target: the scheme \"javascript\" is not allowed; it must begin https://",
-        ),
+        ("https://example.com/", "target: host example.com is not in allowed_hosts"),
+        ("http://example.vn/", "target: \"http://example.vn/\" is http; only https is allowed"),
+        ("javascript:alert(1)", "target: the scheme \"javascript\" is not allowed; it must begin https://"),
         ("example.vn/one", "target: \"example.vn/one\" is not a URL"),
         ("https://example.vn/a b", "target: contains ' '; a URL has no spaces"),
-        (
-            "https://user:secret@example.vn/",
-            "target: has user info before its host",
-        ),
-        (
-            "https://notexample.vn/",
-            "target: host notexample.vn is not in allowed_hosts",
-        ),
-        (
-            "https://qr.example.vn/A1B2C4",
-            "target: host qr.example.vn is this service's own",
-        ),
+        ("https://user:secret@example.vn/", "target: has user info before its host"),
+        ("https://notexample.vn/", "target: host notexample.vn is not in allowed_hosts"),
+        ("https://qr.example.vn/A1B2C4", "target: host qr.example.vn is this service's own"),
     ];
     for (target, expected) in cases {
-        refused(
-            "places.csv",
-            &[(
-                &format!("place,name,target\none,Một,{target}\n"),
-                &format!(":2: {expected}"),
-            )],
-        );
+        refused("places.csv", &[(&format!("place,name,target\none,Một,{target}\n"), &format!(":2: {expected}"))]);
         let signs = format!("code,place,status,target,target:en\nA1B2C3,one,active,https://example.vn/,{target}\n");
-        refused(
-            "signs.csv",
-            &[(
-                &signs,
-                &format!(":2: {}", expected.replacen("target:", "target:en:", 1)),
-            )],
-        );
+        refused("signs.csv", &[(&signs, &format!(":2: {}", expected.replacen("target:", "target:en:", 1)))]);
     }
     let long = format!("place,name,target\none,Một,https://example.vn/{}\n", "x".repeat(2048));
-    refused(
-        "places.csv",
-        &[(&long, ":2: target: is 2067 bytes long; at most 2048 are allowed")],
-    );
+    refused("places.csv", &[(&long, ":2: target: is 2067 bytes long; at most 2048 are allowed")]);
 }
 
 #[test]
 fn a_wrong_sign_is_told_with_its_line_and_field() {
     let row = |rest: &str| format!("code,place,status,lat,lon,mounted,successor,aliases\nA1,one,active,,,,,\n{rest}\n");
     for (text, expected) in [
-        (
-            "7K3M*,one,active,,,,,",
-            ":3: code: \"7K3M*\" contains '*'; allowed are 0-9 A-Z",
-        ),
+        ("7K3M*,one,active,,,,,", ":3: code: \"7K3M*\" contains '*'; allowed are 0-9 A-Z"),
         (",one,active,,,,,", ":3: code: is empty; a code has 1 to 20 characters"),
-        (
-            "AAAAAAAAAAAAAAAAAAAAA,one,active,,,,,",
-            ":3: code: \"AAAAAAAAAAAAAAAAAAAAA\" has more than 20 characters",
-        ),
-        (
-            "a-l,one,active,,,,,",
-            ":3: code: \"a-l\" is the same code as on line 2 (both are read as A1)",
-        ),
+        ("AAAAAAAAAAAAAAAAAAAAA,one,active,,,,,", ":3: code: \"AAAAAAAAAAAAAAAAAAAAA\" has more than 20 characters"),
+        ("a-l,one,active,,,,,", ":3: code: \"a-l\" is the same code as on line 2 (both are read as A1)"),
         ("go,one,active,,,,,", ":3: code: \"go\" is reserved for the page /go"),
         ("B1,two,active,,,,,", ":3: place: \"two\" is not in places.csv"),
         ("B1,,active,,,,,", ":3: place: \"\" is not in places.csv"),
-        (
-            "B1,one,broken,,,,,",
-            ":3: status: \"broken\" is not allowed; allowed are planned, active, retired",
-        ),
+        ("B1,one,broken,,,,,", ":3: status: \"broken\" is not allowed; allowed are planned, active, retired"),
         ("B1,one,,,,,,", ":3: status: \"\" is not allowed"),
-        (
-            "B1,one,active,91,106,,,",
-            ":3: lat: \"91\" is not a position; allowed are degrees from -90 to 90",
-        ),
-        (
-            "B1,one,active,21,181,,,",
-            ":3: lon: \"181\" is not a position; allowed are degrees from -180 to 180",
-        ),
+        ("B1,one,active,91,106,,,", ":3: lat: \"91\" is not a position; allowed are degrees from -90 to 90"),
+        ("B1,one,active,21,181,,,", ":3: lon: \"181\" is not a position; allowed are degrees from -180 to 180"),
         ("B1,one,active,north,106,,,", ":3: lat: \"north\" is not a position"),
-        (
-            "B1,one,active,21,,,,",
-            ":3: lat: lat and lon are given together or not at all",
-        ),
+        ("B1,one,active,21,,,,", ":3: lat: lat and lon are given together or not at all"),
         ("B1,one,active,NaN,106,,,", ":3: lat: \"NaN\" is not a position"),
         (
             "B1,one,active,,,2026-02-30,,",
             ":3: mounted: \"2026-02-30\" is not a date; allowed are 2026-03-14 and 14/3/2026",
         ),
-        (
-            "B1,one,active,,,3/14/2026,,",
-            ":3: mounted: \"3/14/2026\" is not a date",
-        ),
-        (
-            "B1,one,retired,,,,ZZ,",
-            ":3: successor: \"ZZ\" is not the code of a sign",
-        ),
+        ("B1,one,active,,,3/14/2026,,", ":3: mounted: \"3/14/2026\" is not a date"),
+        ("B1,one,retired,,,,ZZ,", ":3: successor: \"ZZ\" is not the code of a sign"),
         ("B1,one,retired,,,,B1,", ":3: successor: leads back to the sign itself"),
-        (
-            "B1,one,active,,,,,old/path",
-            ":3: aliases: \"old/path\" must begin with /",
-        ),
-        (
-            "B1,one,active,,,,,/go?x=1",
-            ":3: aliases: \"/go?x=1\" is a page of this service (/go)",
-        ),
-        (
-            "B1,one,active,,,,,/old#top",
-            ":3: aliases: \"/old#top\" is too long (over 1024 bytes) or contains #",
-        ),
-        (
-            "B1,one,active,,,,,/A1",
-            ":3: aliases: \"/A1\" reads as the code A1 of another sign",
-        ),
+        ("B1,one,active,,,,,old/path", ":3: aliases: \"old/path\" must begin with /"),
+        ("B1,one,active,,,,,/go?x=1", ":3: aliases: \"/go?x=1\" is a page of this service (/go)"),
+        ("B1,one,active,,,,,/old#top", ":3: aliases: \"/old#top\" is too long (over 1024 bytes) or contains #"),
+        ("B1,one,active,,,,,/A1", ":3: aliases: \"/A1\" reads as the code A1 of another sign"),
         ("B1,one,active", ":3: has 3 cells where the header has 8"),
         ("B1,one,active,,,,,,,", ":3: has 10 cells where the header has 8"),
         (
@@ -242,34 +146,19 @@ fn a_wrong_header_and_what_spans_signs_is_told() {
     refused(
         "signs.csv",
         &[
-            (
-                "code,place\nA1,one\n",
-                ":1: header: the column \"status\" is missing; it must name code, place, status",
-            ),
-            (
-                "code,place,status,latitude\nA1,one,active,21\n",
-                ":1: header: \"latitude\" is not a column",
-            ),
+            ("code,place\nA1,one\n", ":1: header: the column \"status\" is missing; it must name code, place, status"),
+            ("code,place,status,latitude\nA1,one,active,21\n", ":1: header: \"latitude\" is not a column"),
         ],
     );
     let places = b"place,name\none,M\xe1\xbb\x99t\n";
-    let (good, said) = check(&[
-        ("places.csv", places),
-        ("signs.csv", b"code,place,status\nA1,one,planned\n"),
-    ]);
-    assert!(
-        !good && said == "signs.csv:2: target: neither the sign nor its place one has one\n",
-        "{said}"
-    );
+    let (good, said) = check(&[("places.csv", places), ("signs.csv", b"code,place,status\nA1,one,planned\n")]);
+    assert!(!good && said == "signs.csv:2: target: neither the sign nor its place one has one\n", "{said}");
     let mut circle = "code,place,status,successor\n".to_owned();
     for n in 0..40 {
         circle += &format!("X{n},one,retired,X{}\n", (n + 1) % 40);
     }
     let (good, said) = check(&[("signs.csv", circle.as_bytes())]);
-    assert!(
-        !good && said.starts_with("signs.csv:2: successor: leads through more than 32 signs"),
-        "{said}"
-    );
+    assert!(!good && said.starts_with("signs.csv:2: successor: leads through more than 32 signs"), "{said}");
 }
 
 #[test]
@@ -285,27 +174,12 @@ fn a_wrong_override_is_told_with_its_line_and_field() {
             format!("one,soon,{until},{target}"),
             ":2: from: \"soon\" is not a time; allowed are 2027-02-27T08:00 (in Asia/Ho_Chi_Minh)",
         ),
-        (
-            format!("one,{from},2027-03-05,{target}"),
-            ":2: until: \"2027-03-05\" is not a time",
-        ),
+        (format!("one,{from},2027-03-05,{target}"), ":2: until: \"2027-03-05\" is not a time"),
         (format!("one,{from},,{target}"), ":2: until: \"\" is not a time"),
-        (
-            format!("one,{until},{from},{target}"),
-            ":2: until: 2027-02-27T00:00 is not after from, 2027-03-05T00:00",
-        ),
-        (
-            format!("one,{from},2027-02-26T17:00Z,{target}"),
-            ":2: until: 2027-02-26T17:00Z is not after from",
-        ),
-        (
-            format!("one,{from},{until},"),
-            ":2: target: is empty; an override says where to lead",
-        ),
-        (
-            format!("one,{from},{until},https://example.com/"),
-            ":2: target: host example.com is not in allowed_hosts",
-        ),
+        (format!("one,{until},{from},{target}"), ":2: until: 2027-02-27T00:00 is not after from, 2027-03-05T00:00"),
+        (format!("one,{from},2027-02-26T17:00Z,{target}"), ":2: until: 2027-02-26T17:00Z is not after from"),
+        (format!("one,{from},{until},"), ":2: target: is empty; an override says where to lead"),
+        (format!("one,{from},{until},https://example.com/"), ":2: target: host example.com is not in allowed_hosts"),
         (format!("one,{from},{until}"), ":2: has 3 cells where the header has 4"),
     ] {
         refused("overrides.csv", &[(&row(&text), expected)]);
@@ -313,15 +187,9 @@ fn a_wrong_override_is_told_with_its_line_and_field() {
     let (good, said) = check(&[
         ("places.csv", PLACES.replace("\none,", "\nA1B2C3,").as_bytes()),
         ("signs.csv", b"code,place,status\nA1B2C3,A1B2C3,active\n"),
-        (
-            "overrides.csv",
-            row(&format!("A1B2C3,{from},{until},{target}")).as_bytes(),
-        ),
+        ("overrides.csv", row(&format!("A1B2C3,{from},{until},{target}")).as_bytes()),
     ]);
-    assert!(
-        !good && said.starts_with("overrides.csv:2: scope: \"A1B2C3\" is both a place and the code"),
-        "{said}"
-    );
+    assert!(!good && said.starts_with("overrides.csv:2: scope: \"A1B2C3\" is both a place and the code"), "{said}");
 }
 
 const TEN_PLACES: &str =
@@ -358,15 +226,9 @@ fn ten_problems_in_three_files_are_told_together_in_the_order_of_the_files() {
 
 /// Where a code leads and what its place is called, with one of the tables as a spreadsheet writes it.
 fn resolved(file: &str, bytes: &[u8], code: &str) -> Value {
-    let setup = Setup::new()
-        .registry(PLACES, SIGNS)
-        .file(&format!("config/{file}"), bytes);
+    let setup = Setup::new().registry(PLACES, SIGNS).file(&format!("config/{file}"), bytes);
     let output = setup.run(&["resolve", code, "--format", "json"]);
-    assert!(
-        output.status.success(),
-        "{file}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -381,22 +243,13 @@ fn the_habits_of_spreadsheets_are_read() {
         format!("place,name,target\r\none,Một,\"{url}\"\r\n"),
         format!("place,name,target\none,Một,\"{url}\"\n,,\n\n,,\n"),
         format!("place,name,target\none,Một,\"{url}\""),
-        format!(" place , name , target \n one , Một , \"{url}\"\n")
-            .replace(", \"", ",\"")
-            .replace(" \n", "\n"),
+        format!(" place , name , target \n one , Một , \"{url}\"\n").replace(", \"", ",\"").replace(" \n", "\n"),
     ] {
         let found = resolved("places.csv", text.as_bytes(), "A1B2C3");
-        assert_eq!(
-            (found["name"].as_str(), found["target"].as_str()),
-            (Some("Một"), Some(url)),
-            "{text:?}"
-        );
+        assert_eq!((found["name"].as_str(), found["target"].as_str()), (Some("Một"), Some(url)), "{text:?}");
     }
     let quoted = "place,name,note,target\none,\"Đường \"\"Một\"\", phố\",\"two\r\nlines, and a \"\"quote\"\"\",https://example.vn/\n";
-    assert_eq!(
-        resolved("places.csv", quoted.as_bytes(), "A1B2C3")["name"],
-        "Đường \"Một\", phố"
-    );
+    assert_eq!(resolved("places.csv", quoted.as_bytes(), "A1B2C3")["name"], "Đường \"Một\", phố");
     let inch = "place,name,note,target\none,Một,plate of 5\" x 7,https://example.vn/\n";
     assert_eq!(resolved("places.csv", inch.as_bytes(), "A1B2C3")["name"], "Một");
 }
@@ -427,14 +280,8 @@ fn lines_are_counted_as_an_editor_counts_them() {
 
 #[test]
 fn other_encodings_are_refused_with_advice() {
-    let utf16: Vec<u8> = format!("\u{feff}{PLACES}")
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
-    let big: Vec<u8> = format!("\u{feff}{PLACES}")
-        .encode_utf16()
-        .flat_map(u16::to_be_bytes)
-        .collect();
+    let utf16: Vec<u8> = format!("\u{feff}{PLACES}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = format!("\u{feff}{PLACES}").encode_utf16().flat_map(u16::to_be_bytes).collect();
     for bytes in [utf16, big] {
         assert_eq!(
             check(&[("places.csv", &bytes)]),
@@ -444,50 +291,29 @@ fn other_encodings_are_refused_with_advice() {
     let latin = b"place,name,target\none,M,https://example.vn/\ntwo,Caf\xe9,https://example.vn/\n";
     assert_eq!(
         check(&[("places.csv", latin)]),
-        (
-            false,
-            "places.csv:3: is not UTF-8; save the file as \"CSV UTF-8\"\n".to_owned()
-        )
+        (false, "places.csv:3: is not UTF-8; save the file as \"CSV UTF-8\"\n".to_owned())
     );
     let header = b"place,name,not\xe9\none,M,\n";
     assert_eq!(
         check(&[("places.csv", header)]),
-        (
-            false,
-            "places.csv:1: header: is not UTF-8; save the file as \"CSV UTF-8\"\n".to_owned()
-        )
+        (false, "places.csv:1: header: is not UTF-8; save the file as \"CSV UTF-8\"\n".to_owned())
     );
 }
 
 #[test]
 fn a_quote_that_is_never_closed_is_found_where_it_is_opened() {
     let rows = |note: &str| format!("code,place,status,note\nA1,one,active,\nA2,one,active,{note}\nA3,one,active,\n");
-    refused(
-        "signs.csv",
-        &[(&rows("\"a plate"), ":3: a quote that is opened here is never closed")],
-    );
-    refused(
-        "signs.csv",
-        &[(
-            &rows("\"a \"\"plate"),
-            ":3: a quote that is opened here is never closed",
-        )],
-    );
+    refused("signs.csv", &[(&rows("\"a plate"), ":3: a quote that is opened here is never closed")]);
+    refused("signs.csv", &[(&rows("\"a \"\"plate"), ":3: a quote that is opened here is never closed")]);
     // At the end of the file, as in one that is written half.
     let half = "code,place,status,note\r\nA1,one,active,\r\nA2,one,active,\"a pla";
-    refused(
-        "signs.csv",
-        &[(half, ":3: a quote that is opened here is never closed")],
-    );
+    refused("signs.csv", &[(half, ":3: a quote that is opened here is never closed")]);
     // Two of them would swallow the rows in between, and no row would look wrong.
     let two = "code,place,status,note\nA1,one,active,\"a\nA2,one,active,\nA3,one,active,\"b\nA4,one,active,\n";
     refused("signs.csv", &[(two, ":2: a quote that is opened here is never closed")]);
     // The cell that spans lines is not the one to blame, and a mark of inches is no quote.
     let other = "code,place,status,note\nA1,one,active,\"a\nb\"\nA2,one,active,\"b\nA4,one,active,\n";
-    refused(
-        "signs.csv",
-        &[(other, ":4: a quote that is opened here is never closed")],
-    );
+    refused("signs.csv", &[(other, ":4: a quote that is opened here is never closed")]);
     let inch = "code,place,status,note\nA1,one,active,\"a\nb\"\nA2,one,active,5\" wide\n";
     assert!(check(&[("signs.csv", inch.as_bytes())]).0);
 }
@@ -505,9 +331,7 @@ fn a_file_that_is_not_there_is_told_unless_it_is_that_of_overrides() {
 
 #[test]
 fn an_edge_does_not_start_with_a_broken_registry_and_no_copy_of_a_good_one() {
-    let setup = Setup::new()
-        .registry(TEN_PLACES, TEN_SIGNS)
-        .file("config/overrides.csv", TEN_OVERRIDES);
+    let setup = Setup::new().registry(TEN_PLACES, TEN_SIGNS).file("config/overrides.csv", TEN_OVERRIDES);
     let output = setup.run(&["serve"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -526,17 +350,12 @@ fn an_edge_with_a_copy_of_a_good_registry_serves_it_and_says_so() {
     edge.start();
     assert_eq!(edge.scan("/A1B2C4").status, 302);
     let registry = edge.status()["registry"].clone();
-    assert_eq!(
-        (&registry["from_last_good"], &registry["last_reload_successful"]),
-        (&true.into(), &false.into())
-    );
+    assert_eq!((&registry["from_last_good"], &registry["last_reload_successful"]), (&true.into(), &false.into()));
     assert_eq!(registry["generation"], generation);
     assert_eq!(registry["problems"].as_array().unwrap().len(), 4, "{registry}");
     assert_eq!(edge.metrics().get("waypost_registry_last_reload_successful"), 0.0);
 
     std::fs::write(edge.setup.path("config/signs.csv"), SIGNS).unwrap();
-    wait_for("the repaired table serves", || {
-        (edge.status()["registry"]["from_last_good"] == false).then_some(())
-    });
+    wait_for("the repaired table serves", || (edge.status()["registry"]["from_last_good"] == false).then_some(()));
     assert_eq!(edge.metrics().get("waypost_registry_last_reload_successful"), 1.0);
 }

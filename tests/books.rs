@@ -31,17 +31,13 @@ fn the_books_balance_at_every_scrape_of_a_run_with_restarts() {
             database.execute_batch("ROLLBACK").unwrap();
         }
         if round % 2 == 0 {
-            edge.kill()
+            edge.kill();
         } else {
-            edge.stop()
+            edge.stop();
         }
         edge.start();
         let recovered = edge.metrics().get("waypost_scans_recovered_total");
-        assert_eq!(
-            round % 2 == 0,
-            recovered > 0.0,
-            "a kill leaves scans to recover, a stop leaves none: {recovered}"
-        );
+        assert_eq!(round % 2 == 0, recovered > 0.0, "a kill leaves scans to recover, a stop leaves none: {recovered}");
         load.go_to(edge.address());
     }
     load.stop();

@@ -18,11 +18,7 @@ use waypost::registry::Code;
 
 fn said(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
 fn alone(arguments: &[&str]) -> (i32, String, String) {
@@ -46,20 +42,12 @@ fn every_command_has_help_with_an_example() {
     for command in commands {
         let (code, help, _) = alone(&[command, &["--help"]].concat());
         let example = format!("waypost {}", command.join(" "));
-        let (_, examples) = help
-            .split_once("\nExample")
-            .unwrap_or_else(|| panic!("no example in {help}"));
+        let (_, examples) = help.split_once("\nExample").unwrap_or_else(|| panic!("no example in {help}"));
         assert!(code == 0 && examples.contains(&example), "{help}");
-        assert!(
-            help.contains("--config <FILE>") && help.contains("config/waypost.toml"),
-            "{help}"
-        );
+        assert!(help.contains("--config <FILE>") && help.contains("config/waypost.toml"), "{help}");
         assert!(top.contains(&format!("\n  {} ", command[0])), "{top}");
     }
-    assert_eq!(
-        alone(&["--version"]).1,
-        concat!("waypost ", env!("CARGO_PKG_VERSION"), "\n")
-    );
+    assert_eq!(alone(&["--version"]).1, concat!("waypost ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
 #[test]
@@ -91,10 +79,7 @@ fn check_exits_0_or_1_and_tells_what_there_is() {
     let problem = "signs.csv:2: place: \"two\" is not in places.csv\n";
     assert_eq!(said(&setup.run(&["check"])), (1, String::new(), problem.to_owned()));
     let (code, _, error) = alone(&["check", "--config", "/nonexistent.toml"]);
-    assert!(
-        code == 1 && error.starts_with("nonexistent.toml: can't be read"),
-        "{error}"
-    );
+    assert!(code == 1 && error.starts_with("nonexistent.toml: can't be read"), "{error}");
 }
 
 /// A street with two signs, one of which is being replaced, and a festival.
@@ -122,18 +107,8 @@ fn town() -> Setup {
 fn resolve_tells_where_a_code_leads_and_why() {
     let setup = town();
     for (arguments, target, language, why) in [
-        (
-            &["7K3M9QX5", "--at", "2027-01-01T00:00"][..],
-            "vi/1",
-            "vi",
-            "the target of the place",
-        ),
-        (
-            &["7k3m-9qx5", "--at", "2027-01-01", "--lang", "zh"],
-            "zh/1",
-            "zh",
-            "the target of the place",
-        ),
+        (&["7K3M9QX5", "--at", "2027-01-01T00:00"][..], "vi/1", "vi", "the target of the place"),
+        (&["7k3m-9qx5", "--at", "2027-01-01", "--lang", "zh"], "zh/1", "zh", "the target of the place"),
         (
             &["7K3M 9QX5", "--at", "2027-01-01", "--lang", "fr,zh-TW;q=0.5,en;q=0.2"],
             "zh/1",
@@ -146,12 +121,7 @@ fn resolve_tells_where_a_code_leads_and_why() {
             "en",
             "the target of the place",
         ),
-        (
-            &["7K3M9QX5", "--at", "2027-02-26T23:59:59"],
-            "vi/1",
-            "vi",
-            "the target of the place",
-        ),
+        (&["7K3M9QX5", "--at", "2027-02-26T23:59:59"], "vi/1", "vi", "the target of the place"),
         (
             &["7K3M9QX5", "--at", "2027-02-26T17:00:00Z"],
             "vi/festival",
@@ -164,36 +134,11 @@ fn resolve_tells_where_a_code_leads_and_why() {
             "en",
             "an override of the place holds at this time",
         ),
-        (
-            &["7K3M9QX5", "--at", "2027-03-04T23:59"],
-            "vi/festival",
-            "vi",
-            "an override of the place holds at this time",
-        ),
-        (
-            &["7K3M9QX5", "--at", "2027-03-05T00:00"],
-            "vi/1",
-            "vi",
-            "the target of the place",
-        ),
-        (
-            &["A1", "--at", "2027-02-26"],
-            "own",
-            "vi",
-            "the sign has a target of its own",
-        ),
-        (
-            &["A1", "--at", "2027-02-28"],
-            "vi/festival",
-            "vi",
-            "an override of the place holds at this time",
-        ),
-        (
-            &["A1", "--at", "2027-03-01T12:00:00+07:00"],
-            "vi/stage",
-            "vi",
-            "an override of the sign holds at this time",
-        ),
+        (&["7K3M9QX5", "--at", "2027-03-04T23:59"], "vi/festival", "vi", "an override of the place holds at this time"),
+        (&["7K3M9QX5", "--at", "2027-03-05T00:00"], "vi/1", "vi", "the target of the place"),
+        (&["A1", "--at", "2027-02-26"], "own", "vi", "the sign has a target of its own"),
+        (&["A1", "--at", "2027-02-28"], "vi/festival", "vi", "an override of the place holds at this time"),
+        (&["A1", "--at", "2027-03-01T12:00:00+07:00"], "vi/stage", "vi", "an override of the sign holds at this time"),
     ] {
         let (code, out, error) = said(&setup.run(&[&["resolve"], arguments, &["--format", "json"]].concat()));
         assert_eq!(code, 0, "{error}");
@@ -201,11 +146,7 @@ fn resolve_tells_where_a_code_leads_and_why() {
         let found = (&answer["target"], &answer["language"], &answer["why"]);
         assert_eq!(
             found,
-            (
-                &json!(format!("https://example.vn/{target}")),
-                &json!(language),
-                &json!(why)
-            ),
+            (&json!(format!("https://example.vn/{target}")), &json!(language), &json!(why)),
             "{arguments:?}"
         );
         let (code, table, _) = said(&setup.run(&[&["resolve"], arguments].concat()));
@@ -240,20 +181,11 @@ fn resolve_says_why_there_is_no_answer() {
             &["7K3M9QX2"][..],
             "no sign has the code 7K3M9QX2 (its check character does not fit: is a character misread?)\n",
         ),
-        (
-            &["7K39MQX5"],
-            "no sign has the code 7K39MQX5 (its check character does not fit: is a character misread?)\n",
-        ),
+        (&["7K39MQX5"], "no sign has the code 7K39MQX5 (its check character does not fit: is a character misread?)\n"),
         (&["ZZ9"], "no sign has the code ZZ9\n"),
-        (
-            &["/vi/duong/hung-vuong"],
-            "\"/vi/duong/hung-vuong\" contains '/'; allowed are 0-9 A-Z",
-        ),
+        (&["/vi/duong/hung-vuong"], "\"/vi/duong/hung-vuong\" contains '/'; allowed are 0-9 A-Z"),
         (&["--", "--"], "\"--\" is empty; a code has 1 to 20 characters"),
-        (
-            &["A1", "--at", "tomorrow"],
-            "\"tomorrow\" is not a time; allowed are 2027-02-27T08:00 (in Asia/Ho_Chi_Minh)",
-        ),
+        (&["A1", "--at", "tomorrow"], "\"tomorrow\" is not a time; allowed are 2027-02-27T08:00 (in Asia/Ho_Chi_Minh)"),
     ] {
         // What follows `--` is never an option, so the configuration comes first.
         let (code, out, error) = match arguments {
@@ -279,10 +211,7 @@ fn new_codes_are_checked_distinct_and_nobodys() {
     let codes: BTreeSet<&str> = out.lines().collect();
     assert_eq!((code, out.lines().count(), codes.len()), (0, 20_000, 20_000));
     for code in codes {
-        assert!(
-            code.len() == 8 && code.bytes().all(|b| b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".contains(&b)),
-            "{code}"
-        );
+        assert!(code.len() == 8 && code.bytes().all(|b| b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".contains(&b)), "{code}");
         let read: Code = code.parse().unwrap();
         assert!(
             read.is_checked() && read.to_string() == code && !["7K3M9QX5", "A1", "B1", "C1"].contains(&code),
@@ -301,15 +230,7 @@ fn new_codes_are_checked_distinct_and_nobodys() {
 /// An edge that was killed with seven scans in its journal.
 fn killed() -> Edge {
     let mut edge = Setup::new().set("journal", "seal_after", "\"1h\"").start();
-    for path in [
-        "/A1B2C3",
-        "/A1B2C3?c=nfc",
-        "/A1B2C4",
-        "/A1B2C3",
-        "/A1B2C3",
-        "/A1B2C3",
-        "/UNKNOWN1",
-    ] {
+    for path in ["/A1B2C3", "/A1B2C3?c=nfc", "/A1B2C4", "/A1B2C3", "/A1B2C3", "/A1B2C3", "/UNKNOWN1"] {
         edge.scan(path);
     }
     edge.kill();
@@ -331,9 +252,7 @@ fn segment(edge: &Edge) -> PathBuf {
 fn the_journal_of_a_killed_edge_is_listed_printed_and_verified() {
     let edge = killed();
     // As if it had been killed while it made a segment.
-    let unmade = edge
-        .setup
-        .path("data/journal/01a20875-d161-76a6-ba27-f1d0246aa83d.open");
+    let unmade = edge.setup.path("data/journal/01a20875-d161-76a6-ba27-f1d0246aa83d.open");
     fs::write(&unmade, [0; 4096 * 2]).unwrap();
     let before = files_below(&edge.setup.path("data/journal"));
     let (code, listed, _) = journal(&edge, &["ls", "--format", "json"]);
@@ -346,10 +265,7 @@ fn the_journal_of_a_killed_edge_is_listed_printed_and_verified() {
     );
     let name = row["file"].as_str().unwrap();
     let table = journal(&edge, &["ls"]).1;
-    assert!(
-        table.starts_with("file ") && table.contains(name) && table.lines().count() == 1 + listed.len(),
-        "{table}"
-    );
+    assert!(table.starts_with("file ") && table.contains(name) && table.lines().count() == 1 + listed.len(), "{table}");
     let csv = journal(&edge, &["ls", "--format", "csv"]).1;
     assert!(
         csv.starts_with("file,state,created,bytes,scans,lost\n") && csv.contains(&format!("{name},open,20")),
@@ -357,42 +273,23 @@ fn the_journal_of_a_killed_edge_is_listed_printed_and_verified() {
     );
 
     let (code, printed, _) = journal(&edge, &["cat"]);
-    let scans: Vec<Value> = printed
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let scans: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((code, scans.len()), (0, 7));
     let batch = name.split('.').next().unwrap();
     for (seq, scan) in scans.iter().enumerate() {
-        assert_eq!(
-            (&scan["seq"], &scan["batch"], &scan["edge"]),
-            (&json!(seq), &json!(batch), &json!("test"))
-        );
+        assert_eq!((&scan["seq"], &scan["batch"], &scan["edge"]), (&json!(seq), &json!(batch), &json!("test")));
         assert_eq!(
             (&scan["os"], &scan["device"], &scan["agent"]),
             (&json!("android"), &json!("phone"), &json!("person"))
         );
     }
     let of = |column: &str| -> Vec<&str> { scans.iter().map(|scan| scan[column].as_str().unwrap()).collect() };
-    assert_eq!(
-        of("code"),
-        ["A1B2C3", "A1B2C3", "A1B2C4", "A1B2C3", "A1B2C3", "A1B2C3", "UNKN0WN1"]
-    );
-    assert_eq!(
-        (of("channel")[1], of("outcome")[6], of("served")[6]),
-        ("nfc", "unknown", "")
-    );
+    assert_eq!(of("code"), ["A1B2C3", "A1B2C3", "A1B2C4", "A1B2C3", "A1B2C3", "A1B2C3", "UNKN0WN1"]);
+    assert_eq!((of("channel")[1], of("outcome")[6], of("served")[6]), ("nfc", "unknown", ""));
 
     let (code, verified, _) = journal(&edge, &["verify"]);
-    assert_eq!(
-        (code, verified),
-        (0, format!("{} segments, 7 scans, 0 lost\n", listed.len()))
-    );
-    assert_eq!(
-        files_below(&edge.setup.path("data/journal")),
-        before,
-        "it is only looked at"
-    );
+    assert_eq!((code, verified), (0, format!("{} segments, 7 scans, 0 lost\n", listed.len())));
+    assert_eq!(files_below(&edge.setup.path("data/journal")), before, "it is only looked at");
 }
 
 #[test]
@@ -409,48 +306,30 @@ fn a_damaged_segment_is_told_and_exits_1() {
     // A byte of the second scan's payload: the records are in the first block after the header's.
     write(&|bytes| bytes[4096 + 130] ^= 1);
     let (code, told, error) = journal(&edge, &["verify", file]);
-    assert_eq!(
-        (code, told),
-        (1, format!("{file}: 6 scans, 1 lost\n1 segments, 6 scans, 1 lost\n"))
-    );
+    assert_eq!((code, told), (1, format!("{file}: 6 scans, 1 lost\n1 segments, 6 scans, 1 lost\n")));
     assert_eq!(error, "1 of 1 segments are damaged\n");
     assert_eq!(journal(&edge, &["cat", file]).1.lines().count(), 6);
 
     write(&|bytes| bytes[10] ^= 1);
     let (code, told, _) = journal(&edge, &["verify", file]);
-    assert!(
-        code == 1 && told.starts_with(&format!("{file}: 7 scans, 0 lost, the header is damaged\n")),
-        "{told}"
-    );
+    assert!(code == 1 && told.starts_with(&format!("{file}: 7 scans, 0 lost, the header is damaged\n")), "{told}");
 
     write(&|bytes| bytes.truncate(4096 + 100));
     let (code, told, _) = journal(&edge, &["verify"]);
-    assert!(
-        code == 1 && told.contains(" lost\n") && !told.contains(" 0 lost\n"),
-        "{told}"
-    );
+    assert!(code == 1 && told.contains(" lost\n") && !told.contains(" 0 lost\n"), "{told}");
 
     let sealed = path.with_extension("sealed");
     fs::write(&sealed, []).unwrap();
     assert_eq!(journal(&edge, &["verify", sealed.to_str().unwrap()]).0, 1);
     let (code, told, error) = journal(&edge, &["verify", "/nonexistent.sealed"]);
-    assert!(
-        code == 1 && told.is_empty() && error.starts_with("/nonexistent.sealed: "),
-        "{error}"
-    );
+    assert!(code == 1 && told.is_empty() && error.starts_with("/nonexistent.sealed: "), "{error}");
 }
 
 #[test]
 fn a_journal_that_is_not_there_is_an_empty_one() {
     let setup = Setup::new();
-    assert_eq!(
-        said(&setup.run(&["journal", "ls", "--format", "json"])),
-        (0, "[]\n".to_owned(), String::new())
-    );
+    assert_eq!(said(&setup.run(&["journal", "ls", "--format", "json"])), (0, "[]\n".to_owned(), String::new()));
     assert_eq!(said(&setup.run(&["journal", "cat"])), (0, String::new(), String::new()));
-    assert_eq!(
-        said(&setup.run(&["journal", "verify"])).1,
-        "0 segments, 0 scans, 0 lost\n"
-    );
+    assert_eq!(said(&setup.run(&["journal", "verify"])).1, "0 segments, 0 scans, 0 lost\n");
     assert!(!setup.path("data").exists());
 }

@@ -17,24 +17,14 @@ use waypost::config::Config;
 
 /// Every key, a wrong value for it, and what is said of that.
 const WRONG: &[(&str, &str, &str, &str)] = &[
-    (
-        "edge",
-        "name",
-        "\"a b\"",
-        "\"a b\" is not a name; at most 63 of a-z A-Z 0-9 _ . - are allowed",
-    ),
+    ("edge", "name", "\"a b\"", "\"a b\" is not a name; at most 63 of a-z A-Z 0-9 _ . - are allowed"),
     (
         "edge",
         "listen",
         "[\"8080\"]",
         "\"8080\" is not an address with a port; allowed are \"[::]:8080\" (both families) and \"127.0.0.1:8080\"",
     ),
-    (
-        "edge",
-        "workers",
-        "-1",
-        "-1 is not allowed; a whole number from 0 to 1024 is",
-    ),
+    ("edge", "workers", "-1", "-1 is not allowed; a whole number from 0 to 1024 is"),
     (
         "edge",
         "public_url",
@@ -47,30 +37,15 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "\"javascript:alert(1)\"",
         "\"javascript:alert(1)\" is not a URL; one like \"https://qr.langson.gov.vn\" is allowed",
     ),
-    (
-        "edge",
-        "max_connections",
-        "0",
-        "0 is not allowed; a whole number from 1 to 1000000 is",
-    ),
-    (
-        "edge",
-        "idle_timeout",
-        "30",
-        "30 is not allowed; a time from 1s to 3600s is, as \"5s\", \"200ms\" or \"2m\"",
-    ),
+    ("edge", "max_connections", "0", "0 is not allowed; a whole number from 1 to 1000000 is"),
+    ("edge", "idle_timeout", "30", "30 is not allowed; a time from 1s to 3600s is, as \"5s\", \"200ms\" or \"2m\""),
     (
         "edge",
         "request_timeout",
         "\"soon\"",
         "\"soon\" is not allowed; a time from 1s to 3600s is, as \"5s\", \"200ms\" or \"2m\"",
     ),
-    (
-        "edge",
-        "grace",
-        "\"2m\"",
-        "\"2m\" is not allowed; a time from 0ns to 60s is, as \"5s\", \"200ms\" or \"2m\"",
-    ),
+    ("edge", "grace", "\"2m\"", "\"2m\" is not allowed; a time from 0ns to 60s is, as \"5s\", \"200ms\" or \"2m\""),
     (
         "edge.trust",
         "proxies",
@@ -89,43 +64,13 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "\"localhost:9090\"",
         "\"localhost:9090\" is not an address with a port; allowed are \"127.0.0.1:9090\" and \"[::]:8080\"",
     ),
-    (
-        "admin",
-        "per_sign_metrics",
-        "\"yes\"",
-        "\"yes\" is not allowed; true or false is",
-    ),
+    ("admin", "per_sign_metrics", "\"yes\"", "\"yes\" is not allowed; true or false is"),
     ("pages", "authority", "1", "1 is not allowed; a text in quotes is"),
-    (
-        "pages",
-        "authority_en",
-        "true",
-        "true is not allowed; a text in quotes is",
-    ),
-    (
-        "pages",
-        "authority_zh",
-        "[\"a\"]",
-        "a list is not allowed; a text in quotes is",
-    ),
-    (
-        "registry",
-        "places",
-        "{ file = \"places.csv\" }",
-        "a table is not allowed; a text in quotes is",
-    ),
-    (
-        "registry",
-        "signs",
-        "2027-02-27",
-        "2027-02-27 is not allowed; a text in quotes is",
-    ),
-    (
-        "registry",
-        "overrides",
-        "false",
-        "false is not allowed; a text in quotes is",
-    ),
+    ("pages", "authority_en", "true", "true is not allowed; a text in quotes is"),
+    ("pages", "authority_zh", "[\"a\"]", "a list is not allowed; a text in quotes is"),
+    ("registry", "places", "{ file = \"places.csv\" }", "a table is not allowed; a text in quotes is"),
+    ("registry", "signs", "2027-02-27", "2027-02-27 is not allowed; a text in quotes is"),
+    ("registry", "overrides", "false", "false is not allowed; a text in quotes is"),
     (
         "registry",
         "default_language",
@@ -145,42 +90,22 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "\"*\" is not a host; allowed are a host name such as \"langson.gov.vn\" and \"*.\" before one",
     ),
     ("registry", "allow_http", "0", "0 is not allowed; true or false is"),
-    (
-        "registry",
-        "max_shrink",
-        "1.5",
-        "1.5 is not allowed; a number from 0 to 1 is",
-    ),
+    ("registry", "max_shrink", "1.5", "1.5 is not allowed; a number from 0 to 1 is"),
     (
         "registry",
         "poll",
         "\"10ms\"",
         "\"10ms\" is not allowed; a time from 100ms to 3600s is, as \"5s\", \"200ms\" or \"2m\"",
     ),
-    (
-        "observe",
-        "geoip",
-        "\"geo.mmdb\"",
-        "\"geo.mmdb\" is not allowed; a list of texts is, as [\"a\", \"b\"]",
-    ),
-    (
-        "observe",
-        "precision",
-        "\"city\"",
-        "\"city\" is not allowed; one of \"none\", \"country\", \"region\" is",
-    ),
+    ("observe", "geoip", "\"geo.mmdb\"", "\"geo.mmdb\" is not allowed; a list of texts is, as [\"a\", \"b\"]"),
+    ("observe", "precision", "\"city\"", "\"city\" is not allowed; one of \"none\", \"country\", \"region\" is"),
     (
         "observe",
         "repeat_window",
         "\"1d\"",
         "\"1d\" is not allowed; a time from 0ns to 3600s is, as \"5s\", \"200ms\" or \"2m\"",
     ),
-    (
-        "observe",
-        "max_unknown_per_second",
-        "1.5",
-        "1.5 is not allowed; a whole number from 0 to 1000000 is",
-    ),
+    ("observe", "max_unknown_per_second", "1.5", "1.5 is not allowed; a whole number from 0 to 1000000 is"),
     ("journal", "dir", "7", "7 is not allowed; a text in quotes is"),
     (
         "journal",
@@ -212,19 +137,9 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "512",
         "512 is not allowed; a size from 0 to 1125899906842624 bytes is, as \"16MiB\" or \"4GiB\"",
     ),
-    (
-        "store",
-        "kind",
-        "\"mysql\"",
-        "\"mysql\" is not allowed; one of \"sqlite\" is",
-    ),
+    ("store", "kind", "\"mysql\"", "\"mysql\" is not allowed; one of \"sqlite\" is"),
     ("store", "path", "[]", "a list is not allowed; a text in quotes is"),
-    (
-        "log",
-        "format",
-        "\"xml\"",
-        "\"xml\" is not allowed; one of \"text\", \"json\" is",
-    ),
+    ("log", "format", "\"xml\"", "\"xml\" is not allowed; one of \"text\", \"json\" is"),
 ];
 
 fn shipped() -> PathBuf {
@@ -238,13 +153,7 @@ fn check(toml: &str) -> (i32, String) {
 }
 
 fn check_file(path: &Path) -> (i32, String) {
-    let output = Command::new(BINARY)
-        .arg("check")
-        .arg("--config")
-        .arg(path)
-        .current_dir("/")
-        .output()
-        .unwrap();
+    let output = Command::new(BINARY).arg("check").arg("--config").arg(path).current_dir("/").output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
@@ -268,30 +177,15 @@ fn every_key_that_is_wrong_is_told_at_once_with_its_line() {
 fn a_key_that_is_wrong_alone_is_one_problem() {
     for (section, key, value, said) in WRONG {
         let allowed = "[registry]\nallowed_hosts = [\"example.vn\"]\n";
-        let rest = if *section == "registry" && *key == "allowed_hosts" {
-            ""
-        } else {
-            allowed
-        };
+        let rest = if *section == "registry" && *key == "allowed_hosts" { "" } else { allowed };
         let toml = if *section == "registry" {
-            format!(
-                "\n{}{key} = {value}\n",
-                if rest.is_empty() { "[registry]\n" } else { rest }
-            )
+            format!("\n{}{key} = {value}\n", if rest.is_empty() { "[registry]\n" } else { rest })
         } else {
             format!("\n\n[{section}]\n{key} = {value}\n{rest}")
         };
         let line = toml.lines().position(|line| line.starts_with(key)).unwrap() + 1;
-        let line = if rest.is_empty() || *key != "allowed_hosts" {
-            line
-        } else {
-            0
-        };
-        assert_eq!(
-            check(&toml),
-            (1, format!("written.toml:{line}: {section}.{key}: {said}\n")),
-            "{toml}"
-        );
+        let line = if rest.is_empty() || *key != "allowed_hosts" { line } else { 0 };
+        assert_eq!(check(&toml), (1, format!("written.toml:{line}: {section}.{key}: {said}\n")), "{toml}");
     }
 }
 
@@ -308,72 +202,33 @@ fn every_key_of_the_shipped_file_is_among_the_wrong_ones() {
         found.retain(|(_, key)| !key.starts_with('#'));
         found
     };
-    let wrong: Vec<_> = WRONG
-        .iter()
-        .map(|(section, key, ..)| ((*section).to_owned(), (*key).to_owned()))
-        .collect();
-    assert_eq!(
-        keys(&fs::read_to_string(shipped()).unwrap()),
-        wrong,
-        "in the same order"
-    );
+    let wrong: Vec<_> = WRONG.iter().map(|(section, key, ..)| ((*section).to_owned(), (*key).to_owned())).collect();
+    assert_eq!(keys(&fs::read_to_string(shipped()).unwrap()), wrong, "in the same order");
 }
 
 #[test]
 fn other_slips_are_told_with_their_line() {
     let hosts = "[registry]\nallowed_hosts = [\"example.vn\"]\n";
     for (before, after, expected) in [
-        (
-            "",
-            "[edge]\nworker = 1\n",
-            &["4: edge.worker: unknown key; did you mean workers?"][..],
-        ),
-        (
-            "",
-            "[edge]\nport = 80\n",
-            &["4: edge.port: unknown key; allowed are name, listen, workers, public_url"],
-        ),
-        (
-            "",
-            "[edge.trust]\nproxy = []\n",
-            &["4: edge.trust.proxy: unknown key; allowed are proxies, header"],
-        ),
-        (
-            "",
-            "[registri]\n",
-            &["3: registri: unknown key; did you mean registry?"],
-        ),
+        ("", "[edge]\nworker = 1\n", &["4: edge.worker: unknown key; did you mean workers?"][..]),
+        ("", "[edge]\nport = 80\n", &["4: edge.port: unknown key; allowed are name, listen, workers, public_url"]),
+        ("", "[edge.trust]\nproxy = []\n", &["4: edge.trust.proxy: unknown key; allowed are proxies, header"]),
+        ("", "[registri]\n", &["3: registri: unknown key; did you mean registry?"]),
         (
             "",
             "[secrets]\n",
             &["3: secrets: unknown key; allowed are edge, admin, pages, registry, observe, journal, store, log"],
         ),
-        (
-            "listen = \"[::]:80\"\n",
-            "",
-            &["1: listen: unknown key; allowed are edge, admin"],
-        ),
+        ("listen = \"[::]:80\"\n", "", &["1: listen: unknown key; allowed are edge, admin"]),
         ("edge = 1\n", "", &["1: edge: is 1, not a table [edge]"]),
-        (
-            "",
-            "[edge]\ntrust = [\"10.0.0.1\"]\n",
-            &["4: edge.trust: is a list, not a table [edge.trust]"],
-        ),
+        ("", "[edge]\ntrust = [\"10.0.0.1\"]\n", &["4: edge.trust: is a list, not a table [edge.trust]"]),
         (
             "",
             "[edge]\nlisten = []\n",
             &["4: edge.listen: is empty; at least one address is needed, as [\"[::]:8080\"]"],
         ),
-        (
-            "",
-            "[edge]\nlisten = [\"[::]:80\", 443]\n",
-            &["4: edge.listen: a list is not allowed; a list of texts is"],
-        ),
-        (
-            "",
-            "[edge]\nworkers = 0x500\n",
-            &["4: edge.workers: 0x500 is not allowed; a whole number from 0 to 1024 is"],
-        ),
+        ("", "[edge]\nlisten = [\"[::]:80\", 443]\n", &["4: edge.listen: a list is not allowed; a list of texts is"]),
+        ("", "[edge]\nworkers = 0x500\n", &["4: edge.workers: 0x500 is not allowed; a whole number from 0 to 1024 is"]),
         (
             "",
             "[journal]\nsegment = \"1GiB\"\nmax_size = \"1GiB\"\n[edge]\nworkers = 1\n",
@@ -381,18 +236,11 @@ fn other_slips_are_told_with_their_line() {
         ),
         ("", "[log]\nformat = \"json\"\nformat = \"text\"\n", &["5: "]),
         ("", "[log]\nformat = json\n", &["4: "]),
-        (
-            "",
-            "[edge]\nname = \"half\n\n[log]\nformat = \"xml\"\n",
-            &["4: ", "7: log.format: \"xml\" is not allowed"],
-        ),
+        ("", "[edge]\nname = \"half\n\n[log]\nformat = \"xml\"\n", &["4: ", "7: log.format: \"xml\" is not allowed"]),
         (
             "",
             "[edge]\nworkers = 9999\n[log]\nform = 1\n",
-            &[
-                "4: edge.workers: 9999 is not allowed",
-                "6: log.form: unknown key; did you mean format?",
-            ],
+            &["4: edge.workers: 9999 is not allowed", "6: log.form: unknown key; did you mean format?"],
         ),
     ] {
         let (code, said) = check(&format!("{before}{hosts}{after}"));
@@ -400,10 +248,7 @@ fn other_slips_are_told_with_their_line() {
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(lines.len(), expected.len(), "{before}{after}\n{said}");
         for (line, expected) in lines.iter().zip(expected) {
-            assert!(
-                line.starts_with(&format!("written.toml:{expected}")),
-                "expected {expected}\nsaid {line}"
-            );
+            assert!(line.starts_with(&format!("written.toml:{expected}")), "expected {expected}\nsaid {line}");
         }
     }
 }
@@ -412,17 +257,11 @@ fn other_slips_are_told_with_their_line() {
 fn what_is_missing_is_told() {
     let missing = "registry.allowed_hosts: is missing; this key has no default\n";
     assert_eq!(check(""), (1, format!("written.toml: {missing}")));
-    assert_eq!(
-        check("\n[registry]\npoll = \"1s\"\n"),
-        (1, format!("written.toml:2: {missing}"))
-    );
+    assert_eq!(check("\n[registry]\npoll = \"1s\"\n"), (1, format!("written.toml:2: {missing}")));
     let empty = "written.toml:2: registry.allowed_hosts: is empty; at least one host is needed";
     assert!(check("[registry]\nallowed_hosts = []\n").1.starts_with(empty));
     let (code, said) = check_file(Path::new("/nonexistent/waypost.toml"));
-    assert!(
-        code == 1 && said.starts_with("waypost.toml: can't be read (/nonexistent/waypost.toml): "),
-        "{said}"
-    );
+    assert!(code == 1 && said.starts_with("waypost.toml: can't be read (/nonexistent/waypost.toml): "), "{said}");
 }
 
 #[test]
@@ -434,10 +273,7 @@ fn relative_paths_are_relative_to_the_file() {
     let (code, said) = check_file(&setup.path("config/waypost.toml"));
     assert_eq!(
         (code, said.as_str()),
-        (
-            0,
-            "configuration OK: 1 places, 2 signs (2 active, 0 planned, 0 retired), languages vi, en\n"
-        )
+        (0, "configuration OK: 1 places, 2 signs (2 active, 0 planned, 0 retired), languages vi, en\n")
     );
     let output = Command::new(BINARY)
         .args(["check", "--config", "waypost.toml"])
@@ -469,17 +305,9 @@ fn the_values_of_the_shipped_file_are_the_defaults() {
             kept.entry(section).or_default().push(line);
         }
     }
-    let kept: Vec<String> = kept
-        .iter()
-        .map(|(section, lines)| format!("{section}\n{}\n", lines.join("\n")))
-        .collect();
+    let kept: Vec<String> = kept.iter().map(|(section, lines)| format!("{section}\n{}\n", lines.join("\n"))).collect();
     let kept = kept.concat();
-    let read = |text: &str| {
-        format!(
-            "{:#?}",
-            Config::parse("waypost.toml", text, Path::new("/config")).unwrap()
-        )
-    };
+    let read = |text: &str| format!("{:#?}", Config::parse("waypost.toml", text, Path::new("/config")).unwrap());
     assert_eq!(kept.lines().count(), 6, "{kept}");
     assert_eq!(read(&text), read(&kept));
 }
@@ -488,52 +316,28 @@ fn the_values_of_the_shipped_file_are_the_defaults() {
 fn the_names_of_the_authority_follow_the_public_url() {
     let read = |text: &str| {
         let text = format!("{text}\n[registry]\nallowed_hosts = [\"example.vn\"]\n");
-        Config::parse("waypost.toml", &text, Path::new("."))
-            .unwrap()
-            .pages
-            .authority
+        Config::parse("waypost.toml", &text, Path::new(".")).unwrap().pages.authority
     };
-    assert_eq!(
-        read("edge.public_url = \"https://qr.example.vn/\""),
-        ["qr.example.vn"; 3]
-    );
-    assert_eq!(
-        read("pages.authority = \"tỉnh\"\npages.authority_zh = \"省\""),
-        ["tỉnh", "tỉnh", "省"]
-    );
+    assert_eq!(read("edge.public_url = \"https://qr.example.vn/\""), ["qr.example.vn"; 3]);
+    assert_eq!(read("pages.authority = \"tỉnh\"\npages.authority_zh = \"省\""), ["tỉnh", "tỉnh", "省"]);
 }
 
 #[test]
 fn check_binds_nothing_and_writes_nothing() {
-    let taken = [
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-    ];
+    let taken = [TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
     let [edge, admin] = taken.each_ref().map(|listener| listener.local_addr().unwrap());
     let setup =
-        Setup::new()
-            .set("edge", "listen", format!("[\"{edge}\"]"))
-            .set("admin", "listen", format!("\"{admin}\""));
+        Setup::new().set("edge", "listen", format!("[\"{edge}\"]")).set("admin", "listen", format!("\"{admin}\""));
     // Written by the first run, so that the second finds what it leaves behind.
     setup.run(&["check"]);
     let listing = || -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)> {
         let state = |path: PathBuf| {
-            (
-                path.clone(),
-                (
-                    fs::read(&path).unwrap(),
-                    fs::metadata(&path).unwrap().modified().unwrap(),
-                ),
-            )
+            (path.clone(), (fs::read(&path).unwrap(), fs::metadata(&path).unwrap().modified().unwrap()))
         };
         files_below(setup.folder.path()).into_iter().map(state).collect()
     };
     let before = listing();
-    assert_eq!(
-        check_file(&setup.path("config/waypost.toml")).0,
-        0,
-        "the ports are taken, and that is fine"
-    );
+    assert_eq!(check_file(&setup.path("config/waypost.toml")).0, 0, "the ports are taken, and that is fine");
     assert_eq!(listing(), before);
     assert!(!setup.path("data").exists(), "not even an empty folder");
 }

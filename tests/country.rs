@@ -47,9 +47,7 @@ fn setup(files: &[(&str, &[u8])]) -> Setup {
         "geoip",
         format!("[{}]", names.join(", ")),
     );
-    files.iter().fold(setup, |setup, (name, bytes)| {
-        setup.file(&format!("config/{name}"), bytes)
-    })
+    files.iter().fold(setup, |setup, (name, bytes)| setup.file(&format!("config/{name}"), bytes))
 }
 
 /// Scans from an address, as our proxy forwards it.
@@ -62,9 +60,7 @@ fn scan_from(edge: &Edge, address: &str) {
 fn stored(edge: &Edge, count: usize) -> Vec<(String, String)> {
     let database = edge.database();
     wait_for("the scans are stored", || {
-        let mut query = database
-            .prepare("SELECT country, region FROM scans ORDER BY batch, seq")
-            .ok()?;
+        let mut query = database.prepare("SELECT country, region FROM scans ORDER BY batch, seq").ok()?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
         let rows: Vec<(String, String)> = rows.collect::<Result<_, _>>().ok()?;
         (rows.len() == count).then_some(rows)
@@ -76,10 +72,7 @@ fn origins(edge: &Edge, addresses: &[&str]) -> Vec<String> {
     for address in addresses {
         scan_from(edge, address);
     }
-    stored(edge, addresses.len())
-        .into_iter()
-        .map(|(country, region)| format!("{country}/{region}"))
-        .collect()
+    stored(edge, addresses.len()).into_iter().map(|(country, region)| format!("{country}/{region}")).collect()
 }
 
 fn bad_files(edge: &Edge) -> f64 {
@@ -98,54 +91,25 @@ fn the_nested_layout_is_read_for_both_families() {
         ],
     );
     let edge = setup(&[("city.mmdb", &bytes)]).start();
-    let addresses = [
-        "113.161.72.1",
-        "::ffff:113.161.72.1",
-        "2001:db8:86::1",
-        "198.51.100.7",
-        "203.0.113.7",
-        "192.0.2.1",
-    ];
+    let addresses =
+        ["113.161.72.1", "::ffff:113.161.72.1", "2001:db8:86::1", "198.51.100.7", "203.0.113.7", "192.0.2.1"];
     assert_eq!(origins(&edge, &addresses), ["VN/09", "VN/09", "CN/GX", "LA/", "/", "/"]);
     let state = edge.status()["geoip"][0].clone();
     assert!(state["built"].is_string() && state["problem"].is_null(), "{state}");
     let metrics = edge.metrics();
-    assert_eq!(
-        (metrics.get("waypost_geoip_files{state=\"good\"}"), bad_files(&edge)),
-        (1.0, 0.0)
-    );
+    assert_eq!((metrics.get("waypost_geoip_files{state=\"good\"}"), bad_files(&edge)), (1.0, 0.0));
     assert!(metrics.get("waypost_geoip_build_timestamp_seconds") > 1.7e9);
 }
 
 #[test]
 fn the_flat_layout_is_read_from_a_file_for_each_family() {
-    let four = database(
-        IpVersion::V4,
-        &[
-            ("113.161.0.0/16", flat("VN", "Lạng Sơn")),
-            ("198.51.100.0/24", flat("CN", "")),
-        ],
-    );
-    let six = database(
-        IpVersion::V6,
-        &[
-            ("2001:ee0::/32", flat("VN", "Hà Nội")),
-            ("2001:db8::/32", flat("CN", "Guangxi")),
-        ],
-    );
-    let addresses = [
-        "113.161.72.1",
-        "2001:ee0::1",
-        "198.51.100.1",
-        "[2001:db8::1]:443",
-        "192.0.2.1",
-        "2001:4860::1",
-    ];
+    let four =
+        database(IpVersion::V4, &[("113.161.0.0/16", flat("VN", "Lạng Sơn")), ("198.51.100.0/24", flat("CN", ""))]);
+    let six =
+        database(IpVersion::V6, &[("2001:ee0::/32", flat("VN", "Hà Nội")), ("2001:db8::/32", flat("CN", "Guangxi"))]);
+    let addresses = ["113.161.72.1", "2001:ee0::1", "198.51.100.1", "[2001:db8::1]:443", "192.0.2.1", "2001:4860::1"];
     let expected = ["VN/Lạng Sơn", "VN/Hà Nội", "CN/", "CN/Guangxi", "/", "/"];
-    for files in [
-        [("four.mmdb", &*four), ("six.mmdb", &*six)],
-        [("six.mmdb", &*six), ("four.mmdb", &*four)],
-    ] {
+    for files in [[("four.mmdb", &*four), ("six.mmdb", &*six)], [("six.mmdb", &*six), ("four.mmdb", &*four)]] {
         let edge = setup(&files).start();
         assert_eq!(origins(&edge, &addresses), expected);
     }
@@ -153,25 +117,17 @@ fn the_flat_layout_is_read_from_a_file_for_each_family() {
 
 #[test]
 fn the_first_file_that_knows_the_address_answers() {
-    let own = database(
-        IpVersion::V4,
-        &[("10.0.0.0/8", flat("VN", "own")), ("198.51.100.0/24", flat("", ""))],
-    );
+    let own = database(IpVersion::V4, &[("10.0.0.0/8", flat("VN", "own")), ("198.51.100.0/24", flat("", ""))]);
     let bought = database(IpVersion::V6, &[("0.0.0.0/0", nested("CN", "bought"))]);
     let edge = setup(&[("own.mmdb", &own), ("missing.mmdb", b""), ("bought.mmdb", &bought)]).start();
-    assert_eq!(
-        origins(&edge, &["10.1.2.3", "11.1.2.3", "198.51.100.1"]),
-        ["VN/own", "CN/bought", "CN/bought"]
-    );
+    assert_eq!(origins(&edge, &["10.1.2.3", "11.1.2.3", "198.51.100.1"]), ["VN/own", "CN/bought", "CN/bought"]);
 }
 
 #[test]
 fn no_more_is_recorded_than_the_precision_says() {
     let bytes = database(IpVersion::V4, &[("113.161.0.0/16", nested("VN", "09"))]);
     for (precision, expected) in [("none", "/"), ("country", "VN/"), ("region", "VN/09")] {
-        let edge = setup(&[("city.mmdb", &bytes)])
-            .set("observe", "precision", format!("{precision:?}"))
-            .start();
+        let edge = setup(&[("city.mmdb", &bytes)]).set("observe", "precision", format!("{precision:?}")).start();
         assert_eq!(origins(&edge, &["113.161.72.1"]), [expected], "{precision}");
     }
 }
@@ -181,19 +137,13 @@ fn a_region_that_is_long_is_cut_between_two_characters() {
     let bytes = database(IpVersion::V4, &[("113.161.0.0/16", flat("VN", &"ạ".repeat(30)))]);
     let edge = setup(&[("city.mmdb", &bytes)]).start();
     let origin = origins(&edge, &["113.161.72.1"]).remove(0);
-    assert!(
-        origin.starts_with("VN/ạạạ") && origin.trim_start_matches("VN/").chars().all(|c| c == 'ạ'),
-        "{origin}"
-    );
+    assert!(origin.starts_with("VN/ạạạ") && origin.trim_start_matches("VN/").chars().all(|c| c == 'ạ'), "{origin}");
 }
 
 #[test]
 fn a_file_that_is_missing_or_broken_leaves_the_country_empty_and_shows() {
     let good = database(IpVersion::V4, &[("113.161.0.0/16", nested("VN", "09"))]);
-    let other = database(
-        IpVersion::V4,
-        &[("113.161.0.0/16", json!({ "autonomous_system_number": "AS1" }))],
-    );
+    let other = database(IpVersion::V4, &[("113.161.0.0/16", json!({ "autonomous_system_number": "AS1" }))]);
     for broken in [&b""[..], b"not a database", &good[..good.len() / 2], &other] {
         let edge = setup(&[("city.mmdb", broken)]).start();
         assert_eq!(origins(&edge, &["113.161.72.1"]), ["/"]);
@@ -204,15 +154,9 @@ fn a_file_that_is_missing_or_broken_leaves_the_country_empty_and_shows() {
     fs::remove_file(setup.path("config/city.mmdb")).unwrap();
     let check = setup.run(&["check"]);
     let said = String::from_utf8(check.stdout).unwrap();
-    assert!(
-        check.status.success() && said.starts_with("warning: ") && said.contains("countries stay empty"),
-        "{said}"
-    );
+    assert!(check.status.success() && said.starts_with("warning: ") && said.contains("countries stay empty"), "{said}");
     let edge = setup.start();
-    assert_eq!(
-        (origins(&edge, &["113.161.72.1"]), bad_files(&edge)),
-        (vec!["/".to_owned()], 1.0)
-    );
+    assert_eq!((origins(&edge, &["113.161.72.1"]), bad_files(&edge)), (vec!["/".to_owned()], 1.0));
 }
 
 /// Scans until the country is recorded as expected; there is no other way to know what a worker has.
@@ -221,10 +165,7 @@ fn wait_for_country(edge: &Edge, expected: &str) {
     wait_for(expected, || {
         scan_from(edge, "113.161.72.1");
         let last = "SELECT country FROM scans ORDER BY batch DESC, seq DESC LIMIT 1";
-        database
-            .query_row(last, [], |row| row.get::<_, String>(0))
-            .is_ok_and(|last| last == expected)
-            .then_some(())
+        database.query_row(last, [], |row| row.get::<_, String>(0)).is_ok_and(|last| last == expected).then_some(())
     });
 }
 
@@ -289,13 +230,8 @@ fn no_damage_to_a_file_is_more_than_an_empty_country() {
 /// A download that has reserved its space, and has only its end.
 #[test]
 fn a_file_with_a_hole_does_not_keep_an_edge_from_starting() {
-    let mut bytes = database(
-        IpVersion::V6,
-        &[
-            ("113.161.0.0/16", nested("VN", "09")),
-            ("2001:ee0::/32", nested("VN", "")),
-        ],
-    );
+    let mut bytes =
+        database(IpVersion::V6, &[("113.161.0.0/16", nested("VN", "09")), ("2001:ee0::/32", nested("VN", ""))]);
     bytes[..300].fill(0);
     let edge = setup(&[("city.mmdb", &bytes)]).start();
     assert_eq!(origins(&edge, &["113.161.72.1"]), ["/"]);
@@ -314,18 +250,7 @@ fn the_free_package_that_is_recommended_is_read() {
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     });
     let edge = setup(&[("four.mmdb", &four), ("six.mmdb", &six)]).start();
-    let addresses = [
-        "113.161.72.1",
-        "2001:ee0::1",
-        "202.96.209.133",
-        "240e::1",
-        "8.8.8.8",
-        "127.0.0.1",
-        "::1",
-    ];
-    assert_eq!(
-        origins(&edge, &addresses),
-        ["VN/", "VN/", "CN/", "CN/", "US/", "/", "/"]
-    );
+    let addresses = ["113.161.72.1", "2001:ee0::1", "202.96.209.133", "240e::1", "8.8.8.8", "127.0.0.1", "::1"];
+    assert_eq!(origins(&edge, &addresses), ["VN/", "VN/", "CN/", "CN/", "US/", "/", "/"]);
     assert_eq!(edge.metrics().get("waypost_geoip_files{state=\"good\"}"), 2.0);
 }

@@ -54,11 +54,7 @@ fn derived(proxies: &str, header: &str, listen: &str, cases: &[Case<'_>]) {
     for (number, (lines, country)) in cases.iter().enumerate() {
         let agent = format!("case {number}");
         let (from, _) = ADDRESSES.iter().find(|(_, of)| of == country).unwrap();
-        let straight = if header == "forwarded" {
-            format!("for=\"[{from}]\"")
-        } else {
-            (*from).to_owned()
-        };
+        let straight = if header == "forwarded" { format!("for=\"[{from}]\"") } else { (*from).to_owned() };
         scan(&agent, lines);
         let straight = [straight.as_str()];
         scan(&agent, if *country == "LO" { &[] } else { &straight });
@@ -66,9 +62,7 @@ fn derived(proxies: &str, header: &str, listen: &str, cases: &[Case<'_>]) {
     }
     let database = edge.database();
     let rows: Vec<(String, bool)> = wait_for("the scans are stored", || {
-        let mut query = database
-            .prepare("SELECT country, repeat FROM scans ORDER BY batch, seq")
-            .ok()?;
+        let mut query = database.prepare("SELECT country, repeat FROM scans ORDER BY batch, seq").ok()?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).ok()?;
         let rows: Vec<_> = rows.collect::<Result<_, _>>().ok()?;
         (rows.len() == 3 * cases.len()).then_some(rows)
@@ -76,22 +70,14 @@ fn derived(proxies: &str, header: &str, listen: &str, cases: &[Case<'_>]) {
     for (rows, (lines, country)) in rows.chunks(3).zip(cases) {
         let here = (*country).to_owned();
         let proxy = ("LO".to_owned(), *country == "LO");
-        assert_eq!(
-            rows,
-            [(here.clone(), false), (here, true), proxy],
-            "{proxies} {header} {lines:?}"
-        );
+        assert_eq!(rows, [(here.clone(), false), (here, true), proxy], "{proxies} {header} {lines:?}");
     }
 }
 
 /// Every kind of line is somebody's word, and nobody here is trusted.
 #[test]
 fn nobody_is_believed_where_no_proxy_is_configured() {
-    let cases: &[Case<'_>] = &[
-        (&[], "LO"),
-        (&["198.51.100.1"], "LO"),
-        (&["198.51.100.1", "203.0.113.9"], "LO"),
-    ];
+    let cases: &[Case<'_>] = &[(&[], "LO"), (&["198.51.100.1"], "LO"), (&["198.51.100.1", "203.0.113.9"], "LO")];
     derived("[]", "x-forwarded-for", "127.0.0.1:0", cases);
     derived("[\"10.0.0.0/8\", \"::1\"]", "x-forwarded-for", "127.0.0.1:0", cases);
     derived("[]", "forwarded", "127.0.0.1:0", &[(&["for=198.51.100.1"], "LO")]);
@@ -168,37 +154,22 @@ fn forwarded_is_read_by_its_own_rules() {
 /// A socket for both families shows an IPv4 proxy as `::ffff:127.0.0.1`.
 #[test]
 fn a_proxy_is_known_on_a_socket_for_both_families() {
-    derived(
-        "[\"127.0.0.1\"]",
-        "x-forwarded-for",
-        "[::]:0",
-        &[(&["198.51.100.1"], "VN"), (&[], "LO")],
-    );
+    derived("[\"127.0.0.1\"]", "x-forwarded-for", "[::]:0", &[(&["198.51.100.1"], "VN"), (&[], "LO")]);
 }
 
 #[test]
 fn the_other_header_is_not_read() {
-    let edge = Setup::new()
-        .set("edge.trust", "proxies", "[\"127.0.0.1\"]")
-        .set("observe", "repeat_window", "\"1h\"")
-        .start();
-    for header in [
-        ("X-Forwarded-For", "198.51.100.1"),
-        ("Forwarded", "for=198.51.100.1"),
-        ("X-Real-IP", "198.51.100.1"),
-    ] {
+    let edge =
+        Setup::new().set("edge.trust", "proxies", "[\"127.0.0.1\"]").set("observe", "repeat_window", "\"1h\"").start();
+    for header in
+        [("X-Forwarded-For", "198.51.100.1"), ("Forwarded", "for=198.51.100.1"), ("X-Real-IP", "198.51.100.1")]
+    {
         assert_eq!(
-            http::request(edge.address(), "GET", "/A1B2C3", &[("User-Agent", PHONE), header])
-                .unwrap()
-                .status,
+            http::request(edge.address(), "GET", "/A1B2C3", &[("User-Agent", PHONE), header]).unwrap().status,
             302
         );
     }
     edge.wait_until_stored();
     let total = edge.usage(&[])["total"].clone();
-    assert_eq!(
-        (&total["all"], &total["repeats"]),
-        (&json!(3), &json!(1)),
-        "the last two come from the proxy: {total}"
-    );
+    assert_eq!((&total["all"], &total["repeats"]), (&json!(3), &json!(1)), "the last two come from the proxy: {total}");
 }

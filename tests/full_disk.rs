@@ -25,10 +25,7 @@ impl SmallDisk {
             .output()
             .unwrap();
         let error = String::from_utf8_lossy(&mounted.stderr);
-        assert!(
-            mounted.status.success(),
-            "this test mounts a file system, so it runs as root: {error}"
-        );
+        assert!(mounted.status.success(), "this test mounts a file system, so it runs as root: {error}");
         Self(folder.to_owned())
     }
 }
@@ -49,33 +46,23 @@ fn a_full_disk_costs_scans_that_are_counted_and_no_redirect() {
         .registry(&places, &signs);
     let disk = SmallDisk::mount(&setup.path("disk"));
     let mut edge = setup.start();
-    wait_for("the store is there", || {
-        edge.setup.path("data/waypost.db").exists().then_some(())
-    });
+    wait_for("the store is there", || edge.setup.path("data/waypost.db").exists().then_some(()));
     let database = edge.database();
     wait_for("the store is locked", || database.execute_batch("BEGIN EXCLUSIVE").ok());
     let mut load = Load::start(edge.address(), 4, &codes);
     let dropped = "waypost_scans_dropped_total{reason=\"disk_full\"}";
-    wait_for("scans are dropped", || {
-        (edge.metrics().get(dropped) > 20_000.0).then_some(())
-    });
+    wait_for("scans are dropped", || (edge.metrics().get(dropped) > 20_000.0).then_some(()));
     edge.metrics().assert_books_balance();
     database.execute_batch("ROLLBACK").unwrap();
     let drained = edge.metrics().get("waypost_scans_pending") / 2.0;
-    wait_for("the journal drains", || {
-        (edge.metrics().get("waypost_scans_pending") < drained).then_some(())
-    });
+    wait_for("the journal drains", || (edge.metrics().get("waypost_scans_pending") < drained).then_some(()));
     load.stop();
     edge.wait_until_stored();
 
     let metrics = edge.metrics();
-    let dropped = metrics.sum("waypost_scans_dropped_total") as u64;
+    let dropped = metrics.total("waypost_scans_dropped_total");
     let counted: u64 = edge.counts().values().sum();
-    assert_eq!(
-        load.errors.load(std::sync::atomic::Ordering::Relaxed),
-        0,
-        "no redirect failed"
-    );
+    assert_eq!(load.errors.load(std::sync::atomic::Ordering::Relaxed), 0, "no redirect failed");
     assert_eq!(load.received(), load.sent());
     assert_eq!(counted + dropped, load.received(), "dropped is exactly what is missing");
     edge.stop();
@@ -85,27 +72,17 @@ fn a_full_disk_costs_scans_that_are_counted_and_no_redirect() {
 #[test]
 fn a_journal_that_reaches_its_own_limit_does_the_same() {
     let (places, signs, codes) = many_signs(10);
-    let edge = Setup::new()
-        .set("journal", "max_size", "\"1MiB\"")
-        .registry(&places, &signs)
-        .start();
-    wait_for("the store is there", || {
-        edge.setup.path("data/waypost.db").exists().then_some(())
-    });
+    let edge = Setup::new().set("journal", "max_size", "\"1MiB\"").registry(&places, &signs).start();
+    wait_for("the store is there", || edge.setup.path("data/waypost.db").exists().then_some(()));
     let database = edge.database();
     wait_for("the store is locked", || database.execute_batch("BEGIN EXCLUSIVE").ok());
     let mut load = Load::start(edge.address(), 2, &codes);
     let dropped = "waypost_scans_dropped_total{reason=\"journal_full\"}";
-    wait_for("scans are dropped", || {
-        (edge.metrics().get(dropped) > 1000.0).then_some(())
-    });
+    wait_for("scans are dropped", || (edge.metrics().get(dropped) > 1000.0).then_some(()));
     assert!(edge.metrics().get("waypost_journal_bytes") <= f64::from(1 << 20));
     load.stop();
     database.execute_batch("ROLLBACK").unwrap();
     edge.wait_until_stored();
     let counted: u64 = edge.counts().values().sum();
-    assert_eq!(
-        counted + edge.metrics().sum("waypost_scans_dropped_total") as u64,
-        load.received()
-    );
+    assert_eq!(counted + edge.metrics().total("waypost_scans_dropped_total"), load.received());
 }

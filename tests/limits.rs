@@ -22,9 +22,7 @@ const IN_TIME: std::ops::Range<Duration> = Duration::from_millis(900)..Duration:
 
 /// Limits of a second, and some workers of which one is molested.
 fn impatient() -> Setup {
-    Setup::new()
-        .set("edge", "idle_timeout", "\"1s\"")
-        .set("edge", "request_timeout", "\"1s\"")
+    Setup::new().set("edge", "idle_timeout", "\"1s\"").set("edge", "request_timeout", "\"1s\"")
 }
 
 /// How long a client gets that takes `step` every 20 ms and reads only if `reads`.
@@ -37,11 +35,7 @@ fn until_cut_off(edge: &Edge, reads: bool, mut step: impl FnMut(&mut TcpStream) 
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(20) {
         let sent = step(&mut stream);
-        let read = if reads {
-            stream.read(&mut [0; 64])
-        } else {
-            Err(ErrorKind::WouldBlock.into())
-        };
+        let read = if reads { stream.read(&mut [0; 64]) } else { Err(ErrorKind::WouldBlock.into()) };
         match (sent, read) {
             (Err(error), _) if !slow(error.kind()) => return begun.elapsed(),
             (_, Err(error)) if !slow(error.kind()) => return begun.elapsed(),
@@ -69,10 +63,7 @@ fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
         let result = molest();
         done.store(true, Ordering::Relaxed);
         let (count, longest) = others.join().unwrap();
-        assert!(
-            count > 20 && longest < Duration::from_millis(900),
-            "{count} scans, the longest took {longest:?}"
-        );
+        assert!(count > 20 && longest < Duration::from_millis(900), "{count} scans, the longest took {longest:?}");
         result
     })
 }
@@ -105,9 +96,7 @@ fn a_client_that_says_nothing_is_cut_off() {
 fn a_client_that_says_nothing_after_a_scan_is_cut_off() {
     let edge = impatient().set("edge", "request_timeout", "\"1h\"").start();
     let mut first = Some(bytes("GET", "/A1B2C3", &[]));
-    let took = until_cut_off(&edge, true, |stream| {
-        first.take().map_or(Ok(()), |request| stream.write_all(&request))
-    });
+    let took = until_cut_off(&edge, true, |stream| first.take().map_or(Ok(()), |request| stream.write_all(&request)));
     assert_cut_off_in_time(&edge, took);
 }
 
@@ -149,16 +138,9 @@ fn connections_beyond_the_limit_wait_for_their_turn() {
     fifth.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
     fifth.write_all(&bytes("GET", "/A1B2C3", &[])).unwrap();
     let error = fifth.read(&mut [0; 16]).unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
     assert_eq!(edge.metrics().get("waypost_connections_open"), 4.0);
-    assert_eq!(
-        open[0].get("/A1B2C3", &[]).unwrap().status,
-        302,
-        "those that are open go on"
-    );
+    assert_eq!(open[0].get("/A1B2C3", &[]).unwrap().status, 302, "those that are open go on");
     open.pop();
     fifth.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut status = [0; 12];
@@ -202,9 +184,7 @@ fn pipelined_requests_are_answered_in_their_order() {
         let mut answers = String::new();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                requests
-                    .chunks(piece)
-                    .for_each(|piece| sender.write_all(piece).unwrap());
+                requests.chunks(piece).for_each(|piece| sender.write_all(piece).unwrap());
             });
             receiver.read_to_string(&mut answers).unwrap();
         });
@@ -214,10 +194,7 @@ fn pipelined_requests_are_answered_in_their_order() {
         assert_eq!(answers.matches("location: https://example.vn/en/one\r\n").count(), 100);
     }
     edge.wait_until_stored();
-    assert_eq!(
-        edge.counts(),
-        [("A1B2C3".to_owned(), 300), ("A1B2C4".to_owned(), 300)].into()
-    );
+    assert_eq!(edge.counts(), [("A1B2C3".to_owned(), 300), ("A1B2C4".to_owned(), 300)].into());
 }
 
 /// Xorshift: a seed that is printed makes the same bytes again.
@@ -272,10 +249,7 @@ impl Random {
 
 #[test]
 fn no_bytes_make_it_panic() {
-    let seed = std::env::var("WAYPOST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(20_261_123);
+    let seed = std::env::var("WAYPOST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
     println!("WAYPOST_SEED={seed}");
     let edge = Setup::new()
         .set("edge.trust", "proxies", "[\"127.0.0.1\"]")
@@ -288,11 +262,7 @@ fn no_bytes_make_it_panic() {
         let answer = raw(edge.address(), &request);
         let start: String = answer.chars().take(12).collect();
         let plausible = start.is_empty() || start.starts_with("HTTP/1.1 ") || start.starts_with("HTTP/1.0 ");
-        assert!(
-            plausible,
-            "request {number} {:?} got {answer:?}",
-            String::from_utf8_lossy(&request)
-        );
+        assert!(plausible, "request {number} {:?} got {answer:?}", String::from_utf8_lossy(&request));
         *starts.entry(start).or_default() += 1;
     }
     println!("{starts:?}");
@@ -309,13 +279,7 @@ fn guessed_codes_beyond_the_rate_are_answered_and_only_counted() {
     let edge = Setup::new().set("observe", "max_unknown_per_second", "5").start();
     let mut connection = Connection::open(edge.address()).unwrap();
     for number in 0..1000 {
-        assert_eq!(
-            connection
-                .get(&format!("/Z{number}"), &[("User-Agent", PHONE)])
-                .unwrap()
-                .status,
-            404
-        );
+        assert_eq!(connection.get(&format!("/Z{number}"), &[("User-Agent", PHONE)]).unwrap().status, 404);
         if number % 100 == 0 {
             assert_eq!(connection.get("/A1B2C3", &[("User-Agent", PHONE)]).unwrap().status, 302);
         }

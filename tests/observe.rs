@@ -23,10 +23,7 @@ fn recorded(edge: &Edge, columns: &str, scans: &[&[(&str, &str)]]) -> Vec<String
     }
     edge.wait_until_stored();
     // One worker writes in the order of its answers.
-    let sql = format!(
-        "SELECT {} FROM scans ORDER BY batch, seq",
-        columns.replace(' ', " || ' ' || ")
-    );
+    let sql = format!("SELECT {} FROM scans ORDER BY batch, seq", columns.replace(' ', " || ' ' || "));
     let database = edge.database();
     let mut statement = database.prepare(&sql).unwrap();
     let rows = statement.query_map([], |row| row.get(0)).unwrap();
@@ -41,14 +38,8 @@ fn the_applications_that_scan_and_the_programs_that_follow_are_told_apart() {
     let on_iphone = |app: &str| format!("{IPHONE_VIEW} {app}");
     let table = [
         // A bare `Zalo` in an in-app browser is a person: most scans of the province come so.
-        (
-            on_android("Zalo android/12100676 ZaloTheme/light ZaloLanguage/vi"),
-            "phone android zalo person",
-        ),
-        (
-            on_iphone("Zalo iOS/640 ZaloTheme/light ZaloLanguage/vi"),
-            "phone ios zalo person",
-        ),
+        (on_android("Zalo android/12100676 ZaloTheme/light ZaloLanguage/vi"), "phone android zalo person"),
+        (on_iphone("Zalo iOS/640 ZaloTheme/light ZaloLanguage/vi"), "phone ios zalo person"),
         (on_android("Zalo"), "phone android zalo person"),
         (
             on_android(
@@ -56,28 +47,19 @@ fn the_applications_that_scan_and_the_programs_that_follow_are_told_apart() {
             ),
             "phone android wechat person",
         ),
-        (
-            on_iphone("MicroMessenger/8.0.49(0x18003137) NetType/4G Language/zh_CN"),
-            "phone ios wechat person",
-        ),
+        (on_iphone("MicroMessenger/8.0.49(0x18003137) NetType/4G Language/zh_CN"), "phone ios wechat person"),
         (
             on_android(
                 "NebulaSDK/1.8.100112 Nebula AlipayDefined(nt:WIFI,ws:360|0|3.0) AliApp(AP/10.5.88) AlipayClient/10.5.88 Language/zh-Hans",
             ),
             "phone android alipay person",
         ),
-        (
-            on_android("[FB_IAB/FB4A;FBAV/443.0.0.23.229;]"),
-            "phone android facebook person",
-        ),
+        (on_android("[FB_IAB/FB4A;FBAV/443.0.0.23.229;]"), "phone android facebook person"),
         (
             on_iphone("[FBAN/FBIOS;FBAV/443.0.0.44.82;FBDV/iPhone14,5;FBMD/iPhone;FBSN/iOS;FBLC/vi_VN]"),
             "phone ios facebook person",
         ),
-        (
-            on_android("[FB_IAB/Orca-Android;FBAV/440.0.0.37.111;]"),
-            "phone android facebook person",
-        ),
+        (on_android("[FB_IAB/Orca-Android;FBAV/440.0.0.37.111;]"), "phone android facebook person"),
         (
             on_iphone("[FBAN/MessengerForiOS;FBAV/440.0.0.29.108;FBDV/iPhone12,1;FBLC/vi_VN]"),
             "phone ios facebook person",
@@ -93,20 +75,11 @@ fn the_applications_that_scan_and_the_programs_that_follow_are_told_apart() {
             "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)".to_owned(),
             "other other other bot",
         ),
-        (
-            format!("{PHONE} (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"),
-            "phone android chrome bot",
-        ),
-        (
-            "Mozilla/5.0 (compatible; ZaloBot/1.0; +https://zalo.me)".to_owned(),
-            "other other zalo bot",
-        ),
+        (format!("{PHONE} (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"), "phone android chrome bot"),
+        ("Mozilla/5.0 (compatible; ZaloBot/1.0; +https://zalo.me)".to_owned(), "other other zalo bot"),
         ("curl/8.5.0".to_owned(), "other other other bot"),
     ];
-    let headers: Vec<_> = table
-        .iter()
-        .map(|(agent, _)| [("User-Agent", agent.as_str())])
-        .collect();
+    let headers: Vec<_> = table.iter().map(|(agent, _)| [("User-Agent", agent.as_str())]).collect();
     let mut scans: Vec<&[(&str, &str)]> = headers.iter().map(|headers| &headers[..]).collect();
     // Without a user agent, and with an empty one.
     scans.extend([&[][..], &[("User-Agent", "")]]);
@@ -173,13 +146,9 @@ fn the_language_asked_for_is_a_word_of_a_list() {
 #[test]
 fn the_language_that_was_sent_and_the_way_of_coming_are_recorded() {
     let edge = Setup::new().start();
-    for path in [
-        "/A1B2C3",
-        "/a1b2-c3?c=nfc",
-        "/A1B2C3?c=typed&lang=en",
-        "/A1B2C3?c=poster&lang=zh",
-        "/A1B2C3?lang=../etc",
-    ] {
+    for path in
+        ["/A1B2C3", "/a1b2-c3?c=nfc", "/A1B2C3?c=typed&lang=en", "/A1B2C3?c=poster&lang=zh", "/A1B2C3?lang=../etc"]
+    {
         assert_eq!(edge.scan(path).status, 302, "{path}");
     }
     let found = recorded(&edge, "code outcome channel lang served", &[]);
@@ -197,10 +166,8 @@ fn the_language_that_was_sent_and_the_way_of_coming_are_recorded() {
 
 #[test]
 fn the_same_visitor_at_the_same_sign_within_the_window_is_a_repeat() {
-    let edge = Setup::new()
-        .set("observe", "repeat_window", "\"1s\"")
-        .set("edge.trust", "proxies", "[\"127.0.0.1\"]")
-        .start();
+    let edge =
+        Setup::new().set("observe", "repeat_window", "\"1s\"").set("edge.trust", "proxies", "[\"127.0.0.1\"]").start();
     let safari = format!("{IPHONE_VIEW} Version/17.5 Safari/604.1");
     // Codes, user agents and addresses of two: eight visits, each of which opens a window of its own.
     let mut visits = Vec::new();
@@ -220,9 +187,7 @@ fn the_same_visitor_at_the_same_sign_within_the_window_is_a_repeat() {
     let begun = Instant::now();
     // Another spelling is the same code; a repeat opens no new window.
     let until = |time| {
-        wait_for("the window is over", || {
-            (begun.elapsed() >= Duration::from_millis(time)).then_some(())
-        });
+        wait_for("the window is over", || (begun.elapsed() >= Duration::from_millis(time)).then_some(()));
     };
     visit("A1B2C3", PHONE, "203.0.113.7");
     visit("a1b2-c3", PHONE, "203.0.113.7");
@@ -240,9 +205,7 @@ fn the_same_visitor_at_the_same_sign_within_the_window_is_a_repeat() {
     for ((code, agent, address), found) in visits.iter().zip(&found) {
         let (ts, repeat) = found.split_once(' ').unwrap();
         let (ts, repeat): (i64, bool) = (ts.parse().unwrap(), repeat == "1");
-        let window = open
-            .entry((code.replace('-', "").to_uppercase(), agent, address))
-            .or_insert(i64::MIN);
+        let window = open.entry((code.replace('-', "").to_uppercase(), agent, address)).or_insert(i64::MIN);
         let expected = ts < window.saturating_add(1000);
         if !expected {
             *window = ts;
@@ -262,26 +225,11 @@ fn unknown_and_retired_codes_are_recorded_as_what_they_are() {
             "code,place,status,successor\nA1,one,active,\nB1,one,retired,A1\nC1,one,planned,\n",
         )
         .start();
-    let outcomes = [
-        ("/A1", 302),
-        ("/B1", 410),
-        ("/C1", 302),
-        ("/N0PE", 404),
-        ("/A1+", 200),
-        ("/wp-login.php", 404),
-    ];
+    let outcomes = [("/A1", 302), ("/B1", 410), ("/C1", 302), ("/N0PE", 404), ("/A1+", 200), ("/wp-login.php", 404)];
     for (path, status) in outcomes {
         assert_eq!(edge.scan(path).status, status, "{path}");
     }
     let found = recorded(&edge, "code outcome agent", &[]);
-    assert_eq!(
-        found,
-        [
-            "A1 found person",
-            "B1 retired person",
-            "C1 found person",
-            "N0PE unknown person"
-        ]
-    );
+    assert_eq!(found, ["A1 found person", "B1 retired person", "C1 found person", "N0PE unknown person"]);
     assert_eq!(edge.usage(&[])["total"]["all"], 2, "the headline is of what was found");
 }

@@ -40,33 +40,17 @@ fn edge() -> Edge {
 
 /// Every page: its path, status, and what it must show in each language.
 fn pages() -> Vec<(&'static str, u16, [Vec<&'static str>; 3])> {
-    let box_label = [
-        "Nhập mã in trên biển",
-        "Type the code printed on the sign",
-        "请输入标牌上的编码",
-    ];
+    let box_label = ["Nhập mã in trên biển", "Type the code printed on the sign", "请输入标牌上的编码"];
     let with_box = |title: [&'static str; 3], more: &[&'static str]| {
         std::array::from_fn(|at| [&[title[at], box_label[at]], more].concat())
     };
     let official = ["Biển chính thức", "Official sign", "官方标牌"];
     let of = ["Tỉnh Lạng Sơn", "Lang Son <Province>", "谅山省"];
-    let retired = [
-        "Biển này đã ngừng sử dụng",
-        "This sign has been retired",
-        "此标牌已停用",
-    ];
+    let retired = ["Biển này đã ngừng sử dụng", "This sign has been retired", "此标牌已停用"];
     let street = ["Đường Hùng Vương", "Hung Vuong Street", "雄王路"];
     let pagoda = ["Chùa Tam Thanh", "Tam Thanh Pagoda", "三清寺"];
-    let leads = [
-        "https://example.vn/vi/hv?a=1&b=2",
-        "https://example.vn/en/hv",
-        "https://example.vn/zh/hv",
-    ];
-    let festival = [
-        "https://example.vn/hoi",
-        "https://example.vn/festival",
-        "https://example.vn/jie",
-    ];
+    let leads = ["https://example.vn/vi/hv?a=1&b=2", "https://example.vn/en/hv", "https://example.vn/zh/hv"];
+    let festival = ["https://example.vn/hoi", "https://example.vn/festival", "https://example.vn/jie"];
     let in_all = |texts: &[[&'static str; 3]], same: &[&'static str]| {
         std::array::from_fn(|at| texts.iter().map(|text| text[at]).chain(same.iter().copied()).collect())
     };
@@ -76,65 +60,29 @@ fn pages() -> Vec<(&'static str, u16, [Vec<&'static str>; 3])> {
             "/N0PE5555",
             404,
             with_box(
-                [
-                    "Không có biển nào mang mã này",
-                    "No sign has this code",
-                    "没有使用此编码的标牌",
-                ],
+                ["Không có biển nào mang mã này", "No sign has this code", "没有使用此编码的标牌"],
                 &["N0PE-5555"],
             ),
         ),
         (
             "/go?code=%3F",
             404,
-            with_box(
-                [
-                    "Không có biển nào mang mã này",
-                    "No sign has this code",
-                    "没有使用此编码的标牌",
-                ],
-                &[],
-            ),
+            with_box(["Không có biển nào mang mã này", "No sign has this code", "没有使用此编码的标牌"], &[]),
         ),
         ("/0LD3", 410, in_all(&[retired, pagoda], &["01D3"])),
         // The last of the line, not the one between.
-        (
-            "/0LD1",
-            410,
-            in_all(&[retired, street, ["Mở trang", "Open its page", "打开页面"]], &["01D1"]),
-        ),
+        ("/0LD1", 410, in_all(&[retired, street, ["Mở trang", "Open its page", "打开页面"]], &["01D1"])),
         (
             "/ACT1VE99+",
             200,
-            in_all(
-                &[official, of, street, leads],
-                &["Kỳ Lừa", "ACT1-VE99", "Tiếng Việt, English, 中文"],
-            ),
+            in_all(&[official, of, street, leads], &["Kỳ Lừa", "ACT1-VE99", "Tiếng Việt, English, 中文"]),
         ),
-        (
-            "/P1AN+",
-            200,
-            in_all(
-                &[official, of, pagoda],
-                &["Tam Thanh", "https://example.vn/tt", "Tiếng Việt"],
-            ),
-        ),
-        (
-            "/FEST+",
-            200,
-            in_all(&[official, of, pagoda, festival], &["Tiếng Việt, English, 中文"]),
-        ),
+        ("/P1AN+", 200, in_all(&[official, of, pagoda], &["Tam Thanh", "https://example.vn/tt", "Tiếng Việt"])),
+        ("/FEST+", 200, in_all(&[official, of, pagoda, festival], &["Tiếng Việt, English, 中文"])),
         (
             "/0LD3+",
             200,
-            in_all(
-                &[
-                    retired,
-                    pagoda,
-                    ["là biển chính thức nhưng", "was official and", "曾为官方标牌"],
-                ],
-                &["01D3"],
-            ),
+            in_all(&[retired, pagoda, ["là biển chính thức nhưng", "was official and", "曾为官方标牌"]], &["01D3"]),
         ),
     ]
 }
@@ -168,22 +116,11 @@ fn title(html: &str) -> &str {
 #[track_caller]
 fn assert_own_page(reply: &Reply, lang: &str) {
     let html = &reply.body;
-    assert!(
-        html.starts_with("<!doctype html>") && html.contains(&format!("<html lang={lang}>")),
-        "{html}"
-    );
+    assert!(html.starts_with("<!doctype html>") && html.contains(&format!("<html lang={lang}>")), "{html}");
     assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
-    assert_eq!(
-        (reply.header("cache-control"), reply.header("vary")),
-        (Some("no-store"), Some("Accept-Language"))
-    );
+    assert_eq!((reply.header("cache-control"), reply.header("vary")), (Some("no-store"), Some("Accept-Language")));
     let policy = reply.header("content-security-policy").unwrap();
-    for part in [
-        "default-src 'none'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    ] {
+    for part in ["default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"] {
         assert!(policy.contains(part), "{policy}");
     }
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
@@ -226,13 +163,8 @@ fn every_page_is_in_the_language_asked_for_and_says_what_it_should() {
                 _ => "zh-CN,zh;q=0.9,en;q=0.8",
             };
             let by_header = request(edge.address(), "GET", path, &[("Accept-Language", header)]).unwrap();
-            let by_query = request(
-                edge.address(),
-                "GET",
-                &with_lang(path, lang),
-                &[("Accept-Language", "fr")],
-            )
-            .unwrap();
+            let by_query =
+                request(edge.address(), "GET", &with_lang(path, lang), &[("Accept-Language", "fr")]).unwrap();
             for reply in [by_header, by_query] {
                 assert_eq!(reply.status, status, "{path} {lang}");
                 assert_own_page(&reply, lang);
@@ -261,15 +193,11 @@ fn a_retired_sign_leads_to_the_last_of_its_line_or_nowhere() {
     let edge = edge();
     let of = |path: &str| {
         let html = edge.scan(path).body;
-        html.split_once("class=go href=\"")
-            .map(|(_, rest)| rest.split('"').next().unwrap().to_owned())
+        html.split_once("class=go href=\"").map(|(_, rest)| rest.split('"').next().unwrap().to_owned())
     };
     assert_eq!(of("/0LD1?lang=en").as_deref(), Some("https://example.vn/en/hv"));
     assert_eq!(of("/0LD2?lang=zh").as_deref(), Some("https://example.vn/zh/hv"));
-    assert_eq!(
-        of("/0LD2?lang=vi").as_deref(),
-        Some("https://example.vn/vi/hv?a=1&amp;b=2")
-    );
+    assert_eq!(of("/0LD2?lang=vi").as_deref(), Some("https://example.vn/vi/hv?a=1&amp;b=2"));
     assert_eq!(of("/0LD3"), None);
 }
 
@@ -278,36 +206,18 @@ fn the_page_of_a_code_shows_where_a_scan_leads_and_is_no_scan() {
     let edge = edge();
     for code in ["ACT1VE99", "P1AN", "FEST"] {
         for lang in LANGUAGES {
-            let target = edge
-                .scan(&format!("/{code}?lang={lang}"))
-                .location()
-                .unwrap()
-                .to_owned();
-            for spelling in [
-                code.to_owned(),
-                code.to_lowercase(),
-                format!("{}-{}", &code[..2], &code[2..]),
-            ] {
+            let target = edge.scan(&format!("/{code}?lang={lang}")).location().unwrap().to_owned();
+            for spelling in [code.to_owned(), code.to_lowercase(), format!("{}-{}", &code[..2], &code[2..])] {
                 let page = edge.scan(&format!("/{spelling}+?lang={lang}"));
-                assert!(
-                    shown(&page.body).contains(&target),
-                    "{spelling} in {lang}: {}",
-                    shown(&page.body)
-                );
+                assert!(shown(&page.body).contains(&target), "{spelling} in {lang}: {}", shown(&page.body));
             }
         }
     }
-    assert!(
-        !edge.scan("/0LD3+").body.contains("https://"),
-        "a scan of it leads nowhere"
-    );
+    assert!(!edge.scan("/0LD3+").body.contains("https://"), "a scan of it leads nowhere");
     assert_eq!(edge.scan("/N0PE+").status, 404);
     edge.wait_until_stored();
     assert_eq!(edge.counts().values().sum::<u64>(), 9, "the redirects alone");
-    assert_eq!(
-        edge.metrics().get("waypost_requests_total{outcome=\"inspected\"}"),
-        29.0
-    );
+    assert_eq!(edge.metrics().get("waypost_requests_total{outcome=\"inspected\"}"), 29.0);
 }
 
 #[test]
@@ -316,18 +226,10 @@ fn names_are_text_and_never_markup() {
     for path in ["/BAD+", "/BADGONE", "/BADGONE+"] {
         let reply = edge.scan(path);
         assert_own_page(&reply, "vi");
-        assert!(
-            !reply.body.contains("<b>") && !reply.body.contains("alert(1)</script"),
-            "{}",
-            reply.body
-        );
+        assert!(!reply.body.contains("<b>") && !reply.body.contains("alert(1)</script"), "{}", reply.body);
         assert!(shown(&reply.body).contains(NASTY), "{}", shown(&reply.body));
     }
-    assert!(
-        edge.scan("/BAD+")
-            .body
-            .contains("href=\"https://example.vn/bad?x=%27&amp;y=1\"")
-    );
+    assert!(edge.scan("/BAD+").body.contains("href=\"https://example.vn/bad?x=%27&amp;y=1\""));
     // Of a request nothing but a canonical code comes back; a bare `<` is not even HTTP.
     let rude = [
         ("/go?code=%3Ci%3Ex", 404),
@@ -352,33 +254,16 @@ fn the_box_takes_a_code_as_people_type_it() {
             && home.contains("<label for=code>")
             && home.contains("id=code name=code")
     );
-    for spelling in [
-        "ACT1VE99",
-        "act1-ve99",
-        "+ACT1+VE99+",
-        "ACT1%20VE99",
-        "actl-ve99",
-        "ACTIVE99",
-        "a-c-t-1-v-e-9-9",
-    ] {
+    for spelling in ["ACT1VE99", "act1-ve99", "+ACT1+VE99+", "ACT1%20VE99", "actl-ve99", "ACTIVE99", "a-c-t-1-v-e-9-9"]
+    {
         let reply = edge.scan(&format!("/go?code={spelling}"));
-        assert_eq!(
-            (reply.status, reply.location()),
-            (303, Some("/ACT1VE99?c=typed")),
-            "{spelling}"
-        );
+        assert_eq!((reply.status, reply.location()), (303, Some("/ACT1VE99?c=typed")), "{spelling}");
         assert_eq!(reply.header("cache-control"), Some("no-store"));
     }
     // An O on the keyboard is the 0 on the plate, and a code that no sign has is looked up all the same.
     assert_eq!(edge.scan("/go?code=oldl").location(), Some("/01D1?c=typed"));
     assert_eq!(edge.scan("/go?code=nope").location(), Some("/N0PE?c=typed"));
-    for empty in [
-        "/go",
-        "/go?code=",
-        "/go?code=+-+",
-        "/go?code=ph%E1%BB%91",
-        "/go?code=123456789012345678901",
-    ] {
+    for empty in ["/go", "/go?code=", "/go?code=+-+", "/go?code=ph%E1%BB%91", "/go?code=123456789012345678901"] {
         assert_eq!(edge.scan(empty).status, 404, "{empty}");
     }
     assert_eq!(edge.scan("/ACT1VE99?c=typed").status, 302);
@@ -390,14 +275,9 @@ fn the_box_takes_a_code_as_people_type_it() {
 
 #[test]
 fn a_home_of_ones_own_takes_the_place_of_ours() {
-    let edge = Setup::new()
-        .set("edge", "home_url", "\"https://langson.example.vn/bien\"")
-        .start();
+    let edge = Setup::new().set("edge", "home_url", "\"https://langson.example.vn/bien\"").start();
     let reply = edge.scan("/");
-    assert_eq!(
-        (reply.status, reply.location()),
-        (302, Some("https://langson.example.vn/bien"))
-    );
+    assert_eq!((reply.status, reply.location()), (302, Some("https://langson.example.vn/bien")));
     assert_eq!(edge.scan("/N0PE").status, 404);
 }
 
@@ -405,10 +285,7 @@ fn a_home_of_ones_own_takes_the_place_of_ours() {
 fn the_small_fixed_answers_are_there() {
     let edge = edge();
     let robots = edge.scan("/robots.txt");
-    assert_eq!(
-        (robots.status, robots.body.as_str()),
-        (200, "User-agent: *\nDisallow: /\n")
-    );
+    assert_eq!((robots.status, robots.body.as_str()), (200, "User-agent: *\nDisallow: /\n"));
     let icon = edge.scan("/favicon.ico");
     assert_eq!((icon.status, icon.header("content-type")), (200, Some("image/svg+xml")));
     assert!(icon.body.starts_with("<svg ") && !icon.body.contains("<script"));
@@ -436,10 +313,7 @@ fn chromium_shows_every_page() {
             }
             // Had the markup a slip, the parser would have put things elsewhere.
             let (head, body) = dom.split_once("</head>").unwrap();
-            assert!(
-                head.contains("<title>") && head.contains("<style>") && head.contains("viewport"),
-                "{head}"
-            );
+            assert!(head.contains("<title>") && head.contains("<style>") && head.contains("viewport"), "{head}");
             assert!(
                 body.starts_with("<body><main><h1>") && body.trim_end().ends_with("</nav></main></body></html>"),
                 "{body}"
@@ -458,25 +332,15 @@ fn chromium_shows_every_page() {
 /// The document as Chromium has it once it is loaded.
 fn dumped_by_chromium(profile: &std::path::Path, url: &str) -> String {
     let mut chromium = Command::new("chromium");
-    chromium.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-    ]);
+    chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
     chromium.args([
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
         "--window-size=390,844",
     ]);
-    chromium
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .args(["--dump-dom", url]);
-    let output = chromium
-        .output()
-        .expect("no chromium (Debian package chromium): start the tests with tests/run");
+    chromium.arg(format!("--user-data-dir={}", profile.display())).args(["--dump-dom", url]);
+    let output = chromium.output().expect("no chromium (Debian package chromium): start the tests with tests/run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

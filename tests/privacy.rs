@@ -84,12 +84,7 @@ fn assert_unmarked(what: &str, bytes: &[u8]) {
     for mark in marks() {
         let lower_mark = mark.to_ascii_lowercase();
         let found = lower.windows(mark.len()).position(|window| window == lower_mark);
-        assert!(
-            found.is_none(),
-            "{what} holds {:?} at byte {}",
-            String::from_utf8_lossy(&mark),
-            found.unwrap()
-        );
+        assert!(found.is_none(), "{what} holds {:?} at byte {}", String::from_utf8_lossy(&mark), found.unwrap());
     }
 }
 

@@ -5,7 +5,7 @@
 //! emptied, removed and made again, swapped by a link and broken in turn. Generation `N`
 //! names its places and targets after `N`, and deals its signs to its places in a way of
 //! its own, so that an answer that mixes two generations would show.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
+#![allow(clippy::unwrap_used, clippy::float_cmp, missing_docs, reason = "a test that can't go on panics")]
 
 mod support;
 
@@ -25,16 +25,10 @@ const FILES: [&str; 2] = ["places.csv", "signs.csv"];
 
 /// The two files of a generation.
 fn generation(n: usize) -> [String; 2] {
-    let places: String = (0..PLACES)
-        .map(|p| format!("g{n}-p{p},Place {p},https://example.vn/g{n}/p{p}\n"))
-        .collect();
-    let signs: String = (0..SIGNS)
-        .map(|s| format!("S{s:04},g{n}-p{},active\n", (s + n) % PLACES))
-        .collect();
-    [
-        format!("place,name,target\n{places}"),
-        format!("code,place,status\n{signs}"),
-    ]
+    let places = (0..PLACES).map(|p| format!("g{n}-p{p},Place {p},https://example.vn/g{n}/p{p}\n"));
+    let signs = (0..SIGNS).map(|s| format!("S{s:04},g{n}-p{},active\n", (s + n) % PLACES));
+    let file = |header: &str, rows: Vec<String>| format!("{header}\n{}", rows.concat());
+    [file("place,name,target", places.collect()), file("code,place,status", signs.collect())]
 }
 
 /// The generation that an answer belongs to; `None` if it belongs to no single one.
@@ -55,38 +49,25 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let setup = Setup::new()
-            .set("edge", "workers", "2")
-            .set("registry", "places", "\"live/places.csv\"")
-            .set("registry", "signs", "\"live/signs.csv\"");
+        let setup = Setup::new().set("edge", "workers", "2").set("registry", "places", "\"live/places.csv\"").set(
+            "registry",
+            "signs",
+            "\"live/signs.csv\"",
+        );
         fs::create_dir(setup.path("config/v0")).unwrap();
         symlink("v0", setup.path("config/live")).unwrap();
         let [places, signs] = generation(0);
-        let edge = setup
-            .file("config/live/places.csv", places)
-            .file("config/live/signs.csv", signs)
-            .start();
+        let edge = setup.file("config/live/places.csv", places).file("config/live/signs.csv", signs).start();
         let codes: Vec<String> = (0..SIGNS).map(|s| format!("S{s:04}")).collect();
         let (written, published) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (newest, oldest) = (written.clone(), published.clone());
         let load = Load::with_check(edge.address(), 3, &codes, move |code, location| {
             let n = generation_of(code, location).unwrap_or_else(|| panic!("{code}: {location} mixes generations"));
             // Read after the answer: what is published later may not be older.
-            assert!(
-                n <= newest.load(Ordering::SeqCst),
-                "{code}: {location} was never written"
-            );
-            assert!(
-                n + 1 >= oldest.load(Ordering::SeqCst),
-                "{code}: {location} is long gone"
-            );
+            assert!(n <= newest.load(Ordering::SeqCst), "{code}: {location} was never written");
+            assert!(n + 1 >= oldest.load(Ordering::SeqCst), "{code}: {location} is long gone");
         });
-        Self {
-            edge,
-            load,
-            written,
-            published,
-        }
+        Self { edge, load, written, published }
     }
 
     fn path(&self, file: &str) -> std::path::PathBuf {
@@ -118,11 +99,7 @@ impl Scene {
         let good = fs::read_to_string(self.path(file)).unwrap();
         change(&self.path(file), &good);
         wait_for(what, || (self.edge.metrics().get(refused) > before).then_some(()));
-        assert_eq!(
-            self.edge.metrics().get("waypost_registry_last_reload_successful"),
-            0.0,
-            "{what}"
-        );
+        assert_eq!(self.edge.metrics().get("waypost_registry_last_reload_successful"), 0.0, "{what}");
         self.wait_for_generation(n, "the old one keeps serving");
         fs::write(self.path(file), good).unwrap();
         wait_for("the mended file is good", || {
@@ -151,23 +128,17 @@ fn every_answer_belongs_to_one_whole_generation() {
     let mut scene = Scene::new();
     for _ in 0..2 {
         scene.publish("replaced by rename", replace);
-        scene.publish("edited in place", |scene, file, text| {
-            fs::write(scene.path(file), text).unwrap()
-        });
+        scene.publish("edited in place", |scene, file, text| fs::write(scene.path(file), text).unwrap());
         scene.publish("edited in place, with a pause", edit_in_place_slowly);
         scene.publish("removed and made again", |scene, file, text| {
             fs::remove_file(scene.path(file)).unwrap();
             fs::write(scene.path(file), text).unwrap();
         });
         for file in FILES {
-            scene.spoil(file, "half of a row", |path, good| {
-                fs::write(path, &good[..good.len() / 2 - 3]).unwrap()
-            });
+            scene.spoil(file, "half of a row", |path, good| fs::write(path, &good[..good.len() / 2 - 3]).unwrap());
             scene.spoil(file, "empty", |path, _| fs::write(path, "").unwrap());
             scene.spoil(file, "removed", |path, _| fs::remove_file(path).unwrap());
-            scene.spoil(file, "a bad last row", |path, good| {
-                fs::write(path, format!("{good}oops\n")).unwrap()
-            });
+            scene.spoil(file, "a bad last row", |path, good| fs::write(path, format!("{good}oops\n")).unwrap());
             scene.spoil(file, "not text", |path, _| fs::write(path, [0xff, 0xfe, 0, 1]).unwrap());
         }
         scene.spoil("signs.csv", "most signs gone", |path, good| {
@@ -200,25 +171,16 @@ fn swap_link(scene: &mut Scene) {
 fn the_last_good_registry_serves_after_a_restart_with_a_broken_file() {
     let mut edge = Setup::new().start();
     edge.stop();
-    fs::write(
-        edge.setup.path("config/signs.csv"),
-        "code,place,status\nA1B2C3,nowhere,active\n",
-    )
-    .unwrap();
+    fs::write(edge.setup.path("config/signs.csv"), "code,place,status\nA1B2C3,nowhere,active\n").unwrap();
     edge.start();
     assert_eq!(edge.scan("/A1B2C4").status, 302);
     let status = edge.status();
     assert_eq!(status["registry"]["from_last_good"], true);
     let problem = status["registry"]["problems"][0].as_str().unwrap();
     assert!(problem.starts_with("signs.csv:2: place: \"nowhere\""), "{problem}");
-    fs::write(
-        edge.setup.path("config/signs.csv"),
-        "code,place,status\nA1B2C5,one,active\nA1B2C4,one,active\n",
-    )
-    .unwrap();
-    wait_for("the mended file serves", || {
-        (edge.scan("/A1B2C5").status == 302).then_some(())
-    });
+    fs::write(edge.setup.path("config/signs.csv"), "code,place,status\nA1B2C5,one,active\nA1B2C4,one,active\n")
+        .unwrap();
+    wait_for("the mended file serves", || (edge.scan("/A1B2C5").status == 302).then_some(()));
     assert_eq!(edge.status()["registry"]["from_last_good"], false);
 }
 
@@ -228,13 +190,7 @@ fn a_generation_keeps_its_number_over_a_restart_and_the_next_has_the_next() {
     edge.stop();
     edge.start();
     assert_eq!(edge.status()["registry"]["generation"], 1);
-    fs::write(
-        edge.setup.path("config/signs.csv"),
-        "code,place,status\nA1B2C3,one,active\n",
-    )
-    .unwrap();
+    fs::write(edge.setup.path("config/signs.csv"), "code,place,status\nA1B2C3,one,active\n").unwrap();
     edge.signal("HUP");
-    wait_for("the next generation", || {
-        (edge.status()["registry"]["generation"] == 2).then_some(())
-    });
+    wait_for("the next generation", || (edge.status()["registry"]["generation"] == 2).then_some(()));
 }

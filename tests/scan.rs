@@ -3,7 +3,7 @@
 //! The rows are sent by a real HTTP client over IPv4 and again over IPv6; those that no
 //! client would send (an absolute-form request line, no `Host`) are sent as bytes. What
 //! was recorded is read back from the store, in the order of the rows.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
+#![allow(clippy::unwrap_used, clippy::float_cmp, missing_docs, reason = "a test that can't go on panics")]
 
 mod support;
 
@@ -37,15 +37,7 @@ struct Row {
 
 fn get(path: impl Into<String>) -> Row {
     let path = path.into();
-    Row {
-        method: "GET",
-        path,
-        headers: Vec::new(),
-        bytes: None,
-        status: 404,
-        location: None,
-        record: None,
-    }
+    Row { method: "GET", path, headers: Vec::new(), bytes: None, status: 404, location: None, record: None }
 }
 
 impl Row {
@@ -77,13 +69,7 @@ impl Row {
     fn recorded(mut self, facts: &str) -> Self {
         let facts: Vec<String> = facts.split(' ').map(|word| word.replace('_', "")).collect();
         let [code, outcome, channel, lang, served] = facts.try_into().expect("five facts");
-        self.record = Some(Record {
-            code,
-            outcome,
-            channel,
-            lang,
-            served,
-        });
+        self.record = Some(Record { code, outcome, channel, lang, served });
         self
     }
 }
@@ -130,18 +116,10 @@ fn rows() -> Vec<Row> {
         many("/7K3M%2D9QX5"),
         many("/7k3m%209qx5"),
         many("/%37k3m9qx5"),
-        get("/oN1")
-            .leads_to("https://example.vn/vi/only")
-            .recorded("0N1 found qr _ vi"),
-        get("/0nL")
-            .leads_to("https://example.vn/vi/only")
-            .recorded("0N1 found qr _ vi"),
-        get("/OWN1")
-            .leads_to("https://example.vn/own")
-            .recorded("0WN1 found qr _ vi"),
-        get("/plan1")
-            .leads_to("https://example.vn/vi/only")
-            .recorded("P1AN1 found qr _ vi"),
+        get("/oN1").leads_to("https://example.vn/vi/only").recorded("0N1 found qr _ vi"),
+        get("/0nL").leads_to("https://example.vn/vi/only").recorded("0N1 found qr _ vi"),
+        get("/OWN1").leads_to("https://example.vn/own").recorded("0WN1 found qr _ vi"),
+        get("/plan1").leads_to("https://example.vn/vi/only").recorded("P1AN1 found qr _ vi"),
         // Aliases, matched exactly.
         many("/vi/duong/hung-vuong?id=12"),
         many("/cu/%C4%91uong"),
@@ -159,52 +137,22 @@ fn rows() -> Vec<Row> {
         wanted("en;q=0, fr", VI, "7K3M9QX5 found qr fr vi"),
         wanted("*", VI, "7K3M9QX5 found qr _ vi"),
         wanted("tlh", VI, "7K3M9QX5 found qr other vi"),
-        get("/HANT1")
-            .accept("zh-TW,zh;q=0.9")
-            .leads_to(HANT)
-            .recorded("HANT1 found qr zh zh-Hant"),
-        get("/HANT1")
-            .accept("zh-CN")
-            .leads_to(HANS)
-            .recorded("HANT1 found qr zh zh"),
-        get("/7K3M9QX5?lang=zh")
-            .accept("en")
-            .leads_to(ZH)
-            .recorded("7K3M9QX5 found qr zh zh"),
-        get("/7K3M9QX5?lang=xx")
-            .accept("en")
-            .leads_to(EN)
-            .recorded("7K3M9QX5 found qr other en"),
-        get("/OWN1")
-            .accept("en")
-            .leads_to("https://example.vn/en/own")
-            .recorded("0WN1 found qr en en"),
+        get("/HANT1").accept("zh-TW,zh;q=0.9").leads_to(HANT).recorded("HANT1 found qr zh zh-Hant"),
+        get("/HANT1").accept("zh-CN").leads_to(HANS).recorded("HANT1 found qr zh zh"),
+        get("/7K3M9QX5?lang=zh").accept("en").leads_to(ZH).recorded("7K3M9QX5 found qr zh zh"),
+        get("/7K3M9QX5?lang=xx").accept("en").leads_to(EN).recorded("7K3M9QX5 found qr other en"),
+        get("/OWN1").accept("en").leads_to("https://example.vn/en/own").recorded("0WN1 found qr en en"),
         // Channels; no other query is read and none is forwarded.
         get("/7K3M9QX5?c=nfc").leads_to(VI).recorded("7K3M9QX5 found nfc _ vi"),
-        get("/7K3M9QX5?c=typed")
-            .leads_to(VI)
-            .recorded("7K3M9QX5 found typed _ vi"),
-        get("/7K3M9QX5?c=fax&utm_source=x")
-            .leads_to(VI)
-            .recorded("7K3M9QX5 found qr _ vi"),
+        get("/7K3M9QX5?c=typed").leads_to(VI).recorded("7K3M9QX5 found typed _ vi"),
+        get("/7K3M9QX5?c=fax&utm_source=x").leads_to(VI).recorded("7K3M9QX5 found qr _ vi"),
         // Overrides, before, in and after their time.
-        get("/PAST1")
-            .leads_to("https://example.vn/past")
-            .recorded("PAST1 found qr _ vi"),
-        get("/NOW1")
-            .leads_to("https://example.vn/festival")
-            .recorded("N0W1 found qr _ vi"),
-        get("/NOW2")
-            .leads_to("https://example.vn/sign-festival")
-            .recorded("N0W2 found qr _ vi"),
-        get("/NEXT1")
-            .leads_to("https://example.vn/next")
-            .recorded("NEXT1 found qr _ vi"),
+        get("/PAST1").leads_to("https://example.vn/past").recorded("PAST1 found qr _ vi"),
+        get("/NOW1").leads_to("https://example.vn/festival").recorded("N0W1 found qr _ vi"),
+        get("/NOW2").leads_to("https://example.vn/sign-festival").recorded("N0W2 found qr _ vi"),
+        get("/NEXT1").leads_to("https://example.vn/next").recorded("NEXT1 found qr _ vi"),
         // What is not a redirect.
-        get("/GONE1")
-            .accept("en")
-            .answers(410)
-            .recorded("G0NE1 retired qr en _"),
+        get("/GONE1").accept("en").answers(410).recorded("G0NE1 retired qr en _"),
         get("/old/gone").answers(410).recorded("G0NE1 retired qr _ _"),
         get("/7K3M9QX2").answers(404).recorded("7K3M9QX2 unknown qr _ _"),
         get("/admin").answers(404).recorded("ADM1N unknown qr _ _"),
@@ -232,18 +180,10 @@ fn rows() -> Vec<Row> {
             .bytes("GET http://qr.example.vn/7k3m9qx5?c=nfc HTTP/1.1\r\nHost: x\r\n\r\n")
             .leads_to(VI)
             .recorded("7K3M9QX5 found nfc _ vi"),
-        get("")
-            .bytes("GET /7K3M9QX5 HTTP/1.1\r\n\r\n")
-            .leads_to(VI)
-            .recorded("7K3M9QX5 found qr _ vi"),
-        get("")
-            .bytes("GET /7K3M9QX5 HTTP/1.0\r\n\r\n")
-            .leads_to(VI)
-            .recorded("7K3M9QX5 found qr _ vi"),
+        get("").bytes("GET /7K3M9QX5 HTTP/1.1\r\n\r\n").leads_to(VI).recorded("7K3M9QX5 found qr _ vi"),
+        get("").bytes("GET /7K3M9QX5 HTTP/1.0\r\n\r\n").leads_to(VI).recorded("7K3M9QX5 found qr _ vi"),
         get("").bytes("GET * HTTP/1.1\r\nHost: x\r\n\r\n").answers(404),
-        get("")
-            .bytes("CONNECT qr.example.vn:443 HTTP/1.1\r\nHost: x\r\n\r\n")
-            .answers(405),
+        get("").bytes("CONNECT qr.example.vn:443 HTTP/1.1\r\nHost: x\r\n\r\n").answers(405),
         get("")
             .bytes("GET /7K3M9QX5 HTTP/1.1\r\nHost: x\r\nAccept-Language: \u{ff}\r\n\r\n")
             .leads_to(VI)
@@ -298,25 +238,19 @@ fn play(row: &Row, address: SocketAddr) -> (u16, Option<String>) {
         .build()
         .into();
     let mut request = Request::builder().method(Method::from_bytes(row.method.as_bytes()).unwrap());
-    request = request
-        .uri(format!("http://{address}{}", row.path))
-        .header("User-Agent", PHONE);
+    request = request.uri(format!("http://{address}{}", row.path)).header("User-Agent", PHONE);
     for (name, value) in &row.headers {
         request = request.header(*name, *value);
     }
     let reply = agent.run(request.body(()).unwrap()).unwrap();
-    let location = reply
-        .headers()
-        .get("location")
-        .map(|value| value.to_str().unwrap().to_owned());
+    let location = reply.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
     (reply.status().as_u16(), location)
 }
 
 fn recorded(edge: &Edge) -> Vec<Record> {
     let database = edge.database();
-    let mut rows = database
-        .prepare("SELECT code, outcome, channel, lang, served FROM scans ORDER BY batch, seq")
-        .unwrap();
+    let mut rows =
+        database.prepare("SELECT code, outcome, channel, lang, served FROM scans ORDER BY batch, seq").unwrap();
     let row = |row: &rusqlite::Row<'_>| {
         Ok(Record {
             code: row.get(0)?,
@@ -358,11 +292,7 @@ fn the_headers_are_those_of_the_table() {
     let reply = edge.scan("/7K3M9QX5");
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     assert_eq!(reply.header("content-length"), Some("0"));
-    assert_eq!(
-        reply.header("vary"),
-        Some("Accept-Language"),
-        "the place has targets in several languages"
-    );
+    assert_eq!(reply.header("vary"), Some("Accept-Language"), "the place has targets in several languages");
     assert_eq!(edge.scan("/ON1").header("vary"), None, "the place has one");
     let typed = edge.scan("/go?code=7k3m-9qx5");
     assert_eq!((typed.status, typed.location()), (303, Some("/7K3M9QX5?c=typed")));
@@ -380,11 +310,7 @@ fn a_head_request_gets_the_headers_of_a_get() {
             let headers = reply.headers.iter().filter(|(name, _)| name != "date");
             headers.cloned().collect::<std::collections::BTreeSet<_>>()
         };
-        assert_eq!(
-            (head.status, without_date(&head)),
-            (get.status, without_date(&get)),
-            "{path}"
-        );
+        assert_eq!((head.status, without_date(&head)), (get.status, without_date(&get)), "{path}");
     }
 }
 
@@ -399,27 +325,17 @@ fn an_override_takes_effect_by_the_clock_without_a_reload() {
         )
         .start();
     let leads_to = |location: &str| {
-        support::wait_for(location, || {
-            (edge.scan("/A1B2C3").location() == Some(location)).then(Timestamp::now)
-        })
+        support::wait_for(location, || (edge.scan("/A1B2C3").location() == Some(location)).then(Timestamp::now))
     };
     leads_to("https://example.vn/vi/one");
     assert!(leads_to("https://example.vn/festival") >= soon);
     assert!(leads_to("https://example.vn/vi/one") >= end);
-    assert_eq!(
-        edge.metrics().get("waypost_registry_reloads_total{result=\"success\"}"),
-        1.0
-    );
+    assert_eq!(edge.metrics().get("waypost_registry_reloads_total{result=\"success\"}"), 1.0);
 }
 
 #[test]
 fn a_configured_home_is_where_the_root_leads() {
-    let edge = Setup::new()
-        .set("edge", "home_url", "\"https://example.vn/du-lich\"")
-        .start();
+    let edge = Setup::new().set("edge", "home_url", "\"https://example.vn/du-lich\"").start();
     let reply = edge.scan("/");
-    assert_eq!(
-        (reply.status, reply.location()),
-        (302, Some("https://example.vn/du-lich"))
-    );
+    assert_eq!((reply.status, reply.location()), (302, Some("https://example.vn/du-lich")));
 }

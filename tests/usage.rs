@@ -41,16 +41,7 @@ struct Seen {
 /// A person's scan at a time.
 fn seen(time: &str, code: &'static str) -> Seen {
     let ts = time.parse::<Timestamp>().unwrap().as_millisecond();
-    Seen {
-        ts,
-        code,
-        outcome: "found",
-        lang: "vi",
-        country: "VN",
-        app: "zalo",
-        agent: "person",
-        repeat: false,
-    }
+    Seen { ts, code, outcome: "found", lang: "vi", country: "VN", app: "zalo", agent: "person", repeat: false }
 }
 
 /// A stopped edge, whose store has these rows and no others.
@@ -60,10 +51,7 @@ fn stored(rows: &[Seen]) -> Edge {
     let mut database = edge.database();
     let batch = database.transaction().unwrap();
     batch
-        .execute(
-            "INSERT INTO batches VALUES (1, 'made up', 'test', ?1)",
-            [i64::try_from(rows.len()).unwrap()],
-        )
+        .execute("INSERT INTO batches VALUES (1, 'made up', 'test', ?1)", [i64::try_from(rows.len()).unwrap()])
         .unwrap();
     for (seq, row) in (0_i64..).zip(rows) {
         batch
@@ -87,14 +75,11 @@ fn figures(of: &Value) -> Figures {
 
 fn rows(usage: &Value, by: &str) -> Vec<(String, Figures)> {
     let rows = usage["rows"].as_array().unwrap();
-    rows.iter()
-        .map(|row| (row[by].as_str().unwrap().to_owned(), figures(row)))
-        .collect()
+    rows.iter().map(|row| (row[by].as_str().unwrap().to_owned(), figures(row))).collect()
 }
 
 fn sum<'a>(rows: impl IntoIterator<Item = &'a Figures>) -> Figures {
-    rows.into_iter()
-        .fold([0; 4], |sum, row| [0, 1, 2, 3].map(|at| sum[at] + row[at]))
+    rows.into_iter().fold([0; 4], |sum, row| [0, 1, 2, 3].map(|at| sum[at] + row[at]))
 }
 
 /// What every answer must satisfy, whatever was asked.
@@ -104,11 +89,7 @@ fn assert_adds_up(usage: &Value, by: &str) {
     for (key, [scans, repeats, bots, all]) in &rows {
         assert_eq!(scans + repeats + bots, *all, "{by} {key}");
     }
-    assert_eq!(
-        sum(rows.iter().map(|(_, figures)| figures)),
-        figures(&usage["total"]),
-        "{by}"
-    );
+    assert_eq!(sum(rows.iter().map(|(_, figures)| figures)), figures(&usage["total"]), "{by}");
     let keys: BTreeSet<&String> = rows.iter().map(|(key, _)| key).collect();
     assert_eq!(keys.len(), rows.len(), "one row for each {by}");
 }
@@ -122,12 +103,7 @@ fn printed(edge: &Edge, arguments: &[&str]) -> String {
 #[track_caller]
 fn refused(setup: &Setup, arguments: &[&str]) -> String {
     let output = setup.run(&[&["usage"], arguments].concat());
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "{arguments:?}: {}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
     assert!(output.stdout.is_empty());
     String::from_utf8(output.stderr).unwrap()
 }
@@ -173,11 +149,7 @@ fn generated(seed: u64, count: usize) -> Vec<Seen> {
 fn key(row: &Seen, by: &str) -> String {
     let local = |format| {
         let zone = TimeZone::fixed(Offset::constant(7));
-        Timestamp::from_millisecond(row.ts)
-            .unwrap()
-            .to_zoned_datetime(zone)
-            .strftime(format)
-            .to_string()
+        Timestamp::from_millisecond(row.ts).unwrap().to_zoned_datetime(zone).strftime(format).to_string()
     };
     let (place, area) = match row.code {
         "A1" | "A2" => ("one", "Kỳ Lừa"),
@@ -201,11 +173,7 @@ fn counted<'a>(rows: impl Iterator<Item = &'a Seen>, by: &str) -> BTreeMap<Strin
     let mut counts: BTreeMap<String, Figures> = BTreeMap::new();
     for row in rows.filter(|row| row.outcome == "found") {
         let figures = counts.entry(key(row, by)).or_default();
-        let kind = if row.agent == "person" {
-            usize::from(row.repeat)
-        } else {
-            2
-        };
+        let kind = if row.agent == "person" { usize::from(row.repeat) } else { 2 };
         figures[kind] += 1;
         figures[3] += 1;
     }
@@ -246,11 +214,7 @@ fn every_question_is_answered_as_an_independent_count_answers_it() {
             assert_adds_up(&usage, by);
             let expected = counted(all.iter().filter(|row| range.contains(&row.ts)), by);
             assert!(!expected.is_empty());
-            assert_eq!(
-                rows(&usage, by).into_iter().collect::<BTreeMap<_, _>>(),
-                expected,
-                "{by} {arguments:?}"
-            );
+            assert_eq!(rows(&usage, by).into_iter().collect::<BTreeMap<_, _>>(), expected, "{by} {arguments:?}");
             assert_eq!((usage["from"].as_str(), usage["to"].as_str()), (from_utc, to_utc));
         }
     }
@@ -317,17 +281,7 @@ fn table_csv_and_json_say_the_same() {
 #[test]
 fn json_has_the_shape_that_programs_were_promised() {
     let row = seen("2026-11-20T02:00:00Z", "C1");
-    let rows = [
-        row.clone(),
-        Seen {
-            repeat: true,
-            ..row.clone()
-        },
-        Seen {
-            agent: "prefetch",
-            ..row
-        },
-    ];
+    let rows = [row.clone(), Seen { repeat: true, ..row.clone() }, Seen { agent: "prefetch", ..row }];
     let usage = stored(&rows).usage(&["--by", "sign"]);
     let keys: BTreeSet<&str> = usage.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, ["definition", "from", "rows", "to", "total"].into());
@@ -369,11 +323,7 @@ fn a_day_ends_at_midnight_in_vietnam_and_a_year_with_it() {
         ("2026-12-31T17:00:00Z", "2027-01-01T00:00:00.001+07:00", "A2", 1),
     ] {
         let usage = edge.usage(&["--from", from, "--to", to]);
-        assert_eq!(
-            rows(&usage, "sign"),
-            [(code.to_owned(), [scans, 0, 0, scans])],
-            "{from} {to}"
-        );
+        assert_eq!(rows(&usage, "sign"), [(code.to_owned(), [scans, 0, 0, scans])], "{from} {to}");
     }
     assert_eq!(edge.usage(&["--from", "2027-01-01"])["from"], "2026-12-31T17:00:00Z");
 }
@@ -381,11 +331,7 @@ fn a_day_ends_at_midnight_in_vietnam_and_a_year_with_it() {
 #[test]
 fn silent_lists_what_nobody_scanned() {
     let edge = stored(&[seen("2026-11-20T02:00:00Z", "A1"), seen("2026-11-25T02:00:00Z", "C1")]);
-    for (by, silent) in [
-        ("sign", &["A2", "B1", "D1"][..]),
-        ("place", &["four", "two"]),
-        ("area", &["Tam Thanh"]),
-    ] {
+    for (by, silent) in [("sign", &["A2", "B1", "D1"][..]), ("place", &["four", "two"]), ("area", &["Tam Thanh"])] {
         let loud = rows(&edge.usage(&["--by", by]), by);
         let all = rows(&edge.usage(&["--by", by, "--silent"]), by);
         assert_eq!(all[..loud.len()], loud[..], "the same rows come first");
@@ -395,13 +341,7 @@ fn silent_lists_what_nobody_scanned() {
     }
     // Silent since some day is what a person is sent out for.
     let since = edge.usage(&["--silent", "--from", "2026-11-24"]);
-    assert_eq!(
-        rows(&since, "sign")
-            .iter()
-            .filter(|(_, [scans, ..])| *scans == 0)
-            .count(),
-        4
-    );
+    assert_eq!(rows(&since, "sign").iter().filter(|(_, [scans, ..])| *scans == 0).count(), 4);
     assert!(refused(&edge.setup, &["--silent", "--by", "day"]).contains("--silent goes with"));
 }
 
@@ -435,9 +375,7 @@ fn a_question_that_makes_no_sense_is_refused_with_a_reason() {
 #[test]
 fn a_scan_keeps_its_code_and_gets_the_names_of_today() {
     let edge = stored(&[seen("2026-11-20T02:00:00Z", "A1"), seen("2026-11-20T02:00:00Z", "GONE")]);
-    let moved = PLACES
-        .replace("Đường Một", "Phố Mới")
-        .replace("one,street,Kỳ Lừa", "one,street,Lương Văn Tri");
+    let moved = PLACES.replace("Đường Một", "Phố Mới").replace("one,street,Kỳ Lừa", "one,street,Lương Văn Tri");
     std::fs::write(edge.setup.path("config/places.csv"), moved).unwrap();
     let signs = edge.usage(&["--by", "sign"]);
     let named: BTreeMap<&str, &str> = signs["rows"]
@@ -447,24 +385,14 @@ fn a_scan_keeps_its_code_and_gets_the_names_of_today() {
         .map(|row| (row["sign"].as_str().unwrap(), row["name"].as_str().unwrap()))
         .collect();
     assert_eq!(named, [("A1", "Phố Mới"), ("GONE", "")].into());
-    let areas: Vec<String> = rows(&edge.usage(&["--by", "area"]), "area")
-        .into_iter()
-        .map(|(area, _)| area)
-        .collect();
-    assert_eq!(
-        areas,
-        ["", "Lương Văn Tri"],
-        "what the registry has no more is still counted"
-    );
+    let areas: Vec<String> = rows(&edge.usage(&["--by", "area"]), "area").into_iter().map(|(area, _)| area).collect();
+    assert_eq!(areas, ["", "Lương Văn Tri"], "what the registry has no more is still counted");
 }
 
 #[test]
 fn it_can_be_asked_while_the_edge_is_running() {
     let segment = "\"4MiB\"";
-    let edge = Setup::new()
-        .registry(PLACES, SIGNS)
-        .set("journal", "segment", segment)
-        .start();
+    let edge = Setup::new().registry(PLACES, SIGNS).set("journal", "segment", segment).start();
     let codes = ["A1", "B1", "C1"].map(str::to_owned);
     let mut load = Load::start(edge.address(), 2, &codes);
     let (mut answers, mut last) = (0, 0);

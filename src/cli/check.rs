@@ -35,12 +35,7 @@ impl Check {
             of(Status::Active),
             of(Status::Planned),
             of(Status::Retired),
-            registry
-                .languages()
-                .iter()
-                .map(Tag::as_str)
-                .collect::<Vec<_>>()
-                .join(", "),
+            registry.languages().iter().map(Tag::as_str).collect::<Vec<_>>().join(", "),
         )?;
         Ok(())
     }

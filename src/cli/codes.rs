@@ -11,6 +11,7 @@ use crate::registry::Code;
 
 /// Make codes for new signs
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  waypost codes new --count 6")]
 pub(super) struct Codes {
     #[command(subcommand)]
     command: CodesCommand,

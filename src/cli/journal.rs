@@ -15,6 +15,7 @@ use crate::observe::Scan;
 ///
 /// Reads only; an edge may be running.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  waypost journal ls")]
 pub(super) struct JournalCommand {
     #[command(subcommand)]
     action: Action,
@@ -114,11 +115,7 @@ fn list(folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), Comman
                     format!("{file:<45}  {state:<8}  {created:<20}  {bytes:>10}  {scans:>8}  {lost:>5}")
                 }
             };
-            writeln!(
-                out,
-                "{}",
-                line(["file", "state", "created", "bytes", "scans", "lost"].map(str::to_owned))
-            )?;
+            writeln!(out, "{}", line(["file", "state", "created", "bytes", "scans", "lost"].map(str::to_owned)))?;
             for (path, state, contents, bytes) in &rows {
                 let created = created(contents).unwrap_or_default();
                 let cells = [
@@ -147,9 +144,8 @@ fn cat(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
 }
 
 fn as_json(scan: &Scan, batch: Option<&str>, edge: Option<&str>, seq: u32) -> Value {
-    let ts = jiff::Timestamp::from_millisecond(scan.ts_ms).map_or(String::new(), |time| {
-        time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
-    });
+    let ts = jiff::Timestamp::from_millisecond(scan.ts_ms)
+        .map_or(String::new(), |time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
     json!({
         "ts": ts, "code": scan.code.text().as_str(), "outcome": scan.outcome.as_str(), "channel": scan.channel.as_str(),
         "lang": scan.lang.as_str(), "served": scan.served.as_str(),
@@ -170,26 +166,13 @@ fn verify(files: &[PathBuf], out: &mut dyn Write) -> Result<(), CommandError> {
         let unmade = contents.written() == 0 && path.extension().is_some_and(|state| state == "open");
         if contents.lost > 0 || (contents.header.is_none() && !unmade) {
             damaged += 1;
-            let header = if contents.header.is_none() {
-                ", the header is damaged"
-            } else {
-                ""
-            };
-            writeln!(
-                out,
-                "{}: {} scans, {} lost{header}",
-                path.display(),
-                contents.scans.len(),
-                contents.lost
-            )?;
+            let header = if contents.header.is_none() { ", the header is damaged" } else { "" };
+            writeln!(out, "{}: {} scans, {} lost{header}", path.display(), contents.scans.len(), contents.lost)?;
         }
     }
     writeln!(out, "{} segments, {read} scans, {lost} lost", files.len())?;
     if damaged > 0 {
-        return Err(CommandError::Refused(format!(
-            "{damaged} of {} segments are damaged",
-            files.len()
-        )));
+        return Err(CommandError::Refused(format!("{damaged} of {} segments are damaged", files.len())));
     }
     Ok(())
 }

@@ -66,7 +66,16 @@ pub enum CommandError {
     Output(#[from] io::Error),
 }
 
-/// How an answer is printed.
+/// How one thing is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    /// For people
+    Text,
+    /// For a program
+    Json,
+}
+
+/// How a list is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people
@@ -99,21 +108,11 @@ fn registry(config: &Config) -> Result<Registry, Problems> {
 /// A time on the command line: as in the registry's files, or a day, which begins at midnight.
 fn time(config: &Config, text: &str) -> Result<jiff::Timestamp, CommandError> {
     let midnight = format!("{text}T00:00");
-    let text = if text.parse::<jiff::civil::Date>().is_ok() && !text.contains(':') {
-        &midnight
-    } else {
-        text
-    };
-    let read = config
-        .rules
-        .time(text)
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).map_err(|e| e.to_string()));
+    let text = if text.parse::<jiff::civil::Date>().is_ok() && !text.contains(':') { &midnight } else { text };
+    let read = config.rules.time(text).and_then(|ms| jiff::Timestamp::from_millisecond(ms).map_err(|e| e.to_string()));
     read.map_err(CommandError::Refused)
 }
 
 fn of_file(path: &Path) -> impl FnOnce(io::Error) -> CommandError + '_ {
-    |error| CommandError::File {
-        path: path.to_owned(),
-        error,
-    }
+    |error| CommandError::File { path: path.to_owned(), error }
 }

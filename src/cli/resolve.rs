@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::{CommandError, Format, registry, time};
+use super::{CommandError, Shape, registry, time};
 use crate::config::Config;
 use crate::registry::{Code, Origin, Registry, SignRef, Status, Wanted};
 
@@ -24,17 +24,14 @@ pub(super) struct Resolve {
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// How to print it
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Shape::Text)]
+    format: Shape,
 }
 
 impl Resolve {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
         let registry = registry(config)?;
-        let at = self
-            .at
-            .as_deref()
-            .map_or(Ok(jiff::Timestamp::now()), |text| time(config, text))?;
+        let at = self.at.as_deref().map_or(Ok(jiff::Timestamp::now()), |text| time(config, text))?;
         let sign = self.find(&registry)?;
         let wanted = Wanted::read(None, self.lang.as_deref());
         let (now_ms, place) = (at.as_millisecond(), sign.place());
@@ -49,7 +46,7 @@ impl Resolve {
             Origin::Place => "the target of the place",
         };
         let languages: Vec<&str> = targets.iter().map(|target| target.language).collect();
-        if self.format == Format::Json {
+        if self.format == Shape::Json {
             let answer = json!({
                 "code": sign.code().to_string(),
                 "status": sign.status().as_str(),
@@ -70,26 +67,15 @@ impl Resolve {
         let mut rows = vec![
             ("code", format!("{} ({})", sign.code(), sign.status().as_str())),
             ("place", format!("{} ({})", place.name(), place.id())),
-            (
-                "at",
-                at.to_zoned_datetime(config.rules.timezone.clone())
-                    .strftime("%Y-%m-%d %H:%M:%S %:z")
-                    .to_string(),
-            ),
-            (
-                "answer",
-                target.map_or(status.to_owned(), |target| format!("{status} {}", target.url)),
-            ),
+            ("at", at.to_zoned_datetime(config.rules.timezone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()),
+            ("answer", target.map_or(status.to_owned(), |target| format!("{status} {}", target.url))),
             ("why", why.to_owned()),
         ];
         if let Some(target) = target {
             rows.push(("language", format!("{} (of {})", target.language, languages.join(", "))));
         }
         if let Some(successor) = sign.successor() {
-            rows.push((
-                "successor",
-                format!("{} ({})", successor.code(), successor.place().name()),
-            ));
+            rows.push(("successor", format!("{} ({})", successor.code(), successor.place().name())));
         }
         for (name, value) in rows {
             writeln!(out, "{name:<10} {value}")?;
@@ -101,18 +87,12 @@ impl Resolve {
         if let Some(sign) = registry.alias(&self.code) {
             return Ok(sign);
         }
-        let code: Code = self
-            .code
-            .parse()
-            .map_err(|error| CommandError::Refused(format!("{:?} {error}", self.code)))?;
+        let code: Code =
+            self.code.parse().map_err(|error| CommandError::Refused(format!("{:?} {error}", self.code)))?;
         registry.sign(code).ok_or_else(|| {
             // A code of ours that fails its own check was misread or mistyped.
             let looks_ours = code.text().len() == 8 && !code.is_checked();
-            let hint = if looks_ours {
-                " (its check character does not fit: is a character misread?)"
-            } else {
-                ""
-            };
+            let hint = if looks_ours { " (its check character does not fit: is a character misread?)" } else { "" };
             CommandError::Refused(format!("no sign has the code {code}{hint}"))
         })
     }

@@ -14,10 +14,8 @@ use crate::store::{By, Question, Row, Sqlite, Tally, Usage};
 /// Reads the embedded store; what is still in the journal (some seconds' worth) is not
 /// in it yet. Places and areas are those of the registry as it is now.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  waypost usage --by place --from 2027-02-27 --to 2027-03-05\n  \
-waypost usage --by sign --silent --format csv > signs.csv"
-)]
+#[command(after_help = "Examples:\n  waypost usage --by place --from 2027-02-27 --to 2027-03-05\n  \
+waypost usage --by sign --silent --format csv > signs.csv")]
 pub(super) struct UsageOf {
     /// What a row stands for
     #[arg(long, value_enum, default_value_t = By::Sign)]
@@ -39,21 +37,14 @@ pub(super) struct UsageOf {
 impl UsageOf {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
         let read = |text: &Option<String>| text.as_deref().map(|text| time(config, text)).transpose();
-        let question = Question {
-            by: self.by,
-            from: read(&self.from)?,
-            to: read(&self.to)?,
-            silent: self.silent,
-        };
+        let question = Question { by: self.by, from: read(&self.from)?, to: read(&self.to)?, silent: self.silent };
         if let (Some(from), Some(to)) = (question.from, question.to)
             && to <= from
         {
             return Err(CommandError::Refused("--to must be after --from".to_owned()));
         }
         if self.silent && !matches!(self.by, By::Sign | By::Place | By::Area) {
-            return Err(CommandError::Refused(
-                "--silent goes with --by sign, place or area".to_owned(),
-            ));
+            return Err(CommandError::Refused("--silent goes with --by sign, place or area".to_owned()));
         }
         let registry = registry(config)?;
         let store = Sqlite::open_read_only(&config.store)?;
@@ -96,25 +87,11 @@ fn print_csv(by: By, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandEr
     let broken = |error: csv::Error| CommandError::Output(error.into());
     let name = has_names(by).then_some("name");
     csv.write_record(
-        [
-            Some(by.as_str()),
-            name,
-            Some("scans"),
-            Some("repeats"),
-            Some("bots"),
-            Some("all"),
-        ]
-        .into_iter()
-        .flatten(),
+        [Some(by.as_str()), name, Some("scans"), Some("repeats"), Some("bots"), Some("all")].into_iter().flatten(),
     )
     .map_err(broken)?;
     for row in &usage.rows {
-        let Tally {
-            scans,
-            repeats,
-            bots,
-            all,
-        } = row.tally;
+        let Tally { scans, repeats, bots, all } = row.tally;
         let mut cells = vec![row.key.clone()];
         cells.extend(has_names(by).then(|| row.name.clone()));
         cells.extend([scans, repeats, bots, all].map(|figure| figure.to_string()));
@@ -131,29 +108,11 @@ fn print_table(by: By, usage: &Usage, out: &mut dyn Write) -> Result<(), Command
         (key, name) => format!("{key}  {name}"),
     };
     let labels: Vec<String> = usage.rows.iter().map(shown).collect();
-    let width = labels
-        .iter()
-        .map(|label| label.chars().count())
-        .chain([by.as_str().len(), 5])
-        .max()
-        .unwrap_or(0);
-    writeln!(
-        out,
-        "{:<width$} {:>9} {:>9} {:>9} {:>9}",
-        by.as_str(),
-        "scans",
-        "repeats",
-        "bots",
-        "all"
-    )?;
-    let mut line =
-        |label: &str,
-         Tally {
-             scans,
-             repeats,
-             bots,
-             all,
-         }: Tally| { writeln!(out, "{label:<width$} {scans:>9} {repeats:>9} {bots:>9} {all:>9}") };
+    let width = labels.iter().map(|label| label.chars().count()).chain([by.as_str().len(), 5]).max().unwrap_or(0);
+    writeln!(out, "{:<width$} {:>9} {:>9} {:>9} {:>9}", by.as_str(), "scans", "repeats", "bots", "all")?;
+    let mut line = |label: &str, Tally { scans, repeats, bots, all }: Tally| {
+        writeln!(out, "{label:<width$} {scans:>9} {repeats:>9} {bots:>9} {all:>9}")
+    };
     for (label, row) in labels.iter().zip(&usage.rows) {
         line(label, row.tally)?;
     }

@@ -84,11 +84,7 @@ const HOUR: Duration = Duration::from_hours(1);
 impl Config {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> Result<Self, Problems> {
-        let file = path
-            .file_name()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy()
-            .into_owned();
+        let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let fail = |text: String| {
             let mut problems = Problems::default();
             problems.add(&file, 0, text);
@@ -101,11 +97,7 @@ impl Config {
 
     /// Checks a file's text; relative paths are relative to `folder`.
     pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, Problems> {
-        let source = Source {
-            file: file.to_owned(),
-            text,
-            problems: RefCell::default(),
-        };
+        let source = Source { file: file.to_owned(), text, problems: RefCell::default() };
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let line = error.span().map_or(0, |span| source.line(span.start));
@@ -123,10 +115,7 @@ impl Config {
     }
 }
 
-#[allow(
-    clippy::too_many_lines,
-    reason = "a line or two for each key, in the order of the file"
-)]
+#[allow(clippy::too_many_lines, reason = "a line or two for each key, in the order of the file")]
 fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<Config> {
     let path = |text: &str| folder.join(text);
     let mut top = Section::top(source, table);
@@ -137,11 +126,7 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
     let workers = edge.get("workers", 0, whole(0, MAX_WORKERS));
     let public_url = edge.get("public_url", "https://qr.langson.gov.vn".to_owned(), web_url);
     let home_url = edge.get("home_url", String::new(), |value| {
-        if value.as_str() == Some("") {
-            Ok(String::new())
-        } else {
-            web_url(value)
-        }
+        if value.as_str() == Some("") { Ok(String::new()) } else { web_url(value) }
     });
     let limits = Limits {
         connections: edge.get("max_connections", 10_000, whole(1, 1_000_000)) as usize,
@@ -165,16 +150,10 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
     admin.finish();
 
     let mut pages = top.section("pages");
-    let public_host = Url::parse(&public_url)
-        .ok()
-        .and_then(|url| url.host_str().map(str::to_owned))
-        .unwrap_or_default();
+    let public_host =
+        Url::parse(&public_url).ok().and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
     let authority = pages.text("authority", &public_host);
-    let authority = [
-        authority.clone(),
-        pages.text("authority_en", &authority),
-        pages.text("authority_zh", &authority),
-    ];
+    let authority = [authority.clone(), pages.text("authority_en", &authority), pages.text("authority_zh", &authority)];
     pages.finish();
 
     let mut registry = top.section("registry");
@@ -192,11 +171,7 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
     registry.finish();
 
     let mut observe = top.section("observe");
-    let geoip = observe
-        .get("geoip", Vec::new(), texts)
-        .iter()
-        .map(|text| path(text))
-        .collect();
+    let geoip = observe.get("geoip", Vec::new(), texts).iter().map(|text| path(text)).collect();
     let precision = observe.get("precision", Precision::Region, one_of(PRECISIONS));
     let repeat_window = observe.get("repeat_window", 10 * SECOND, duration(Duration::ZERO, HOUR));
     let max_unknown_per_second = observe.get("max_unknown_per_second", 50, whole(0, 1_000_000)) as u32;
@@ -231,40 +206,20 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
     store.finish();
 
     let mut log = top.section("log");
-    let format = log.get(
-        "format",
-        LogFormat::Text,
-        one_of(&[("text", LogFormat::Text), ("json", LogFormat::Json)]),
-    );
+    let format = log.get("format", LogFormat::Text, one_of(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
     log.finish();
     top.finish();
 
     Some(Config {
         listen,
         workers,
-        trust: Trust {
-            proxies,
-            header: HeaderName::from_static(header),
-        },
-        limits: Limits {
-            connections: limits.connections.div_ceil(workers),
-            ..limits
-        },
-        pages: Pages {
-            authority,
-            home_url,
-            default_language,
-        },
+        trust: Trust { proxies, header: HeaderName::from_static(header) },
+        limits: Limits { connections: limits.connections.div_ceil(workers), ..limits },
+        pages: Pages { authority, home_url, default_language },
         admin: admin_listen,
         per_sign_metrics,
         files,
-        rules: Rules {
-            default_language,
-            timezone,
-            allowed_hosts,
-            allow_http,
-            public_host,
-        },
+        rules: Rules { default_language, timezone, allowed_hosts, allow_http, public_host },
         public_url,
         max_shrink,
         poll,
@@ -280,11 +235,8 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_HEADER: &str = "forwarded";
-const PRECISIONS: &[(&str, Precision)] = &[
-    ("none", Precision::None),
-    ("country", Precision::Country),
-    ("region", Precision::Region),
-];
+const PRECISIONS: &[(&str, Precision)] =
+    &[("none", Precision::None), ("country", Precision::Country), ("region", Precision::Region)];
 
 /// Cores that this process may use.
 fn cores() -> usize {
@@ -304,9 +256,7 @@ fn edge_name(value: &DeValue<'_>) -> Result<String, String> {
     let name = text(value)?;
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
     if name.len() > MAX_EDGE_NAME || !plain {
-        return Err(format!(
-            "{name:?} is not a name; at most {MAX_EDGE_NAME} of a-z A-Z 0-9 _ . - are allowed"
-        ));
+        return Err(format!("{name:?} is not a name; at most {MAX_EDGE_NAME} of a-z A-Z 0-9 _ . - are allowed"));
     }
     Ok(name)
 }
@@ -331,9 +281,7 @@ fn addresses(value: &DeValue<'_>) -> Result<Vec<SocketAddr>, String> {
 
 fn networks(value: &DeValue<'_>) -> Result<Vec<IpNet>, String> {
     let parse = |text: &String| {
-        let net = text
-            .parse::<IpNet>()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         net.map_err(|_| format!("{text:?} is not a network; allowed are \"10.0.0.0/8\" and \"2001:db8::1\""))
     };
     texts(value)?.iter().map(parse).collect()
@@ -349,9 +297,7 @@ fn hosts(value: &DeValue<'_>) -> Result<Vec<HostPattern>, String> {
 
 fn web_url(value: &DeValue<'_>) -> Result<String, String> {
     let text = text(value)?;
-    let url = Url::parse(&text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.map(|_| text.clone())
         .ok_or_else(|| format!("{text:?} is not a URL; one like \"https://qr.langson.gov.vn\" is allowed"))
 }

@@ -42,13 +42,7 @@ impl Source<'_> {
 
 impl<'s, 'a> Section<'s, 'a> {
     pub fn top(source: &'s Source<'a>, table: &'s DeTable<'a>) -> Self {
-        Self {
-            source,
-            path: "",
-            line: 0,
-            table: Some(table),
-            known: Vec::new(),
-        }
+        Self { source, path: "", line: 0, table: Some(table), known: Vec::new() }
     }
 
     /// A table within this one, `path` from the top.
@@ -59,19 +53,10 @@ impl<'s, 'a> Section<'s, 'a> {
             line = self.source.line(value.span().start);
             table = value.get_ref().as_table();
             if table.is_none() {
-                self.source.problem(
-                    line,
-                    format!("{path}: is {}, not a table [{path}]", found(value.get_ref())),
-                );
+                self.source.problem(line, format!("{path}: is {}, not a table [{path}]", found(value.get_ref())));
             }
         }
-        Self {
-            source: self.source,
-            path,
-            line,
-            table,
-            known: Vec::new(),
-        }
+        Self { source: self.source, path, line, table, known: Vec::new() }
     }
 
     /// A key's value as `read` makes it, or its default where it is absent or wrong.
@@ -105,8 +90,7 @@ impl<'s, 'a> Section<'s, 'a> {
 
     /// A problem with a key that is only seen together with others.
     pub fn problem(&self, key: &str, text: &str) {
-        self.source
-            .problem(self.line(key), format!("{}: {text}", self.name(key)));
+        self.source.problem(self.line(key), format!("{}: {text}", self.name(key)));
     }
 
     pub fn text(&mut self, key: &'static str, default: &str) -> String {
@@ -125,10 +109,8 @@ impl<'s, 'a> Section<'s, 'a> {
                 || format!("allowed are {}", self.known.join(", ")),
                 |like| format!("did you mean {like}?"),
             );
-            self.source.problem(
-                self.source.line(key.span().start),
-                format!("{}: unknown key; {hint}", self.name(name)),
-            );
+            self.source
+                .problem(self.source.line(key.span().start), format!("{}: unknown key; {hint}", self.name(name)));
         }
     }
 
@@ -138,23 +120,14 @@ impl<'s, 'a> Section<'s, 'a> {
     }
 
     fn name(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 }
 
 /// At most two letters apart at the ends: a slip of the finger.
 fn is_like(known: &str, name: &str) -> bool {
     let same = known.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
-    let ends = known
-        .bytes()
-        .rev()
-        .zip(name.bytes().rev())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let ends = known.bytes().rev().zip(name.bytes().rev()).take_while(|(a, b)| a == b).count();
     same + ends + 2 >= known.len().max(name.len()) && known.len() > 2
 }
 
@@ -174,38 +147,26 @@ fn found(value: &DeValue<'_>) -> String {
 // === what values may be ===
 
 pub(super) fn text(value: &DeValue<'_>) -> Result<String, String> {
-    value
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| format!("{} is not allowed; a text in quotes is", found(value)))
+    value.as_str().map(str::to_owned).ok_or_else(|| format!("{} is not allowed; a text in quotes is", found(value)))
 }
 
 pub(super) fn texts(value: &DeValue<'_>) -> Result<Vec<String>, String> {
     let wrong = || format!("{} is not allowed; a list of texts is, as [\"a\", \"b\"]", found(value));
     let list = value.as_array().ok_or_else(wrong)?;
-    list.iter()
-        .map(|item| item.get_ref().as_str().map(str::to_owned).ok_or_else(wrong))
-        .collect()
+    list.iter().map(|item| item.get_ref().as_str().map(str::to_owned).ok_or_else(wrong)).collect()
 }
 
 pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
-    value
-        .as_bool()
-        .ok_or_else(|| format!("{} is not allowed; true or false is", found(value)))
+    value.as_bool().ok_or_else(|| format!("{} is not allowed; true or false is", found(value)))
 }
 
 /// A whole number within limits.
 pub(super) fn whole(least: u64, most: u64) -> impl Fn(&DeValue<'_>) -> Result<u64, String> {
     move |value| {
-        let number = value
-            .as_integer()
-            .and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
-        number.filter(|n| (least..=most).contains(n)).ok_or_else(|| {
-            format!(
-                "{} is not allowed; a whole number from {least} to {most} is",
-                found(value)
-            )
-        })
+        let number = value.as_integer().and_then(|n| u64::from_str_radix(n.as_str(), n.radix()).ok());
+        number
+            .filter(|n| (least..=most).contains(n))
+            .ok_or_else(|| format!("{} is not allowed; a whole number from {least} to {most} is", found(value)))
     }
 }
 
@@ -224,9 +185,7 @@ pub(super) fn share(value: &DeValue<'_>) -> Result<f64, String> {
 /// A duration within limits, as `"5s"` or `"200ms"`.
 pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&DeValue<'_>) -> Result<Duration, String> {
     move |value| {
-        let read = value
-            .as_str()
-            .and_then(|text| text.parse::<jiff::SignedDuration>().ok());
+        let read = value.as_str().and_then(|text| text.parse::<jiff::SignedDuration>().ok());
         let read = read.and_then(|duration| Duration::try_from(duration).ok());
         read.filter(|d| (least..=most).contains(d)).ok_or_else(|| {
             format!(
@@ -242,10 +201,7 @@ pub(super) fn size(least: u64, most: u64) -> impl Fn(&DeValue<'_>) -> Result<u64
     move |value| {
         let read = value.as_str().and_then(bytes);
         read.filter(|n| (least..=most).contains(n)).ok_or_else(|| {
-            format!(
-                "{} is not allowed; a size from {least} to {most} bytes is, as \"16MiB\" or \"4GiB\"",
-                found(value)
-            )
+            format!("{} is not allowed; a size from {least} to {most} bytes is, as \"16MiB\" or \"4GiB\"", found(value))
         })
     }
 }
@@ -267,9 +223,7 @@ fn bytes(text: &str) -> Option<u64> {
 /// One of a few words.
 pub(super) fn one_of<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
     move |value| {
-        let read = value
-            .as_str()
-            .and_then(|text| words.iter().find(|(word, _)| *word == text));
+        let read = value.as_str().and_then(|text| words.iter().find(|(word, _)| *word == text));
         read.map(|(_, value)| *value).ok_or_else(|| {
             let allowed: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
             format!("{} is not allowed; one of {} is", found(value), allowed.join(", "))

@@ -64,9 +64,7 @@ pub(super) fn page(status: StatusCode, html: String) -> Answer {
 /// A short text that may be kept for a day.
 pub(super) fn fixed(content_type: &'static str, text: &'static str) -> Answer {
     let mut answer = body(StatusCode::OK, content_type, text);
-    answer
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
     answer
 }
 
@@ -77,14 +75,9 @@ pub(super) fn nothing() -> Answer {
 
 /// `405`.
 pub(super) fn method_not_allowed() -> Answer {
-    let mut answer = body(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "text/plain; charset=utf-8",
-        "405 only GET and HEAD are answered\n",
-    );
-    answer
-        .headers_mut()
-        .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    let mut answer =
+        body(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "405 only GET and HEAD are answered\n");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
     answer
 }
 
@@ -104,9 +97,7 @@ pub(super) fn elsewhere(status: StatusCode, location: &str) -> Answer {
 
 /// Says that the connection ends with this answer.
 pub(super) fn closing(answer: &mut Answer) {
-    answer
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Answer {

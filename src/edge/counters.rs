@@ -24,8 +24,7 @@ impl Counter {
 
     /// One less, for what is open now.
     pub fn sub(&self) {
-        self.0
-            .store(self.0.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
 
     /// The figure at this moment.
@@ -121,10 +120,7 @@ impl UnknownRate {
     /// At most `most` a second, on this edge.
     #[must_use]
     pub fn new(most: u32) -> Self {
-        Self {
-            most,
-            state: AtomicU64::new(0),
-        }
+        Self { most, state: AtomicU64::new(0) }
     }
 
     /// Whether one more may be recorded.
@@ -134,9 +130,7 @@ impl UnknownRate {
             let used = if state >> 32 == second { state & 0xffff_ffff } else { 0 };
             (used < u64::from(self.most)).then_some(second << 32 | (used + 1))
         };
-        self.state
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
-            .is_ok()
+        self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 }
 

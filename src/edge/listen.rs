@@ -15,18 +15,13 @@ const BACKLOG: i32 = 4096;
 /// Binds one listener for each address; `addresses` gets the ports that were drawn for 0.
 /// None takes connections before [`listen`].
 pub fn bind(addresses: &mut [SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
-    addresses
-        .iter_mut()
-        .map(|address| bind_one(address).map_err(|error| (*address, error)))
-        .collect()
+    addresses.iter_mut().map(|address| bind_one(address).map_err(|error| (*address, error))).collect()
 }
 
 /// Begins to take connections. Called once nothing can fail any more: the kernel gives a
 /// listener its share of them even if another edge has the port, and closes them with it.
 pub fn listen(listeners: &[TcpListener]) -> io::Result<()> {
-    listeners
-        .iter()
-        .try_for_each(|listener| SockRef::from(listener).listen(BACKLOG))
+    listeners.iter().try_for_each(|listener| SockRef::from(listener).listen(BACKLOG))
 }
 
 fn bind_one(address: &mut SocketAddr) -> io::Result<TcpListener> {

@@ -54,20 +54,15 @@ pub struct WorkerParts {
 impl WorkerParts {
     /// Starts the thread.
     pub fn start(self) -> io::Result<JoinHandle<io::Result<()>>> {
-        thread::Builder::new()
-            .name(format!("worker-{}", self.number))
-            .spawn(move || {
-                let scanner = Scanner::new(self.shared, self.counters, self.registry, self.countries, self.writer);
-                worker::run(scanner, self.listeners, self.limits, self.stop)
-            })
+        thread::Builder::new().name(format!("worker-{}", self.number)).spawn(move || {
+            let scanner = Scanner::new(self.shared, self.counters, self.registry, self.countries, self.writer);
+            worker::run(scanner, self.listeners, self.limits, self.stop)
+        })
     }
 }
 
 /// The addresses that listeners ended up with.
 #[must_use]
 pub fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
-    listeners
-        .iter()
-        .filter_map(|listener| listener.local_addr().ok())
-        .collect()
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }

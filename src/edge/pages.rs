@@ -40,11 +40,7 @@ const LANGUAGES: [(&str, &str); 3] = [("vi", "Tiếng Việt"), ("en", "English"
 /// One phrase in every language.
 type Phrase = [&'static str; 3];
 
-const BOX_LABEL: Phrase = [
-    "Nhập mã in trên biển",
-    "Type the code printed on the sign",
-    "请输入标牌上的编码",
-];
+const BOX_LABEL: Phrase = ["Nhập mã in trên biển", "Type the code printed on the sign", "请输入标牌上的编码"];
 const BOX_BUTTON: Phrase = ["Mở", "Open", "打开"];
 const HOME_TITLE: Phrase = ["Biển chỉ dẫn", "Signs", "标牌"];
 const HOME_TEXT: Phrase = [
@@ -52,29 +48,17 @@ const HOME_TEXT: Phrase = [
     "Scan the QR code of a sign, or type the code printed below it.",
     "请扫描标牌上的二维码，或输入二维码下方的编码。",
 ];
-const UNKNOWN_TITLE: Phrase = [
-    "Không có biển nào mang mã này",
-    "No sign has this code",
-    "没有使用此编码的标牌",
-];
+const UNKNOWN_TITLE: Phrase = ["Không có biển nào mang mã này", "No sign has this code", "没有使用此编码的标牌"];
 const UNKNOWN_TEXT: Phrase = [
     "Hãy so sánh với mã in trên biển và nhập lại.",
     "Please compare it with the code on the sign and type it again.",
     "请与标牌上的编码核对后重新输入。",
 ];
-const RETIRED_TITLE: Phrase = [
-    "Biển này đã ngừng sử dụng",
-    "This sign has been retired",
-    "此标牌已停用",
-];
+const RETIRED_TITLE: Phrase = ["Biển này đã ngừng sử dụng", "This sign has been retired", "此标牌已停用"];
 const RETIRED_SUCCESSOR: Phrase = ["Biển thay thế:", "It has been replaced by the sign of:", "替代标牌："];
 const RETIRED_GO: Phrase = ["Mở trang", "Open its page", "打开页面"];
 const INSPECT_TITLE: Phrase = ["Biển chính thức", "Official sign", "官方标牌"];
-const INSPECT_OF: Phrase = [
-    "Đây là biển chính thức của ",
-    "This is an official sign of ",
-    "这是以下机构的官方标牌：",
-];
+const INSPECT_OF: Phrase = ["Đây là biển chính thức của ", "This is an official sign of ", "这是以下机构的官方标牌："];
 const FULL_STOP: Phrase = [".", ".", "。"];
 const INSPECT_RETIRED: Phrase = [
     "Biển này là biển chính thức nhưng đã ngừng sử dụng.",
@@ -136,11 +120,8 @@ impl Pages {
                 escaped(last.place().name_in(page.tag()))
             );
             if let Some(target) = last.targets(now_ms).choose(wanted) {
-                page.html += &format!(
-                    "<p><a class=go href=\"{}\">{}</a></p>",
-                    escaped(target.url),
-                    page.say(RETIRED_GO)
-                );
+                page.html +=
+                    &format!("<p><a class=go href=\"{}\">{}</a></p>", escaped(target.url), page.say(RETIRED_GO));
             }
         }
         page.end(StatusCode::GONE, "")
@@ -179,11 +160,7 @@ impl Pages {
 
     fn begin(&self, wanted: &Wanted, title: Phrase) -> Page {
         let ours = LANGUAGES.iter().map(|(tag, _)| *tag);
-        let default = || {
-            ours.clone()
-                .position(|tag| tag == self.default_language.as_str())
-                .unwrap_or(1)
-        };
+        let default = || ours.clone().position(|tag| tag == self.default_language.as_str()).unwrap_or(1);
         let language = wanted.choose(ours.clone()).unwrap_or_else(default);
         let title = title[language];
         let html = format!(
@@ -248,10 +225,7 @@ impl Page {
 /// As it is printed on the plate: in groups of four.
 fn grouped(code: Code) -> String {
     let text = code.text();
-    let groups = text
-        .as_bytes()
-        .chunks(4)
-        .map(|group| std::str::from_utf8(group).unwrap_or(""));
+    let groups = text.as_bytes().chunks(4).map(|group| std::str::from_utf8(group).unwrap_or(""));
     groups.collect::<Vec<_>>().join("-")
 }
 

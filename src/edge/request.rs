@@ -75,10 +75,7 @@ pub(super) struct Query<'a> {
 
 impl<'a> Query<'a> {
     pub fn read(query: Option<&'a str>) -> Self {
-        let mut read = Self {
-            channel: Channel::Qr,
-            lang: None,
-        };
+        let mut read = Self { channel: Channel::Qr, lang: None };
         for pair in query.unwrap_or("").split('&') {
             match pair.split_once('=') {
                 Some(("c", "nfc")) => read.channel = Channel::Nfc,
@@ -128,11 +125,7 @@ impl Trust {
                 if hops > MAX_HOPS || !self.trusts(address) {
                     return address;
                 }
-                let hop = if self.header == FORWARDED {
-                    forwarded_for(hop)
-                } else {
-                    Some(hop)
-                };
+                let hop = if self.header == FORWARDED { forwarded_for(hop) } else { Some(hop) };
                 // What can't be read may be anybody's: the last hop we know stands.
                 let Some(hop) = hop.and_then(node) else { return address };
                 address = hop;
@@ -148,10 +141,7 @@ impl Trust {
 
 /// The `for` of one element of `Forwarded` (RFC 7239 section 4).
 fn forwarded_for(element: &str) -> Option<&str> {
-    let pair = |pair: &'_ str| {
-        pair.split_once('=')
-            .is_some_and(|(name, _)| name.trim().eq_ignore_ascii_case("for"))
-    };
+    let pair = |pair: &'_ str| pair.split_once('=').is_some_and(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
     let found = element.split(';').find(|p| pair(p))?;
     Some(found.split_once('=')?.1.trim().trim_matches('"'))
 }
@@ -223,9 +213,7 @@ mod tests {
         for line in lines {
             headers.append(&trust.header, HeaderValue::from_str(line).expect("a value"));
         }
-        trust
-            .client(SocketAddr::new(peer.parse().expect("an address"), 1), &headers)
-            .to_string()
+        trust.client(SocketAddr::new(peer.parse().expect("an address"), 1), &headers).to_string()
     }
 
     #[test]
@@ -237,12 +225,7 @@ mod tests {
             (ten, "203.0.113.9", &["198.51.100.1"], "203.0.113.9"),
             (ten, "10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
             (ten, "10.0.0.1", &["6.6.6.6, 198.51.100.1, 10.0.0.2"], "198.51.100.1"),
-            (
-                ten,
-                "10.0.0.1",
-                &["6.6.6.6", "198.51.100.1", "10.0.0.2"],
-                "198.51.100.1",
-            ),
+            (ten, "10.0.0.1", &["6.6.6.6", "198.51.100.1", "10.0.0.2"], "198.51.100.1"),
             (ten, "10.0.0.1", &["198.51.100.1, rubbish, 10.0.0.2"], "10.0.0.2"),
             (ten, "10.0.0.1", &[], "10.0.0.1"),
             (ten, "10.0.0.1", &["10.0.0.3"], "10.0.0.3"),

@@ -119,12 +119,7 @@ impl Scanner {
                 return self.fixed(route, &wanted, uri.query());
             }
         };
-        let visit = Visit {
-            peer,
-            query,
-            wanted,
-            is_head: request.method == Method::HEAD,
-        };
+        let visit = Visit { peer, query, wanted, is_head: request.method == Method::HEAD };
         self.scan(&visit, request.headers, registry, found)
     }
 
@@ -139,18 +134,8 @@ impl Scanner {
                     return answer::nothing();
                 };
                 self.counters.found.add();
-                self.record(
-                    visit,
-                    &headers,
-                    registry,
-                    sign.code(),
-                    Outcome::Found,
-                    target.language,
-                    now_ms,
-                );
-                self.redirects
-                    .borrow_mut()
-                    .found(headers, target.url, targets.several_languages())
+                self.record(visit, &headers, registry, sign.code(), Outcome::Found, target.language, now_ms);
+                self.redirects.borrow_mut().found(headers, target.url, targets.several_languages())
             }
             Found::Retired(sign) => {
                 self.counters.retired.add();
@@ -248,11 +233,7 @@ struct Visit<'a> {
 
 impl<'r> Found<'r> {
     fn of(sign: SignRef<'r>) -> Self {
-        if sign.status() == Status::Retired {
-            Self::Retired(sign)
-        } else {
-            Self::Sign(sign)
-        }
+        if sign.status() == Status::Retired { Self::Retired(sign) } else { Self::Sign(sign) }
     }
 }
 

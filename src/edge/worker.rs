@@ -79,9 +79,7 @@ pub(super) fn run(
     limits: Limits,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default())?;
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let worker = Rc::new(Worker {
         scanner,
         limits,
@@ -122,10 +120,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener) {
             Err(error) => {
                 worker.scanner.counters().accept_errors.add();
                 // A connection that was gone again is no reason to pause.
-                if !matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
-                ) {
+                if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
                     tracing::warn!(%error, "connections can't be accepted");
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
@@ -141,55 +136,31 @@ impl Worker {
         counters.open.add();
         let number = self.next.get();
         self.next.set(number + 1);
-        let activity = Rc::new(Activity {
-            busy: Cell::new(false),
-            since: Cell::new(self.clock.get()),
-        });
-        let io = Socket {
-            stream: TokioIo::new(stream),
-            worker: self.clone(),
-            activity: activity.clone(),
-        };
-        let entry = Entry {
-            worker: self.clone(),
-            number,
-        };
+        let activity = Rc::new(Activity { busy: Cell::new(false), since: Cell::new(self.clock.get()) });
+        let io = Socket { stream: TokioIo::new(stream), worker: self.clone(), activity: activity.clone() };
+        let entry = Entry { worker: self.clone(), number };
         let connection = http1::Builder::new()
             // hyper's own would box a sleep for each request; the sweep replaces it.
             .header_read_timeout(None)
             .max_buf_size(MAX_HEAD)
+            // A client that has said all it will (`printf … | nc`) still gets its answer.
+            .half_close(true)
             // One small write: gathering slices costs more than copying 150 bytes.
             .writev(false)
-            .serve_connection(
-                io,
-                Scans {
-                    worker: self.clone(),
-                    peer,
-                },
-            );
+            .serve_connection(io, Scans { worker: self.clone(), peer });
         let task = spawn_local(async move {
             if connection.await.is_err() {
                 entry.worker.scanner.counters().connection_errors.add();
             }
         });
-        self.open.borrow_mut().insert(
-            number,
-            Open {
-                activity,
-                task: task.abort_handle(),
-            },
-        );
+        self.open.borrow_mut().insert(number, Open { activity, task: task.abort_handle() });
     }
 
     fn sweep(&self) {
         let now = self.clock.get() + 1;
         self.clock.set(now);
         for open in self.open.borrow().values() {
-            let limit = if open.activity.busy.get() {
-                self.limits.request
-            } else {
-                self.limits.idle
-            };
+            let limit = if open.activity.busy.get() { self.limits.request } else { self.limits.idle };
             if TICK * (now - open.activity.since.get()) > limit {
                 self.scanner.counters().timed_out.add();
                 open.task.abort();

@@ -100,11 +100,7 @@ pub(crate) const fn published_word(count: u32) -> u64 {
 /// The count, unless the word is damaged.
 pub(crate) const fn published_count(word: u64) -> Option<u32> {
     let count = word as u32;
-    if (word >> 32) as u32 == !count {
-        Some(count)
-    } else {
-        None
-    }
+    if (word >> 32) as u32 == !count { Some(count) } else { None }
 }
 
 /// A payload's length and its complement.
@@ -115,11 +111,7 @@ pub(crate) const fn frame_word(len: u16) -> u32 {
 /// The length of a frame's payload, unless the word is damaged or none.
 pub(crate) const fn frame_len(word: u32) -> Option<usize> {
     let len = word as u16;
-    if (word >> 16) as u16 == !len {
-        Some(len as usize)
-    } else {
-        None
-    }
+    if (word >> 16) as u16 == !len { Some(len as usize) } else { None }
 }
 
 /// Bytes that a frame takes.
@@ -148,10 +140,7 @@ pub(crate) struct Payload {
 
 impl Payload {
     pub fn encode(scan: &Scan) -> Self {
-        let mut payload = Self {
-            bytes: [0; MAX_PAYLOAD],
-            len: 0,
-        };
+        let mut payload = Self { bytes: [0; MAX_PAYLOAD], len: 0 };
         payload.put(&scan.ts_ms.to_le_bytes());
         payload.put(&scan.generation.to_le_bytes());
         payload.put(&scan.code.to_bytes());
@@ -205,10 +194,7 @@ pub(crate) fn decode(payload: &[u8]) -> Option<Scan> {
         },
         lang: take(&mut rest)?,
         served: take(&mut rest)?,
-        origin: Origin {
-            country: take(&mut rest)?,
-            region: take(&mut rest)?,
-        },
+        origin: Origin { country: take(&mut rest)?, region: take(&mut rest)? },
     };
     rest.is_empty().then_some(scan)
 }

@@ -26,11 +26,7 @@ impl Journal {
         while !self.is_stopping() {
             self.fill_slots();
             // Without a call there is nothing to do, unless a segment could not be made.
-            let patience = if self.all_slots_full() {
-                Duration::from_secs(1)
-            } else {
-                RETRY
-            };
+            let patience = if self.all_slots_full() { Duration::from_secs(1) } else { RETRY };
             self.slot_taken.wait(patience);
         }
         for slot in &self.slots {
@@ -101,9 +97,7 @@ impl Journal {
     }
 
     fn all_slots_full(&self) -> bool {
-        self.slots
-            .iter()
-            .all(|slot| slot.spare.lock().unwrap_or_else(PoisonError::into_inner).is_some())
+        self.slots.iter().all(|slot| slot.spare.lock().unwrap_or_else(PoisonError::into_inner).is_some())
     }
 
     /// Makes the segments that are missing.
@@ -146,11 +140,7 @@ impl Journal {
         }
         let id = Self::new_id();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let header = Header {
-            id,
-            created_ms: now.as_millis() as i64,
-            edge: self.settings.edge.clone(),
-        };
+        let header = Header { id, created_ms: now.as_millis() as i64, edge: self.settings.edge.clone() };
         let path = self.settings.folder.join(format!("{id}.open"));
         let made = Appender::create(path, header, size as usize);
         made.map_err(|error| match error.kind() {
@@ -188,10 +178,5 @@ fn seal(segment: &Segment) -> io::Result<Sealed> {
         fs::rename(&segment.path, &path)?;
         sync_folder(path.parent().unwrap_or(&path))?;
     }
-    Ok(Sealed {
-        id: segment.header.id,
-        path,
-        records,
-        bytes,
-    })
+    Ok(Sealed { id: segment.header.id, path, records, bytes })
 }

@@ -155,10 +155,7 @@ impl Journal {
     /// Takes the folder, seals what a crash left, and makes the first segments of each worker.
     pub fn open(settings: Settings, workers: usize) -> Result<Arc<Self>, JournalError> {
         let folder = settings.folder.clone();
-        let io = |error| JournalError::Io {
-            path: folder.clone(),
-            error,
-        };
+        let io = |error| JournalError::Io { path: folder.clone(), error };
         fs::create_dir_all(folder.join("quarantine")).map_err(io)?;
         let lock = File::create(folder.join("lock")).map_err(io)?;
         lock.try_lock().map_err(|error| match error {
@@ -206,10 +203,7 @@ impl Journal {
     /// Syncs that brought something to the disk, and syncs that failed.
     #[must_use]
     pub fn syncs(&self) -> (u64, u64) {
-        (
-            self.syncs.load(Ordering::Relaxed),
-            self.sync_errors.load(Ordering::Relaxed),
-        )
+        (self.syncs.load(Ordering::Relaxed), self.sync_errors.load(Ordering::Relaxed))
     }
 
     /// Files in `quarantine/`.
@@ -224,9 +218,7 @@ impl Journal {
         let ledger = self.ledger();
         let (ledger, _) = self
             .arrived
-            .wait_timeout_while(ledger, patience, |ledger| {
-                ledger.oldest().is_none() && !self.is_stopping()
-            })
+            .wait_timeout_while(ledger, patience, |ledger| ledger.oldest().is_none() && !self.is_stopping())
             .unwrap_or_else(PoisonError::into_inner);
         ledger.oldest().cloned()
     }

@@ -44,12 +44,7 @@ fn seal(path: &Path, kind: &str, edge: &str) -> io::Result<Option<Sealed>> {
     let sealed = path.with_extension("sealed");
     fs::rename(path, &sealed)?;
     let bytes = fs::metadata(&sealed)?.len();
-    Ok(Some(Sealed {
-        id,
-        path: sealed,
-        records,
-        bytes,
-    }))
+    Ok(Some(Sealed { id, path: sealed, records, bytes }))
 }
 
 /// Makes the header right and cuts the tail; removes what is empty. Returns how many
@@ -78,11 +73,7 @@ fn repair(path: &Path, edge: &str) -> io::Result<u32> {
 
 fn set_aside(path: &Path) -> io::Result<()> {
     let name = path.with_extension("damaged");
-    fs::rename(
-        path,
-        path.with_file_name("quarantine")
-            .join(name.file_name().unwrap_or_default()),
-    )
+    fs::rename(path, path.with_file_name("quarantine").join(name.file_name().unwrap_or_default()))
 }
 
 /// The header, or the best that is known where it is damaged: the file's name tells the identity.

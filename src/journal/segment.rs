@@ -64,12 +64,7 @@ impl Appender {
     /// Makes the file, reserves its blocks, maps it and touches every page. Slow: not for a worker.
     pub fn create(path: PathBuf, header: Header, size: usize) -> io::Result<Self> {
         let size = size.next_multiple_of(BLOCK);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)?;
+        let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         let made = reserve(&mut file, size).and_then(|()| {
             let map = MmapOptions::new().len(size).map_raw(&file)?;
             prefault(&map, size);
@@ -90,20 +85,9 @@ impl Appender {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_mut_ptr(), HEADER);
         }
         let (end, synced, named) = (AtomicUsize::new(BLOCK), AtomicU32::new(0), AtomicBool::new(false));
-        let segment = Segment {
-            header,
-            path,
-            file,
-            map,
-            end,
-            synced,
-            named,
-        };
+        let segment = Segment { header, path, file, map, end, synced, named };
         segment.published_word().store(published_word(0), Ordering::Release);
-        Ok(Self {
-            segment: Arc::new(segment),
-            seq: 0,
-        })
+        Ok(Self { segment: Arc::new(segment), seq: 0 })
     }
 
     /// Appends one record: visible to a reader, and safe from `kill -9`, when this returns.
@@ -133,9 +117,7 @@ impl Appender {
         }
         self.segment.end.store(at + size, Ordering::Relaxed);
         self.seq += 1;
-        self.segment
-            .published_word()
-            .store(published_word(self.seq).to_le(), Ordering::Release);
+        self.segment.published_word().store(published_word(self.seq).to_le(), Ordering::Release);
         Ok(())
     }
 

@@ -27,12 +27,7 @@ impl Writer {
     /// The end of worker number `worker`; there is one for each.
     #[must_use]
     pub fn new(journal: Arc<Journal>, worker: usize) -> Self {
-        Self {
-            journal,
-            worker,
-            current: None,
-            opened: Instant::now(),
-        }
+        Self { journal, worker, current: None, opened: Instant::now() }
     }
 
     /// Records a scan; when this returns it is safe from `kill -9`, or counted as dropped.

@@ -83,16 +83,8 @@ const WORDS: &[(Sign, Place, &str)] = &[
     (Sign::Mobile, Place::Start, "midp|mobile|opera mini|opera mobi|phone;"),
     (Sign::Tablet, Place::Start, "tablet"),
     (Sign::Pc, Place::Any, "(pc;"),
-    (
-        Sign::Television,
-        Place::Any,
-        "android tv|bravia|googletv|hbbtv|smart-tv|smarttv|web0s",
-    ),
-    (
-        Sign::Handset,
-        Place::Any,
-        "bb10|blackberry|netfront|nintendo|playstation|series60|symbian|tizen",
-    ),
+    (Sign::Television, Place::Any, "android tv|bravia|googletv|hbbtv|smart-tv|smarttv|web0s"),
+    (Sign::Handset, Place::Any, "bb10|blackberry|netfront|nintendo|playstation|series60|symbian|tizen"),
     (Sign::Harmony, Place::Any, "harmonyos|openharmony"),
     (Sign::WindowsPhone, Place::Any, "iemobile|windows ce|windows phone"),
     (Sign::Android, Place::Any, "; adr |android"),
@@ -115,11 +107,7 @@ const APPS: &[(App, Place, &str)] = &[
     (App::Alipay, Place::Any, "alipay|aliapp(ap/"),
     (App::Instagram, Place::Any, "instagram"),
     (App::Facebook, Place::Any, "fb_iab/|fban/|fbav/|metaiab facebook"),
-    (
-        App::Tiktok,
-        Place::Start,
-        "aweme|bytedancewebview|musical_ly|tiktok|trill_",
-    ),
+    (App::Tiktok, Place::Start, "aweme|bytedancewebview|musical_ly|tiktok|trill_"),
     (App::Line, Place::Start, "line/"),
     (App::Kakaotalk, Place::Any, "kakaotalk"),
     (App::Whatsapp, Place::Any, "whatsapp"),
@@ -146,14 +134,7 @@ const APPS: &[(App, Place, &str)] = &[
 
 /// Messengers that fetch the preview of a link under their bare name, one as
 /// `WhatsApp/2.23.20.0`. Their in-app browsers begin with `Mozilla/`.
-const PREVIEWERS: [App; 6] = [
-    App::Zalo,
-    App::Whatsapp,
-    App::Viber,
-    App::Line,
-    App::Telegram,
-    App::Kakaotalk,
-];
+const PREVIEWERS: [App; 6] = [App::Zalo, App::Whatsapp, App::Viber, App::Line, App::Telegram, App::Kakaotalk];
 
 /// The automaton, and for each of its patterns the bit it sets and where.
 struct Reader {
@@ -162,12 +143,8 @@ struct Reader {
 }
 
 static READER: LazyLock<Reader> = LazyLock::new(|| {
-    let signs = WORDS
-        .iter()
-        .map(|&(sign, place, words)| (Signs::of(sign), place, words));
-    let apps = APPS
-        .iter()
-        .map(|&(app, place, words)| (Signs::of_app(app), place, words));
+    let signs = WORDS.iter().map(|&(sign, place, words)| (Signs::of(sign), place, words));
+    let apps = APPS.iter().map(|&(app, place, words)| (Signs::of_app(app), place, words));
     let all = signs.chain(apps);
     let words = all.flat_map(|(bit, place, words)| words.split('|').map(move |word| (word, bit, place)));
     let automaton = AhoCorasick::builder()
@@ -177,10 +154,7 @@ static READER: LazyLock<Reader> = LazyLock::new(|| {
         .kind(Some(AhoCorasickKind::DFA))
         .build(words.clone().map(|(word, ..)| word))
         .expect("a constant list of words builds");
-    Reader {
-        automaton,
-        bits: words.map(|(_, bit, place)| (bit, place)).collect(),
-    }
+    Reader { automaton, bits: words.map(|(_, bit, place)| (bit, place)).collect() }
 });
 
 /// The signs found in a user agent: bits 0 to 31 by `Sign`, from 32 on by `App`.
@@ -200,11 +174,7 @@ impl Signs {
         let reader = &*READER;
         let found = reader.automaton.find_overlapping_iter(text).map(|found| {
             let (bit, place) = reader.bits[found.pattern().as_usize()];
-            if place.counts(&text[..found.start()], &text[found.end()..]) {
-                bit
-            } else {
-                0
-            }
+            if place.counts(&text[..found.start()], &text[found.end()..]) { bit } else { 0 }
         });
         Self(found.fold(0, |signs, bit| signs | bit))
     }
@@ -226,12 +196,9 @@ impl Place {
             Self::First => before.is_empty(),
             Self::Start => !before.last().is_some_and(u8::is_ascii_alphanumeric),
             Self::Noun => {
-                let maker = before
-                    .last_chunk::<2>()
-                    .is_some_and(|cu| cu.eq_ignore_ascii_case(b"cu"));
-                let goes_on = after
-                    .first()
-                    .is_some_and(|&next| next.is_ascii_alphanumeric() && !matches!(next, b's' | b'S'));
+                let maker = before.last_chunk::<2>().is_some_and(|cu| cu.eq_ignore_ascii_case(b"cu"));
+                let goes_on =
+                    after.first().is_some_and(|&next| next.is_ascii_alphanumeric() && !matches!(next, b's' | b'S'));
                 !(maker || goes_on || apart(before.last()) && apart(after.first()))
             }
         }
@@ -245,12 +212,7 @@ impl Place {
 pub fn classify(user_agent: &[u8]) -> Client {
     let signs = Signs::read(&user_agent[..user_agent.len().min(READ)]);
     let os = os(signs);
-    Client {
-        device: device(signs, os),
-        os,
-        app: app(signs, os),
-        agent: agent(signs, os),
-    }
+    Client { device: device(signs, os), os, app: app(signs, os), agent: agent(signs, os) }
 }
 
 /// The order is the rule: `HarmonyOS` and Windows Phone claim Android, Windows Phone and
@@ -405,14 +367,8 @@ other other other bot |";
             let (expected, text) = row.split_once('|').expect("a row has a bar");
             let text = text
                 .trim()
-                .replace(
-                    "@A",
-                    "Mozilla/5.0 (Linux; Android 12; A217F; wv) @K Version/4.0 @C Mobile Safari/537.36",
-                )
-                .replace(
-                    "@I",
-                    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) @K Mobile/15E148",
-                )
+                .replace("@A", "Mozilla/5.0 (Linux; Android 12; A217F; wv) @K Version/4.0 @C Mobile Safari/537.36")
+                .replace("@I", "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) @K Mobile/15E148")
                 .replace("@C", "Chrome/109.0.5414.117")
                 .replace("@K", "AppleWebKit/537.36 (KHTML, like Gecko)");
             for text in [text.to_ascii_lowercase(), text] {

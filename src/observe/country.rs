@@ -71,10 +71,7 @@ impl Databases {
             return Origin::default();
         }
         let address = address.to_canonical();
-        self.0
-            .iter()
-            .find_map(|database| database.origin(address, precision))
-            .unwrap_or_default()
+        self.0.iter().find_map(|database| database.origin(address, precision)).unwrap_or_default()
     }
 }
 
@@ -117,9 +114,7 @@ fn layout(reader: &Reader<Vec<u8>>) -> Result<Layout, MaxMindDbError> {
             }
         }
     }
-    Err(MaxMindDbError::invalid_database(
-        "no record has country.iso_code or country_code",
-    ))
+    Err(MaxMindDbError::invalid_database("no record has country.iso_code or country_code"))
 }
 
 /// How one file stands.
@@ -150,18 +145,12 @@ impl CountryFiles {
     #[must_use]
     pub fn open(paths: &[PathBuf]) -> Self {
         let kept = |path: &PathBuf| Kept {
-            state: FileState {
-                path: path.clone(),
-                built: None,
-                problem: None,
-            },
+            state: FileState { path: path.clone(), built: None, problem: None },
             stamp: None,
             database: None,
         };
-        let files = Self {
-            current: watch::Sender::new(Arc::default()),
-            files: Mutex::new(paths.iter().map(kept).collect()),
-        };
+        let files =
+            Self { current: watch::Sender::new(Arc::default()), files: Mutex::new(paths.iter().map(kept).collect()) };
         files.refresh(true);
         files
     }
@@ -210,11 +199,7 @@ impl Kept {
                 self.database = Some(Arc::new(database));
             }
             Err(error) => {
-                let kept = if self.database.is_some() {
-                    "the old one stays"
-                } else {
-                    "countries stay empty"
-                };
+                let kept = if self.database.is_some() { "the old one stays" } else { "countries stay empty" };
                 tracing::warn!(%error, path = %path.display(), "a country database can't be read; {kept}");
                 self.state.problem = Some(error.to_string());
             }

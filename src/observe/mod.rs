@@ -45,10 +45,7 @@ st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo
 pub fn language(primary: &str) -> Word {
     let known = |p: &str| {
         let at = LANGUAGES.find(p)?;
-        let (before, after) = (
-            LANGUAGES.as_bytes().get(at.checked_sub(1)?)?,
-            LANGUAGES.as_bytes().get(at + p.len())?,
-        );
+        let (before, after) = (LANGUAGES.as_bytes().get(at.checked_sub(1)?)?, LANGUAGES.as_bytes().get(at + p.len())?);
         (*before == b' ' && *after == b' ').then_some(())
     };
     let word = match primary {

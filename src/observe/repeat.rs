@@ -32,11 +32,7 @@ impl Repeats {
     #[must_use]
     pub fn new(window: Duration) -> Self {
         let open = DashMap::with_capacity_and_hasher_and_shard_amount(0, foldhash::fast::FixedState::default(), SHARDS);
-        Self {
-            key: RandomState::new(),
-            window_ms: window.as_millis().try_into().unwrap_or(i64::MAX),
-            open,
-        }
+        Self { key: RandomState::new(), window_ms: window.as_millis().try_into().unwrap_or(i64::MAX), open }
     }
 
     /// Whether a scan is a repeat; opens a window if it is not.
@@ -64,8 +60,7 @@ impl Repeats {
 
     /// Forgets the windows that are over. Called about once a second, not by a worker.
     pub fn sweep(&self, now_ms: i64) {
-        self.open
-            .retain(|_, opened| (0..self.window_ms).contains(&(now_ms - *opened)));
+        self.open.retain(|_, opened| (0..self.window_ms).contains(&(now_ms - *opened)));
         if self.open.len() > MAX_OPEN {
             self.open.clear();
         }
@@ -82,10 +77,7 @@ mod tests {
         let here: IpAddr = [192, 0, 2, 1].into();
         let code = Code::parse(b"7K3M9QX5").expect("a code");
         let at = |ms| repeats.is_repeat(here, b"Mozilla/5.0", code, ms);
-        assert_eq!(
-            [0, 1, 9_999, 10_000, 19_999, 20_000, 5].map(at),
-            [false, true, true, false, true, false, false]
-        );
+        assert_eq!([0, 1, 9_999, 10_000, 19_999, 20_000, 5].map(at), [false, true, true, false, true, false, false]);
     }
 
     #[test]

@@ -101,11 +101,7 @@ impl Code {
         let mut rest = self.0;
         while rest != 0 {
             let value = (rest >> 122) as u8;
-            text.push(char::from(if value <= 10 {
-                b'0' + value - 1
-            } else {
-                b'A' + value - 11
-            }));
+            text.push(char::from(if value <= 10 { b'0' + value - 1 } else { b'A' + value - 11 }));
             rest <<= 6;
         }
         text
@@ -138,9 +134,11 @@ impl Code {
         let digits = bytes.map(|byte| byte & 31);
         let characters = digits.map(|digit| CROCKFORD[usize::from(digit)]);
         let characters = characters.into_iter().chain([check_character(digits)]);
-        Ok(Self(characters.enumerate().fold(0, |packed, (at, character)| {
-            packed | u128::from(MEANING[usize::from(character)]) << (122 - 6 * at)
-        })))
+        Ok(Self(
+            characters.enumerate().fold(0, |packed, (at, character)| {
+                packed | u128::from(MEANING[usize::from(character)]) << (122 - 6 * at)
+            }),
+        ))
     }
 
     /// Whether the code has the shape and the check character of one made by [`Code::random`].

@@ -30,11 +30,8 @@ const SIGNS: Columns = Columns {
     optional: &["lat", "lon", "mounted", "target", "successor", "aliases", "note"],
     multilingual: &["target"],
 };
-const OVERRIDES: Columns = Columns {
-    required: &["scope", "from", "until", "target"],
-    optional: &["note"],
-    multilingual: &["target"],
-};
+const OVERRIDES: Columns =
+    Columns { required: &["scope", "from", "until", "target"], optional: &["note"], multilingual: &["target"] };
 
 /// Largest file, in bytes: ten million signs with a URL each.
 const MAX_FILE: u64 = 2 << 30;
@@ -83,11 +80,7 @@ impl Files {
             Ok(bytes) => bytes,
             Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
-                problems.add(
-                    &name_of(path),
-                    0,
-                    format!("can't be read ({}): {error}", path.display()),
-                );
+                problems.add(&name_of(path), 0, format!("can't be read ({}): {error}", path.display()));
                 Vec::new()
             }
         };
@@ -102,11 +95,7 @@ impl Files {
                 problems.unstable = true;
             }
         }
-        if problems.is_empty() {
-            Ok(sources)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(sources) } else { Err(problems) }
     }
 }
 
@@ -140,10 +129,7 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("is not a file"));
     }
     if metadata.len() > MAX_FILE {
-        return Err(io::Error::other(format!(
-            "is {} bytes long; at most {MAX_FILE} are allowed",
-            metadata.len()
-        )));
+        return Err(io::Error::other(format!("is {} bytes long; at most {MAX_FILE} are allowed", metadata.len())));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
     file.read_to_end(&mut bytes)?;
@@ -152,10 +138,7 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
 
 /// A file's last component, as problems name it.
 fn name_of(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// The bytes of the three files.
@@ -177,21 +160,13 @@ impl Sources {
         let mut open = |at: usize, bytes, columns| Table::open(&names[at], bytes, columns, &mut problems);
         let places = open(0, self.places.as_slice(), &PLACES);
         let signs = open(1, self.signs.as_slice(), &SIGNS);
-        let overrides = if self.overrides.trim_ascii().is_empty() {
-            None
-        } else {
-            open(2, self.overrides.as_slice(), &OVERRIDES)
-        };
+        let overrides =
+            if self.overrides.trim_ascii().is_empty() { None } else { open(2, self.overrides.as_slice(), &OVERRIDES) };
         let (Some(mut places), Some(mut signs)) = (places, signs) else {
             return Err(problems);
         };
-        let mut build = Build {
-            registry: Registry::default(),
-            rules,
-            names: &names,
-            lines: Vec::new(),
-            later: Vec::new(),
-        };
+        let mut build =
+            Build { registry: Registry::default(), rules, names: &names, lines: Vec::new(), later: Vec::new() };
         let tables = [Some(&places), Some(&signs), overrides.as_ref()];
         build.languages(tables.into_iter().flatten(), &mut problems);
         places.rows(&mut problems, |row, problems| build.place(row, problems));
@@ -204,11 +179,7 @@ impl Sources {
         for list in registry.overrides.values_mut() {
             list.sort_by_key(|o| std::cmp::Reverse(o.from_ms));
         }
-        if problems.is_empty() {
-            Ok(registry)
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(registry) } else { Err(problems) }
     }
 
     /// A checksum of the contents: tells whether files are the same as those of a generation.
@@ -249,11 +220,7 @@ impl Build<'_> {
             }
         }
         if self.registry.languages.len() > MAX_LANGUAGES {
-            problems.add(
-                &self.names[0],
-                1,
-                format!("header: at most {MAX_LANGUAGES} languages are allowed"),
-            );
+            problems.add(&self.names[0], 1, format!("header: at most {MAX_LANGUAGES} languages are allowed"));
             self.registry.languages.truncate(MAX_LANGUAGES);
         }
     }
@@ -263,13 +230,9 @@ impl Build<'_> {
         let id = row.cell("place");
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
         if id.is_empty() || id.len() > MAX_PLACE_ID || !id.bytes().all(plain) {
-            wrong(format!(
-                "place: {id:?} is not an identifier; allowed are 1 to {MAX_PLACE_ID} of a-z A-Z 0-9 _ . -"
-            ));
+            wrong(format!("place: {id:?} is not an identifier; allowed are 1 to {MAX_PLACE_ID} of a-z A-Z 0-9 _ . -"));
         } else if self.registry.place(id).is_some() {
-            wrong(format!(
-                "place: {id:?} is there twice; an identifier stands for one place"
-            ));
+            wrong(format!("place: {id:?} is there twice; an identifier stands for one place"));
         }
         if row.cell("name").is_empty() {
             wrong("name: is empty; every place has a name in the default language".to_owned());
@@ -290,9 +253,7 @@ impl Build<'_> {
         };
         let number = count(self.registry.places.len());
         self.registry.places.push(place);
-        let Registry {
-            by_place, places, text, ..
-        } = &mut self.registry;
+        let Registry { by_place, places, text, .. } = &mut self.registry;
         let hash = |&at: &u32| Hasher::default().hash_one(slice(text, places[at as usize].id));
         by_place.insert_unique(hash(&number), number, hash);
     }
@@ -318,9 +279,7 @@ impl Build<'_> {
             && let Some(other) = self.registry.sign(code)
         {
             let line = self.lines[other.number as usize];
-            wrong(format!(
-                "code: {cell:?} is the same code as on line {line} (both are read as {code})"
-            ));
+            wrong(format!("code: {cell:?} is the same code as on line {line} (both are read as {code})"));
         }
         let place = self.registry.place(row.cell("place")).map(|place| place.number);
         if place.is_none() {
@@ -331,10 +290,7 @@ impl Build<'_> {
             "active" => Some(Status::Active),
             "retired" => Some(Status::Retired),
             _ => {
-                wrong(format!(
-                    "status: {:?} is not allowed; allowed are planned, active, retired",
-                    row.cell("status")
-                ));
+                wrong(format!("status: {:?} is not allowed; allowed are planned, active, retired", row.cell("status")));
                 None
             }
         };
@@ -350,33 +306,15 @@ impl Build<'_> {
         let leads_nowhere = targets.len == 0 && self.registry.places[place as usize].targets.len == 0;
         if status != Status::Retired && leads_nowhere {
             let id = self.registry.str(self.registry.places[place as usize].id);
-            problems.add(
-                &self.names[1],
-                row.line,
-                format!("target: neither the sign nor its place {id} has one"),
-            );
+            problems.add(&self.names[1], row.line, format!("target: neither the sign nor its place {id} has one"));
         }
         let number = count(self.registry.signs.len());
         let (successor, aliases) = (row.cell("successor"), row.cell("aliases"));
         if !successor.is_empty() || !aliases.is_empty() {
-            self.later.push(Later {
-                sign: number,
-                successor: successor.to_owned(),
-                aliases: aliases.to_owned(),
-            });
+            self.later.push(Later { sign: number, successor: successor.to_owned(), aliases: aliases.to_owned() });
         }
         self.lines.push(u32::try_from(row.line).unwrap_or(u32::MAX));
-        let sign = Sign {
-            code,
-            place,
-            targets,
-            successor: NO_SIGN,
-            lat,
-            lon,
-            mounted,
-            status,
-            overridden: false,
-        };
+        let sign = Sign { code, place, targets, successor: NO_SIGN, lat, lon, mounted, status, overridden: false };
         self.registry.signs.push(sign);
         let Registry { by_code, signs, .. } = &mut self.registry;
         let hash = |&at: &u32| Hasher::default().hash_one(signs[at as usize].code);
@@ -389,12 +327,7 @@ impl Build<'_> {
             let line = u64::from(self.lines[later.sign as usize]);
             let mut wrong = |text: String| problems.add(&self.names[1], line, text);
             if !later.successor.is_empty() {
-                match later
-                    .successor
-                    .parse::<Code>()
-                    .ok()
-                    .and_then(|code| self.registry.sign(code))
-                {
+                match later.successor.parse::<Code>().ok().and_then(|code| self.registry.sign(code)) {
                     Some(successor) => self.registry.signs[later.sign as usize].successor = successor.number,
                     None => wrong(format!("successor: {:?} is not the code of a sign", later.successor)),
                 }
@@ -415,11 +348,7 @@ impl Build<'_> {
         }
         for number in 0..count(self.registry.signs.len()) {
             if let Err(error) = self.successors_end(number) {
-                problems.add(
-                    &self.names[1],
-                    u64::from(self.lines[number as usize]),
-                    format!("successor: {error}"),
-                );
+                problems.add(&self.names[1], u64::from(self.lines[number as usize]), format!("successor: {error}"));
             }
         }
     }
@@ -435,9 +364,7 @@ impl Build<'_> {
                 return Err("leads back to the sign itself".to_owned());
             }
         }
-        Err(format!(
-            "leads through more than {MAX_SUCCESSORS} signs, or into a circle"
-        ))
+        Err(format!("leads through more than {MAX_SUCCESSORS} signs, or into a circle"))
     }
 
     /// Checks an alias and gives it as browsers send it.
@@ -446,17 +373,13 @@ impl Build<'_> {
             return Err("must begin with / (an old path and query, without the host)".to_owned());
         }
         if alias.len() > MAX_ALIAS || alias.contains('#') {
-            return Err(format!(
-                "is too long (over {MAX_ALIAS} bytes) or contains #, which browsers do not send"
-            ));
+            return Err(format!("is too long (over {MAX_ALIAS} bytes) or contains #, which browsers do not send"));
         }
         let path = alias.split('?').next().unwrap_or(alias);
         if ["/", "/go", "/robots.txt", "/favicon.ico"].contains(&path) {
             return Err(format!("is a page of this service ({path})"));
         }
-        if let Some(other) = Code::parse(&path.as_bytes()[1..])
-            .ok()
-            .and_then(|code| self.registry.sign(code))
+        if let Some(other) = Code::parse(&path.as_bytes()[1..]).ok().and_then(|code| self.registry.sign(code))
             && other.number != sign
         {
             return Err(format!("reads as the code {} of another sign", other.code()));
@@ -468,18 +391,12 @@ impl Build<'_> {
         let mut wrong = |text: String| problems.add(&self.names[2], row.line, text);
         let cell = row.cell("scope");
         let place = self.registry.place(cell).map(|place| place.number);
-        let sign = cell
-            .parse()
-            .ok()
-            .and_then(|code| self.registry.sign(code))
-            .map(|sign| sign.number);
+        let sign = cell.parse().ok().and_then(|code| self.registry.sign(code)).map(|sign| sign.number);
         let scope = match (place, sign) {
             (Some(place), None) => Some(Scope::Place(place)),
             (None, Some(sign)) => Some(Scope::Sign(sign)),
             (Some(_), Some(_)) => {
-                wrong(format!(
-                    "scope: {cell:?} is both a place and the code of a sign; rename the place"
-                ));
+                wrong(format!("scope: {cell:?} is both a place and the code of a sign; rename the place"));
                 None
             }
             (None, None) => {
@@ -498,11 +415,7 @@ impl Build<'_> {
         if let (Some(from), Some(until)) = (from, until)
             && until <= from
         {
-            wrong(format!(
-                "until: {} is not after from, {}",
-                row.cell("until"),
-                row.cell("from")
-            ));
+            wrong(format!("until: {} is not after from, {}", row.cell("until"), row.cell("from")));
         }
         if row.cell("target").is_empty() && row.variants("target").next().is_none() {
             wrong("target: is empty; an override says where to lead".to_owned());
@@ -515,11 +428,7 @@ impl Build<'_> {
             Scope::Place(number) => self.registry.places[number as usize].overridden = true,
             Scope::Sign(number) => self.registry.signs[number as usize].overridden = true,
         }
-        self.registry.overrides.entry(scope).or_default().push(Override {
-            from_ms,
-            until_ms,
-            targets,
-        });
+        self.registry.overrides.entry(scope).or_default().push(Override { from_ms, until_ms, targets });
     }
 
     /// The targets of a row, checked.
@@ -547,30 +456,19 @@ impl Build<'_> {
         let start = count(self.registry.variants.len());
         for (tag, text) in variants {
             let tag = tag.unwrap_or(self.rules.default_language);
-            let language = self
-                .registry
-                .languages
-                .iter()
-                .position(|known| *known == tag)
-                .unwrap_or(0);
+            let language = self.registry.languages.iter().position(|known| *known == tag).unwrap_or(0);
             let text = self.text(text);
             let language = u8::try_from(language).expect("languages are limited to 64");
             self.registry.variants.push(Variant { language, text });
         }
         // A column for each language, and there are at most 64 of them.
-        Variants {
-            start,
-            len: u8::try_from(variants.len()).unwrap_or(u8::MAX),
-        }
+        Variants { start, len: u8::try_from(variants.len()).unwrap_or(u8::MAX) }
     }
 
     fn text(&mut self, text: &str) -> Span {
         let start = count(self.registry.text.len());
         self.registry.text.push_str(text);
-        Span {
-            start,
-            len: count(text.len()),
-        }
+        Span { start, len: count(text.len()) }
     }
 
     /// Kinds and areas repeat from row to row; the last row's text serves again.
@@ -598,9 +496,7 @@ fn position(row: &Row<'_>, wrong: &mut impl FnMut(String)) -> (i32, i32) {
             #[allow(clippy::cast_possible_truncation)]
             Ok(degrees) if degrees.abs() <= limit => Some((degrees * 1e6).round() as i32),
             _ => {
-                wrong(format!(
-                    "{column}: {cell:?} is not a position; allowed are degrees from -{limit} to {limit}"
-                ));
+                wrong(format!("{column}: {cell:?} is not a position; allowed are degrees from -{limit} to {limit}"));
                 None
             }
         }
@@ -623,8 +519,6 @@ fn mounted(cell: &str) -> Result<i32, String> {
     } else {
         cell.parse().map_err(|_| wrong())?
     };
-    let since = jiff::civil::date(1970, 1, 1)
-        .until((jiff::Unit::Day, date))
-        .map_err(|_| wrong())?;
+    let since = jiff::civil::date(1970, 1, 1).until((jiff::Unit::Day, date)).map_err(|_| wrong())?;
     Ok(since.get_days())
 }

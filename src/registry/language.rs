@@ -32,11 +32,7 @@ pub fn parse_tag(text: &str) -> Option<Tag> {
         }
         for (i, c) in subtag.chars().enumerate() {
             let upper = at > 0 && letters && (subtag.len() == 2 || (subtag.len() == 4 && i == 0));
-            let c = if upper {
-                c.to_ascii_uppercase()
-            } else {
-                c.to_ascii_lowercase()
-            };
+            let c = if upper { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
             tag.try_push(c).ok()?;
         }
     }
@@ -76,10 +72,7 @@ impl Wanted {
             if weight == 0 || ranges.is_full() {
                 continue;
             }
-            let at = ranges
-                .iter()
-                .position(|range| range.weight < weight)
-                .unwrap_or(ranges.len());
+            let at = ranges.iter().position(|range| range.weight < weight).unwrap_or(ranges.len());
             ranges.insert(at, Range { tag, weight });
         }
         Self { ranges }
@@ -88,17 +81,13 @@ impl Wanted {
     /// The primary language asked for first, such as `zh`; empty where none was named.
     #[must_use]
     pub fn primary(&self) -> &str {
-        self.ranges
-            .first()
-            .map_or("", |range| range.tag.split('-').next().unwrap_or(""))
+        self.ranges.first().map_or("", |range| range.tag.split('-').next().unwrap_or(""))
     }
 
     /// The position of the best of `available`, or `None` for the default.
     #[must_use]
     pub fn choose<'a>(&self, available: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
-        self.ranges
-            .iter()
-            .find_map(|range| lookup(&with_script(range.tag), available.clone()))
+        self.ranges.iter().find_map(|range| lookup(&with_script(range.tag), available.clone()))
     }
 }
 
@@ -178,9 +167,7 @@ mod tests {
 
     fn chosen(lang: Option<&str>, header: &str, available: &[&'static str]) -> &'static str {
         let wanted = Wanted::read(lang, Some(header));
-        wanted
-            .choose(available.iter().copied())
-            .map_or("default", |at| available[at])
+        wanted.choose(available.iter().copied()).map_or("default", |at| available[at])
     }
 
     #[test]

@@ -49,14 +49,7 @@ impl LastGood {
         };
         let copy: Copy = serde_json::from_slice(&bytes)?;
         let [places, signs, overrides] = [copy.places, copy.signs, copy.overrides].map(String::into_bytes);
-        Ok(Some((
-            copy.generation,
-            Sources {
-                places,
-                signs,
-                overrides,
-            },
-        )))
+        Ok(Some((copy.generation, Sources { places, signs, overrides })))
     }
 
     /// Replaces the copy, whole.

@@ -165,19 +165,14 @@ impl Registry {
         if self.by_alias.is_empty() {
             return None;
         }
-        Some(SignRef {
-            registry: self,
-            number: *self.by_alias.get(path_and_query)?,
-        })
+        Some(SignRef { registry: self, number: *self.by_alias.get(path_and_query)? })
     }
 
     /// The place of an identifier.
     #[must_use]
     pub fn place(&self, id: &str) -> Option<PlaceRef<'_>> {
         let hash = Hasher::default().hash_one(id);
-        let number = *self
-            .by_place
-            .find(hash, |&at| self.str(self.places[at as usize].id) == id)?;
+        let number = *self.by_place.find(hash, |&at| self.str(self.places[at as usize].id) == id)?;
         Some(PlaceRef { registry: self, number })
     }
 
@@ -223,10 +218,7 @@ impl Registry {
 
     fn in_force(&self, scope: Scope, now_ms: i64) -> Option<Variants> {
         let overrides = self.overrides.get(&scope)?;
-        overrides
-            .iter()
-            .find(|o| o.from_ms <= now_ms && now_ms < o.until_ms)
-            .map(|o| o.targets)
+        overrides.iter().find(|o| o.from_ms <= now_ms && now_ms < o.until_ms).map(|o| o.targets)
     }
 }
 
@@ -264,20 +256,14 @@ impl<'a> SignRef<'a> {
     /// What its page is about.
     #[must_use]
     pub fn place(self) -> PlaceRef<'a> {
-        PlaceRef {
-            registry: self.registry,
-            number: self.row().place,
-        }
+        PlaceRef { registry: self.registry, number: self.row().place }
     }
 
     /// The sign that took its place.
     #[must_use]
     pub fn successor(self) -> Option<SignRef<'a>> {
         let number = self.row().successor;
-        (number != NO_SIGN).then_some(SignRef {
-            registry: self.registry,
-            number,
-        })
+        (number != NO_SIGN).then_some(SignRef { registry: self.registry, number })
     }
 
     /// Latitude and longitude in degrees (WGS 84).
@@ -314,11 +300,7 @@ impl<'a> SignRef<'a> {
             }
             (place.targets, Origin::Place)
         };
-        Targets {
-            registry,
-            variants: registry.variants(run),
-            origin,
-        }
+        Targets { registry, variants: registry.variants(run), origin }
     }
 }
 
@@ -363,18 +345,13 @@ impl<'a> PlaceRef<'a> {
     /// Its name in a language, or else in the default one.
     #[must_use]
     pub fn name_in(self, language: &str) -> &'a str {
-        self.names()
-            .find(|(tag, _)| *tag == language)
-            .map_or(self.name(), |(_, name)| name)
+        self.names().find(|(tag, _)| *tag == language).map_or(self.name(), |(_, name)| name)
     }
 
     /// Languages and names, the default first.
     pub fn names(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let registry = self.registry;
-        registry
-            .variants(self.row().names)
-            .iter()
-            .map(|variant| registry.pair(*variant))
+        registry.variants(self.row().names).iter().map(|variant| registry.pair(*variant))
     }
 }
 
@@ -408,15 +385,8 @@ impl<'a> Targets<'a> {
     #[must_use]
     pub fn choose(&self, wanted: &Wanted) -> Option<Target<'a>> {
         let languages = &self.registry.languages;
-        let tags = self
-            .variants
-            .iter()
-            .map(|v| languages[usize::from(v.language)].as_str());
-        let at = if self.several_languages() {
-            wanted.choose(tags).unwrap_or(0)
-        } else {
-            0
-        };
+        let tags = self.variants.iter().map(|v| languages[usize::from(v.language)].as_str());
+        let at = if self.several_languages() { wanted.choose(tags).unwrap_or(0) } else { 0 };
         let (language, url) = self.registry.pair(*self.variants.get(at)?);
         Some(Target { language, url })
     }

@@ -45,22 +45,15 @@ impl HostPattern {
         };
         match Host::parse(name) {
             Ok(Host::Domain(host)) if !host.contains('*') && (!below || host.contains('.')) => Ok(Self { host, below }),
-            Ok(Host::Ipv4(address)) if !below => Ok(Self {
-                host: address.to_string(),
-                below,
-            }),
-            Ok(Host::Ipv6(address)) if !below => Ok(Self {
-                host: format!("[{address}]"),
-                below,
-            }),
+            Ok(Host::Ipv4(address)) if !below => Ok(Self { host: address.to_string(), below }),
+            Ok(Host::Ipv6(address)) if !below => Ok(Self { host: format!("[{address}]"), below }),
             _ => Err(format!("{text:?} is not a host; {ALLOWED}")),
         }
     }
 
     fn matches(&self, host: &str) -> bool {
         if self.below {
-            host.strip_suffix(self.host.as_str())
-                .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+            host.strip_suffix(self.host.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
         } else {
             host == self.host
         }
@@ -71,30 +64,19 @@ impl Rules {
     /// Checks a target and gives it as it will be sent: ASCII, percent-encoded.
     pub fn target(&self, text: &str) -> Result<String, String> {
         if text.len() > MAX_TARGET {
-            return Err(format!(
-                "is {} bytes long; at most {MAX_TARGET} are allowed",
-                text.len()
-            ));
+            return Err(format!("is {} bytes long; at most {MAX_TARGET} are allowed", text.len()));
         }
         if let Some(control) = text.chars().find(|c| c.is_control() || c.is_whitespace()) {
-            return Err(format!(
-                "contains {control:?}; a URL has no spaces or control characters"
-            ));
+            return Err(format!("contains {control:?}; a URL has no spaces or control characters"));
         }
-        let schemes = if self.allow_http {
-            "https:// or http://"
-        } else {
-            "https://"
-        };
+        let schemes = if self.allow_http { "https:// or http://" } else { "https://" };
         let url =
             Url::parse(text).map_err(|error| format!("{text:?} is not a URL ({error}); it must begin {schemes}"))?;
         match url.scheme() {
             "https" => {}
             "http" if self.allow_http => {}
             "http" => {
-                return Err(format!(
-                    "{text:?} is http; only https is allowed (registry.allow_http is false)"
-                ));
+                return Err(format!("{text:?} is http; only https is allowed (registry.allow_http is false)"));
             }
             scheme => return Err(format!("the scheme {scheme:?} is not allowed; it must begin {schemes}")),
         }
@@ -106,9 +88,7 @@ impl Rules {
             return Err(format!("host {host} is not in allowed_hosts"));
         }
         if host == self.public_host {
-            return Err(format!(
-                "host {host} is this service's own (edge.public_url); a scan would lead back here"
-            ));
+            return Err(format!("host {host} is this service's own (edge.public_url); a scan would lead back here"));
         }
         Ok(url.into())
     }
@@ -177,10 +157,7 @@ mod tests {
     #[test]
     fn what_is_sent_is_ascii() {
         let sent = rules(true).target("http://langson.gov.vn/đường/Hùng Vương".replace(' ', "-").as_str());
-        assert_eq!(
-            sent.as_deref(),
-            Ok("http://langson.gov.vn/%C4%91%C6%B0%E1%BB%9Dng/H%C3%B9ng-V%C6%B0%C6%A1ng")
-        );
+        assert_eq!(sent.as_deref(), Ok("http://langson.gov.vn/%C4%91%C6%B0%E1%BB%9Dng/H%C3%B9ng-V%C6%B0%C6%A1ng"));
     }
 
     #[test]

@@ -53,11 +53,7 @@ impl Problems {
     /// Notes one.
     pub fn add(&mut self, file: &str, line: u64, text: impl Into<String>) {
         if self.list.len() < MAX_PROBLEMS {
-            self.list.push(Problem {
-                file: file.to_owned(),
-                line,
-                text: text.into(),
-            });
+            self.list.push(Problem { file: file.to_owned(), line, text: text.into() });
         } else {
             self.more += 1;
         }
@@ -120,11 +116,8 @@ impl<'a> Table<'a> {
             return None;
         }
         let separator = separator(bytes);
-        let mut reader = ::csv::ReaderBuilder::new()
-            .delimiter(separator)
-            .flexible(true)
-            .trim(::csv::Trim::All)
-            .from_reader(bytes);
+        let mut reader =
+            ::csv::ReaderBuilder::new().delimiter(separator).flexible(true).trim(::csv::Trim::All).from_reader(bytes);
         let header = match reader.headers() {
             Ok(header) => header.clone(),
             Err(error) => {
@@ -133,27 +126,17 @@ impl<'a> Table<'a> {
             }
         };
         if header.iter().all(str::is_empty) {
-            problems.add(
-                file,
-                1,
-                format!("has no header row; it must name {}", list(allowed.required)),
-            );
+            problems.add(file, 1, format!("has no header row; it must name {}", list(allowed.required)));
             return None;
         }
         let known = problems.list.len();
         let columns = columns(file, &header, allowed, problems);
         for &name in allowed.required {
-            if !columns
-                .iter()
-                .any(|column| column.name == name && column.language.is_none())
-            {
+            if !columns.iter().any(|column| column.name == name && column.language.is_none()) {
                 problems.add(
                     file,
                     1,
-                    format!(
-                        "header: the column {name:?} is missing; it must name {}",
-                        list(allowed.required)
-                    ),
+                    format!("header: the column {name:?} is missing; it must name {}", list(allowed.required)),
                 );
             }
         }
@@ -199,21 +182,14 @@ impl<'a> Table<'a> {
             let line = record.position().map_or(0, |at| line(self.bytes, at));
             if record.len() != self.columns.len() {
                 let (found, wanted) = (record.len(), self.columns.len());
-                problems.add(
-                    self.file,
-                    line,
-                    format!("has {found} cells where the header has {wanted}"),
-                );
+                problems.add(self.file, line, format!("has {found} cells where the header has {wanted}"));
                 continue;
             }
-            each(
-                &Row {
-                    columns: &self.columns,
-                    record: &record,
-                    line,
-                },
-                problems,
-            );
+            let row = Row { columns: &self.columns, record: &record, line };
+            if let Some(cell) = row.without_heading() {
+                problems.add(self.file, line, format!("{cell:?} stands in a column that has no heading"));
+            }
+            each(&row, problems);
         }
     }
 }
@@ -225,6 +201,11 @@ impl<'t> Row<'t> {
         at.and_then(|at| self.record.get(at)).unwrap_or("")
     }
 
+    fn without_heading(&self) -> Option<&'t str> {
+        let mut cells = self.columns.iter().zip(self.record);
+        cells.find(|(column, cell)| column.name.is_empty() && !cell.is_empty()).map(|(_, cell)| cell)
+    }
+
     /// The cells of a multilingual column that are not empty: language (`None`: the
     /// default), heading, text; the default language first.
     pub fn variants(&self, name: &'static str) -> impl Iterator<Item = (Option<Tag>, &'t str)> {
@@ -233,9 +214,7 @@ impl<'t> Row<'t> {
             cells.filter(move |(column, text)| column.name == name && column.language.is_some() && !text.is_empty());
         let default = self.cell(name);
         let default = (!default.is_empty()).then_some((None, default));
-        default
-            .into_iter()
-            .chain(all.map(|(column, text)| (column.language, text)))
+        default.into_iter().chain(all.map(|(column, text)| (column.language, text)))
     }
 }
 
@@ -244,10 +223,7 @@ fn separator(bytes: &[u8]) -> u8 {
     let first = bytes.split(|&b| b == b'\n').next().unwrap_or(bytes);
     let times = |separator: u8| first.iter().filter(|&&b| b == separator).count();
     // On a tie the last wins: the comma.
-    [b'\t', b';', b',']
-        .into_iter()
-        .max_by_key(|&s| times(s))
-        .unwrap_or(b',')
+    [b'\t', b';', b','].into_iter().max_by_key(|&s| times(s)).unwrap_or(b',')
 }
 
 /// The line of a row. The reader's position is still before the `\n` of the row above where
@@ -294,21 +270,17 @@ fn open_quote(bytes: &[u8], separator: u8) -> Option<u64> {
 fn columns(file: &str, header: &::csv::StringRecord, allowed: &Columns, problems: &mut Problems) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
     for heading in header {
+        // Spreadsheets leave columns without a heading, and without cells, at the right.
+        if heading.is_empty() {
+            columns.push(Column { name: "", language: None });
+            continue;
+        }
         let (name, language) = heading.split_once(':').map_or((heading, None), |(n, l)| (n, Some(l)));
-        let known = allowed
-            .required
-            .iter()
-            .chain(allowed.optional)
-            .copied()
-            .find(|known| *known == name);
+        let known = allowed.required.iter().chain(allowed.optional).copied().find(|known| *known == name);
         let language = match language {
             None => None,
             Some(_) if known.is_none() || !allowed.multilingual.contains(&name) => {
-                problems.add(
-                    file,
-                    1,
-                    format!("header: {heading:?} is not a column; {}", allowed.text()),
-                );
+                problems.add(file, 1, format!("header: {heading:?} is not a column; {}", allowed.text()));
                 continue;
             }
             Some(language) => match parse_tag(language) {
@@ -324,17 +296,10 @@ fn columns(file: &str, header: &::csv::StringRecord, allowed: &Columns, problems
             },
         };
         let Some(name) = known else {
-            problems.add(
-                file,
-                1,
-                format!("header: {heading:?} is not a column; {}", allowed.text()),
-            );
+            problems.add(file, 1, format!("header: {heading:?} is not a column; {}", allowed.text()));
             continue;
         };
-        if columns
-            .iter()
-            .any(|column| column.name == name && column.language == language)
-        {
+        if columns.iter().any(|column| column.name == name && column.language == language) {
             problems.add(file, 1, format!("header: the column {heading:?} is there twice"));
         }
         columns.push(Column { name, language });

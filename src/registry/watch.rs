@@ -102,21 +102,17 @@ impl Keeper {
             registry.generation = generation;
             Some((sources.checksum(), registry))
         });
-        let read = files
-            .read()
-            .and_then(|sources| Ok((sources.parse(&files, &rules)?, sources)));
-        let read = read
-            .map_err(RegistryError::Refused)
-            .and_then(|(mut registry, sources)| {
-                if let Some((checksum, kept)) = &kept {
-                    refuse_shrinking(kept, &registry, max_shrink)?;
-                    let changed = *checksum != sources.checksum();
-                    registry.generation = kept.generation + u64::from(changed);
-                } else {
-                    registry.generation = 1;
-                }
-                Ok((registry, sources))
-            });
+        let read = files.read().and_then(|sources| Ok((sources.parse(&files, &rules)?, sources)));
+        let read = read.map_err(RegistryError::Refused).and_then(|(mut registry, sources)| {
+            if let Some((checksum, kept)) = &kept {
+                refuse_shrinking(kept, &registry, max_shrink)?;
+                let changed = *checksum != sources.checksum();
+                registry.generation = kept.generation + u64::from(changed);
+            } else {
+                registry.generation = 1;
+            }
+            Ok((registry, sources))
+        });
         let mut state = State {
             last_reload_successful: true,
             last_success: Some(Timestamp::now()),
@@ -139,20 +135,9 @@ impl Keeper {
             }
             (Err(error), None) => return Err(error),
         };
-        let inner = Mutex::new(Inner {
-            checksum,
-            state,
-            old: Vec::new(),
-        });
+        let inner = Mutex::new(Inner { checksum, state, old: Vec::new() });
         let current = watch::Sender::new(Arc::new(registry));
-        Ok(Self {
-            files,
-            rules,
-            max_shrink,
-            last_good,
-            current,
-            inner,
-        })
+        Ok(Self { files, rules, max_shrink, last_good, current, inner })
     }
 
     /// A view of the generation that serves; a worker asks it whether there is a newer one.
@@ -192,20 +177,14 @@ impl Keeper {
         if checksum == inner.checksum {
             return Ok(Reload::Unchanged);
         }
-        let mut registry = sources
-            .parse(&self.files, &self.rules)
-            .map_err(RegistryError::Refused)?;
+        let mut registry = sources.parse(&self.files, &self.rules).map_err(RegistryError::Refused)?;
         let current = self.current();
         if !force {
             refuse_shrinking(&current, &registry, self.max_shrink)?;
         }
         registry.generation = current.generation + 1;
         save(&self.last_good, registry.generation, &sources);
-        tracing::info!(
-            generation = registry.generation,
-            signs = registry.signs().len(),
-            "registry published"
-        );
+        tracing::info!(generation = registry.generation, signs = registry.signs().len(), "registry published");
         inner.checksum = checksum;
         inner.old.push(current);
         self.current.send_replace(Arc::new(registry));
@@ -261,11 +240,7 @@ fn refuse_shrinking(old: &Registry, new: &Registry, max_shrink: f64) -> Result<(
         return Ok(());
     }
     let signs = old.signs().len();
-    Err(RegistryError::Shrunk {
-        lost: loss * 100.0,
-        allowed: max_shrink * 100.0,
-        signs,
-    })
+    Err(RegistryError::Shrunk { lost: loss * 100.0, allowed: max_shrink * 100.0, signs })
 }
 
 /// Serving comes first: a copy that can't be written is a warning.
@@ -360,10 +335,7 @@ impl Events {
         let mut paths = HashMap::new();
         for path in files.paths() {
             let beside = path.parent().and_then(|folder| folder.canonicalize().ok());
-            let named = beside
-                .as_ref()
-                .zip(path.file_name())
-                .map(|(folder, name)| folder.join(name));
+            let named = beside.as_ref().zip(path.file_name()).map(|(folder, name)| folder.join(name));
             let real = path.canonicalize().ok();
             now.extend(beside);
             now.extend(real.as_deref().and_then(Path::parent).map(Path::to_owned));

@@ -130,21 +130,11 @@ impl Deliveries {
                 return journal.quarantine_batch(sealed).map_err(later);
             }
         };
-        let edge = contents
-            .header
-            .map_or_else(|| journal.settings().edge.clone(), |header| header.edge);
-        let batch = Batch {
-            id: sealed.id,
-            edge,
-            scans: contents.scans,
-        };
+        let edge = contents.header.map_or_else(|| journal.settings().edge.clone(), |header| header.edge);
+        let batch = Batch { id: sealed.id, edge, scans: contents.scans };
         match store.insert(&batch) {
             Ok(stored) => {
-                let counter = if stored == Stored::New {
-                    &self.batches
-                } else {
-                    &self.duplicates
-                };
+                let counter = if stored == Stored::New { &self.batches } else { &self.duplicates };
                 counter.fetch_add(1, Ordering::Relaxed);
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 self.last_success_ms.store(now.as_millis() as u64, Ordering::Relaxed);

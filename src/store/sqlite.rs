@@ -65,9 +65,7 @@ impl Sqlite {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| later(&error))?;
         connection.busy_timeout(BUSY).map_err(|error| later(&error))?;
-        connection
-            .execute_batch("PRAGMA query_only = ON")
-            .map_err(|error| later(&error))?;
+        connection.execute_batch("PRAGMA query_only = ON").map_err(|error| later(&error))?;
         // The setup says this last: before, the edge is making the tables at this moment.
         let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
         let is_made = version.map_err(|error| later(&error))? > 0;
@@ -85,9 +83,7 @@ impl Sqlite {
     }
 
     fn try_insert(&mut self, batch: &Batch) -> rusqlite::Result<Stored> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let new = transaction.execute(
             "INSERT INTO batches (id, edge, rows) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING",
             params![batch.id.to_string(), batch.edge, batch.scans.len() as i64],

@@ -149,11 +149,7 @@ impl Usage {
                 By::Place => registry.place(&key).map(PlaceRef::name),
                 _ => None,
             };
-            rows.push(Row {
-                name: name.unwrap_or("").to_owned(),
-                key,
-                tally,
-            });
+            rows.push(Row { name: name.unwrap_or("").to_owned(), key, tally });
         }
         if !matches!(question.by, By::Day | By::Hour) {
             rows.sort_by_key(|row| Reverse((row.tally.scans, row.tally.all)));
@@ -170,9 +166,7 @@ fn place_of<'r>(registry: &'r Registry, code: &str) -> Option<PlaceRef<'r>> {
 /// (No zone in use is offset by less than a quarter.)
 fn local(quarter: &str, timezone: &TimeZone, by: By) -> String {
     let ms = quarter.parse::<i64>().unwrap_or(0).saturating_mul(QUARTER_MS);
-    let time = Timestamp::from_millisecond(ms)
-        .unwrap_or(Timestamp::UNIX_EPOCH)
-        .to_zoned_datetime(timezone.clone());
+    let time = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned_datetime(timezone.clone());
     let format = if by == By::Day { "%Y-%m-%d" } else { "%Y-%m-%dT%H:00%:z" };
     time.strftime(format).to_string()
 }
@@ -203,12 +197,7 @@ impl Sqlite {
         while let Some(row) = rows.next().map_err(|error| later(&error))? {
             let figure = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
             let read = || {
-                let tally = Tally {
-                    all: figure(1)?,
-                    scans: figure(2)?,
-                    repeats: figure(3)?,
-                    bots: figure(4)?,
-                };
+                let tally = Tally { all: figure(1)?, scans: figure(2)?, repeats: figure(3)?, bots: figure(4)? };
                 Ok((row.get(0)?, tally))
             };
             let (key, tally) = read().map_err(|error| later(&error))?;

@@ -13,10 +13,7 @@ pub struct Reply {
 
 impl Reply {
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(header, _)| header.eq_ignore_ascii_case(name));
+        let found = self.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -35,9 +32,7 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream: BufReader::new(stream),
-        })
+        Ok(Self { stream: BufReader::new(stream) })
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -63,15 +58,8 @@ impl Connection {
                 None => break,
             }
         }
-        let mut reply = Reply {
-            status,
-            headers,
-            body: String::new(),
-        };
-        let len = reply
-            .header("content-length")
-            .and_then(|len| len.parse().ok())
-            .unwrap_or(0);
+        let mut reply = Reply { status, headers, body: String::new() };
+        let len = reply.header("content-length").and_then(|len| len.parse().ok()).unwrap_or(0);
         if !head {
             let mut body = vec![0; len];
             self.stream.read_exact(&mut body)?;

@@ -84,10 +84,7 @@ impl Load {
     }
 
     pub fn received(&self) -> u64 {
-        self.signs
-            .values()
-            .map(|sent| sent.received.load(Ordering::Relaxed))
-            .sum()
+        self.signs.values().map(|sent| sent.received.load(Ordering::Relaxed)).sum()
     }
 
     pub fn sent(&self) -> u64 {

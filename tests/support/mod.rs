@@ -1,6 +1,17 @@
 //! The real binary, its folder, its port and its admin port, for scenarios of a dozen lines.
 #![allow(dead_code, reason = "each test uses its part of this")]
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    missing_docs,
+    reason = "a test that can't go on panics; counts are exact"
+)]
+#![allow(
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::format_collect,
+    reason = "seeds and logs are for people"
+)]
 
 pub mod http;
 pub mod load;
@@ -41,10 +52,7 @@ pub struct Setup {
 impl Setup {
     /// One worker, quick to seal, loopback ports of the system's choice.
     pub fn new() -> Self {
-        let setup = Self {
-            folder: tempfile::tempdir().unwrap(),
-            settings: BTreeMap::new(),
-        };
+        let setup = Self { folder: tempfile::tempdir().unwrap(), settings: BTreeMap::new() };
         fs::create_dir(setup.folder.path().join("config")).unwrap();
         let setup = setup
             .set("edge", "name", "\"test\"")
@@ -115,10 +123,7 @@ impl Setup {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
-        command
-            .args(arguments)
-            .arg("--config")
-            .arg(self.path("config/waypost.toml"));
+        command.args(arguments).arg("--config").arg(self.path("config/waypost.toml"));
         command.env_remove("RUST_LOG");
         command
     }
@@ -126,13 +131,8 @@ impl Setup {
     /// Starts the edge and waits until it serves.
     pub fn start(self) -> Edge {
         self.write_config();
-        let mut edge = Edge {
-            setup: self,
-            child: None,
-            addresses: Vec::new(),
-            admin: ([127, 0, 0, 1], 0).into(),
-            starts: 0,
-        };
+        let mut edge =
+            Edge { setup: self, child: None, addresses: Vec::new(), admin: ([127, 0, 0, 1], 0).into(), starts: 0 };
         edge.start();
         edge
     }
@@ -154,11 +154,7 @@ impl Edge {
         self.starts += 1;
         let log = File::create(self.log_path()).unwrap();
         let mut command = self.setup.command(&["serve"]);
-        command
-            .env("RUST_LOG", "debug")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
+        command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let log = self.log_path();
         let (addresses, admin) = wait_for("the edge serves", || {
@@ -193,19 +189,13 @@ impl Edge {
     }
 
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status()
-            .unwrap();
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
         assert!(sent.success());
     }
 
     /// Everything this and earlier runs have logged.
     pub fn log(&self) -> String {
-        (1..=self.starts)
-            .map(|n| fs::read_to_string(self.setup.path(&format!("log-{n}"))).unwrap())
-            .collect()
+        (1..=self.starts).map(|n| fs::read_to_string(self.setup.path(&format!("log-{n}"))).unwrap()).collect()
     }
 
     fn log_path(&self) -> PathBuf {
@@ -233,18 +223,12 @@ impl Edge {
 
     /// Waits until nothing is pending.
     pub fn wait_until_stored(&self) {
-        wait_for("everything is stored", || {
-            (self.metrics().get("waypost_scans_pending") == 0.0).then_some(())
-        });
+        wait_for("everything is stored", || (self.metrics().get("waypost_scans_pending") == 0.0).then_some(()));
     }
 
     /// `waypost usage --format json`.
     pub fn usage(&self, arguments: &[&str]) -> Value {
-        let output = self
-            .setup
-            .command(&[&["usage", "--format", "json"], arguments].concat())
-            .output()
-            .unwrap();
+        let output = self.setup.command(&[&["usage", "--format", "json"], arguments].concat()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
@@ -279,14 +263,9 @@ fn addresses(log: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |message: &str| -> Vec<SocketAddr> {
         let lines = lines.iter().filter(|line| line["fields"]["message"] == message);
-        lines
-            .map(|line| line["fields"]["address"].as_str().unwrap().parse().unwrap())
-            .collect()
+        lines.map(|line| line["fields"]["address"].as_str().unwrap().parse().unwrap()).collect()
     };
-    lines
-        .iter()
-        .any(|line| line["fields"]["message"] == "serving")
-        .then_some(())?;
+    lines.iter().any(|line| line["fields"]["message"] == "serving").then_some(())?;
     Some((of("listening"), *of("admin listening").first()?))
 }
 
@@ -311,11 +290,14 @@ impl Metrics {
 
     /// All samples of a metric, over its labels.
     pub fn sum(&self, name: &str) -> f64 {
-        let samples = self
-            .0
-            .iter()
-            .filter(|(sample, _)| sample.split('{').next() == Some(name));
+        let samples = self.0.iter().filter(|(sample, _)| sample.split('{').next() == Some(name));
         samples.map(|(_, value)| value).sum()
+    }
+
+    /// The same as a whole number.
+    #[allow(clippy::cast_sign_loss, reason = "a counter")]
+    pub fn total(&self, name: &str) -> u64 {
+        self.sum(name) as u64
     }
 
     /// The identity that every scrape must satisfy.
@@ -333,11 +315,7 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files_below(&path))
-        } else {
-            found.push(path)
-        }
+        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
     }
     found
 }
@@ -348,15 +326,8 @@ pub struct Random(u64);
 
 impl Random {
     pub fn new() -> Self {
-        let seed = std::env::var("WAYPOST_TEST_SEED")
-            .ok()
-            .and_then(|seed| seed.parse().ok());
-        let clock = || {
-            std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .unwrap()
-                .as_nanos() as u64
-        };
+        let seed = std::env::var("WAYPOST_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
         let seed: u64 = seed.unwrap_or_else(clock) | 1;
         eprintln!("WAYPOST_TEST_SEED={seed}");
         Self(seed)
