@@ -104,7 +104,7 @@ fn a_sign_is_a_label_and_an_unknown_code_never_is() {
     let of_sign =
         |code: &str, kind: &str| metrics.get(&format!("waypost_sign_scans_total{{sign=\"{code}\",kind=\"{kind}\"}}"));
     assert_eq!([of_sign("A1", "scans"), of_sign("A1", "bots"), of_sign("C1", "retired")], [3.0, 2.0, 4.0]);
-    assert_eq!(metrics.sum("waypost_sign_scans_total"), 9, "nothing else is counted by sign:\n{page}");
+    assert_eq!(metrics.sum("waypost_sign_scans_total"), 9.0, "nothing else is counted by sign:\n{page}");
     let of_outcome = |outcome: &str| metrics.get(&format!("waypost_requests_total{{outcome=\"{outcome}\"}}"));
     let outcomes = ["found", "retired", "unknown", "inspected", "page", "other", "method_not_allowed"];
     assert_eq!(outcomes.map(of_outcome), [6.0, 4.0, 5.0, 2.0, 0.0, 1.0, 1.0]);
@@ -305,6 +305,15 @@ fn a_second_edge_on_the_same_journal_does_not_start() {
     assert_eq!(edge.counts().get("A1"), Some(&1), "the first goes on");
 }
 
+/// Ends the clients however the test ends: a scope waits for its threads even where it panics.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn an_edge_that_does_not_start_takes_no_connection_from_the_one_that_runs() {
     let edge = busy().start();
@@ -322,12 +331,13 @@ fn an_edge_that_does_not_start_takes_no_connection_from_the_one_that_runs() {
     };
     std::thread::scope(|scope| {
         let clients = [(); 3].map(|()| scope.spawn(scan_until_done));
+        let ends = Done(&done);
         for _ in 0..20 {
             let mut second = Command::new(support::BINARY);
             second.arg("serve").arg("--config").arg(edge.setup.path("config/second.toml"));
             assert_eq!(second.output().unwrap().status.code(), Some(1));
         }
-        done.store(true, Ordering::Relaxed);
+        drop(ends);
         for client in clients {
             client.join().unwrap();
         }

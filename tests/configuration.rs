@@ -282,7 +282,9 @@ fn relative_paths_are_relative_to_the_file() {
         .unwrap();
     assert!(output.status.success());
     let edge = setup.start();
-    assert!(edge.setup.path("data/journal/lock").exists() && edge.setup.path("data/waypost.db").exists());
+    for path in ["data/journal/lock", "data/waypost.db"] {
+        support::wait_for(path, || edge.setup.path(path).exists().then_some(()));
+    }
 }
 
 #[test]

@@ -46,6 +46,15 @@ fn until_cut_off(edge: &Edge, reads: bool, mut step: impl FnMut(&mut TcpStream) 
     panic!("never cut off");
 }
 
+/// Ends the clients however the test ends: a scope waits for its threads even where it panics.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Scans until `molest` returns; each must be answered at once.
 fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
@@ -60,8 +69,9 @@ fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
             }
             (count, longest)
         });
+        let ends = Done(&done);
         let result = molest();
-        done.store(true, Ordering::Relaxed);
+        drop(ends);
         let (count, longest) = others.join().unwrap();
         assert!(count > 20 && longest < Duration::from_millis(900), "{count} scans, the longest took {longest:?}");
         result
@@ -71,7 +81,8 @@ fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
 #[track_caller]
 fn assert_cut_off_in_time(edge: &Edge, took: Duration) {
     assert!(IN_TIME.contains(&took), "cut off after {took:?}");
-    assert_eq!(edge.metrics().get("waypost_connections_timed_out_total"), 1.0);
+    // On a machine that stands still for a second one of the others may be as well.
+    assert!(edge.metrics().get("waypost_connections_timed_out_total") >= 1.0);
 }
 
 #[test]

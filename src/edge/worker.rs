@@ -25,6 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::MissedTickBehavior;
 
 use super::answer::{Answer, closing};
 use super::scan::Scanner;
@@ -95,6 +96,8 @@ pub(super) fn run(
             accepting.push(spawn_local(accept(worker.clone(), listener)));
         }
         let mut ticks = tokio::time::interval(TICK);
+        // A worker that was held up must not take its own delay for the visitors'.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = ticks.tick() => worker.sweep(),
