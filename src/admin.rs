@@ -146,8 +146,8 @@ fn status(parts: &Parts) -> Value {
             "quarantine_files": parts.journal.quarantine_files(),
         },
         "store": {
-            "kind": "sqlite",
-            "path": parts.config.store,
+            "kind": parts.config.store.kind.as_str(),
+            "refuses_us": parts.deliveries.refused.load(Ordering::Relaxed),
             "batches": parts.deliveries.batches.load(Ordering::Relaxed),
             "duplicate_batches": parts.deliveries.duplicates.load(Ordering::Relaxed),
             "retries": parts.deliveries.retries.load(Ordering::Relaxed),

@@ -138,7 +138,8 @@ impl App {
         let sealer = spawn("journal-seal", move || sealer.seal_segments())?;
         let to_deliver = parts.clone();
         let delivery = spawn("delivery", move || {
-            to_deliver.deliveries.deliver(&to_deliver.journal, &to_deliver.config.store);
+            let (registry, config) = (to_deliver.keeper.subscribe(), &to_deliver.config);
+            to_deliver.deliveries.deliver(&to_deliver.journal, &registry, &config.store, &config.rules.timezone);
         })?;
         let mut workers = Vec::new();
         for (number, listeners) in listeners.into_iter().enumerate() {

@@ -248,6 +248,11 @@ fn store(parts: &Parts, page: &mut Page) {
         deliveries.retries.load(Relaxed),
     );
     page.gauge(
+        "waypost_store_refuses_us",
+        "Whether the store refuses our name, password or rights.",
+        f64::from(u8::from(deliveries.refused.load(Relaxed))),
+    );
+    page.gauge(
         "waypost_store_last_success_timestamp_seconds",
         "When a batch was last stored; 0 before the first.",
         deliveries.last_success_ms.load(Relaxed).value() / 1000.0,

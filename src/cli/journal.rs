@@ -13,7 +13,7 @@ use crate::observe::Scan;
 
 /// Look into the journal: what is recorded and not stored yet
 ///
-/// Reads only; an edge may be running.
+/// An edge may be running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost journal ls")]
 pub(super) struct JournalCommand {
@@ -36,6 +36,9 @@ enum Action {
         /// Segment files; all of the journal where none is given
         files: Vec<PathBuf>,
     },
+    /// Put the batches that the store rejected back, to be delivered again
+    #[command(after_help = "Example:\n  waypost journal retry")]
+    Retry {},
     /// Read everything and report damage; exits 1 if there is any
     #[command(after_help = "Example:\n  waypost journal verify")]
     Verify {
@@ -53,6 +56,11 @@ impl JournalCommand {
                 for path in chosen(folder, files)? {
                     cat(&path, out)?;
                 }
+                Ok(())
+            }
+            Action::Retry {} => {
+                let returned = journal::retry_quarantined(folder).map_err(of_file(folder))?;
+                writeln!(out, "{returned} batches put back; a running edge delivers them within seconds")?;
                 Ok(())
             }
             Action::Verify { files } => verify(&chosen(folder, files)?, out),

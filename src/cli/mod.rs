@@ -1,9 +1,11 @@
 //! The commands. One file for each; they write to what `main` gives them.
 
+mod backfill;
 mod check;
 mod codes;
 mod journal;
 mod resolve;
+mod schema;
 mod serve;
 mod usage;
 
@@ -36,6 +38,8 @@ enum Command {
     Usage(usage::UsageOf),
     Journal(journal::JournalCommand),
     Codes(codes::Codes),
+    Schema(schema::SchemaOf),
+    Backfill(backfill::Backfill),
 }
 
 /// Why a command fails. The text is what the person at the terminal is told.
@@ -95,6 +99,8 @@ impl Arguments {
             Command::Resolve(resolve) => resolve.run(&Config::read(&self.config)?, out),
             Command::Usage(usage) => usage.run(&Config::read(&self.config)?, out),
             Command::Journal(journal) => journal.run(&Config::read(&self.config)?, out),
+            Command::Schema(schema) => schema.run(&Config::read(&self.config)?, out),
+            Command::Backfill(backfill) => backfill.run(&Config::read(&self.config)?, out),
             Command::Codes(codes) => codes.run(&Config::read(&self.config)?, out),
         }
     }

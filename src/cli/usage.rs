@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use super::{CommandError, Format, registry, time};
 use crate::config::Config;
 use crate::observe::DEFINITION;
-use crate::store::{By, Question, Row, Sqlite, Tally, Usage};
+use crate::store::{By, Question, Row, Tally, Usage};
 
 /// Count scans by sign, place, area, day, hour, language, country or app
 ///
-/// Reads the embedded store; what is still in the journal (some seconds' worth) is not
+/// Reads the store; what is still in the journal (some seconds' worth) is not
 /// in it yet. Places and areas are those of the registry as it is now.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  waypost usage --by place --from 2027-02-27 --to 2027-03-05\n  \
@@ -47,8 +47,7 @@ impl UsageOf {
             return Err(CommandError::Refused("--silent goes with --by sign, place or area".to_owned()));
         }
         let registry = registry(config)?;
-        let store = Sqlite::open_read_only(&config.store)?;
-        let usage = Usage::ask(store.as_ref(), &question, &registry, &config.rules.timezone)?;
+        let usage = Usage::ask(&config.store, &question, &registry, &config.rules.timezone)?;
         match self.format {
             Format::Json => print_json(&question, &usage, out),
             Format::Csv => print_csv(self.by, &usage, out),

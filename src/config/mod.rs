@@ -21,6 +21,7 @@ use crate::edge::{Limits, Pages, Trust};
 use crate::journal::{self, MAX_EDGE_NAME};
 use crate::observe::Precision;
 use crate::registry::{Files, HostPattern, Problems, Rules, Tag, parse_tag};
+use crate::store::{self, Kind};
 use source::{Section, Source, boolean, duration, one_of, share, size, text, texts, whole};
 
 /// Most workers: more threads than that is a slip of the finger.
@@ -63,8 +64,8 @@ pub struct Config {
     pub max_unknown_per_second: u32,
     /// The journal.
     pub journal: journal::Settings,
-    /// The embedded store's file.
-    pub store: PathBuf,
+    /// Where scans end up.
+    pub store: store::Settings,
     /// How logs are written.
     pub log: LogFormat,
 }
@@ -200,10 +201,7 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
     };
     journal.finish();
 
-    let mut store = top.section("store");
-    let () = store.get("kind", (), one_of(&[("sqlite", ())]));
-    let store_path = path(&store.text("path", "../data/waypost.db"));
-    store.finish();
+    let store = read_store(&mut top, &settings, folder);
 
     let mut log = top.section("log");
     let format = log.get("format", LogFormat::Text, one_of(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
@@ -228,9 +226,71 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
         repeat_window,
         max_unknown_per_second,
         journal: settings,
-        store: store_path,
+        store,
         log: format,
     })
+}
+
+fn read_store(top: &mut Section<'_, '_>, journal: &journal::Settings, folder: &Path) -> store::Settings {
+    let mut section = top.section("store");
+    let kind = section.get("kind", Kind::Sqlite, one_of(&[("sqlite", Kind::Sqlite), ("clickhouse", Kind::ClickHouse)]));
+    let path = folder.join(section.text("path", "../data/waypost.db"));
+    let clickhouse = store::ClickHouseSettings {
+        urls: section.get("url", vec!["http://127.0.0.1:8123".to_owned()], http_urls),
+        database: section.get("database", "waypost".to_owned(), identifier),
+        user: section.text("user", "default"),
+        password: password(&mut section, folder),
+        cluster: section.get("cluster", String::new(), |value| {
+            if value.as_str() == Some("") { Ok(String::new()) } else { identifier(value) }
+        }),
+        replicas: section.get("replicas", false, boolean),
+        apply_schema: section.get("apply_schema", true, boolean),
+        connect_timeout: section.get("connect_timeout", 3 * SECOND, duration(Duration::from_millis(100), 60 * SECOND)),
+        timeout: section.get("timeout", 60 * SECOND, duration(Duration::from_millis(100), HOUR)),
+    };
+    // One insert is one block: 64 MiB are about 800,000 scans, and a block holds 1,048,449 rows.
+    if kind == Kind::ClickHouse && journal.segment > 64 << 20 {
+        section.problem("kind", "ClickHouse takes a segment as one block; journal.segment must be at most 64MiB");
+    }
+    section.finish();
+    store::Settings { kind, path, clickhouse }
+}
+
+/// From a file, or from the environment; never from this file, which is read by many.
+fn password(section: &mut Section<'_, '_>, folder: &Path) -> store::Secret {
+    let file = section.text("password_file", "");
+    if file.is_empty() {
+        return store::Secret(std::env::var("WAYPOST_CLICKHOUSE_PASSWORD").unwrap_or_default());
+    }
+    match fs::read_to_string(folder.join(&file)) {
+        Ok(password) => store::Secret(password.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => {
+            section.problem("password_file", &format!("{file:?} can't be read: {error}"));
+            store::Secret::default()
+        }
+    }
+}
+
+fn http_urls(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let urls = texts(value)?;
+    let is_http = |text: &String| Url::parse(text).is_ok_and(|url| url.scheme() == "http" && url.has_host());
+    match urls.iter().find(|text| !is_http(text)) {
+        _ if urls.is_empty() => Err("is empty; at least one is needed, as [\"http://127.0.0.1:8123\"]".to_owned()),
+        Some(text) => {
+            Err(format!("{text:?} is not the URL of an HTTP interface; one like \"http://127.0.0.1:8123\" is allowed"))
+        }
+        None => Ok(urls),
+    }
+}
+
+/// A name in SQL that needs no quotes.
+fn identifier(value: &DeValue<'_>) -> Result<String, String> {
+    let name = text(value)?;
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if name.is_empty() || name.len() > 64 || !plain || name.as_bytes()[0].is_ascii_digit() {
+        return Err(format!("{name:?} is not a name; 1 to 64 of a-z A-Z 0-9 _ are allowed, a letter first"));
+    }
+    Ok(name)
 }
 
 const FORWARDED_FOR: &str = "x-forwarded-for";

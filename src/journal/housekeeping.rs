@@ -15,10 +15,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::format::Header;
 use super::ledger::Sealed;
 use super::segment::{Appender, Segment, sync_folder};
-use super::{Dropped, Journal};
+use super::{Dropped, Journal, reader, segments};
 
 /// How long a missing segment is left before the next try to make it.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// How often the folder is looked at for batches that a person put back.
+const LOOK_FOR_RETURNED: Duration = Duration::from_secs(2);
 
 impl Journal {
     /// Has the next segments ready, until [`Journal::stop`].
@@ -39,9 +42,13 @@ impl Journal {
 
     /// Seals and syncs, until [`Journal::stop`]; then seals what is left.
     pub fn seal_segments(&self) {
-        let mut synced = Instant::now();
+        let (mut synced, mut looked) = (Instant::now(), Instant::now());
         while !self.is_stopping() {
             self.seal_closed();
+            if looked.elapsed() >= LOOK_FOR_RETURNED {
+                looked = Instant::now();
+                self.take_returned();
+            }
             if synced.elapsed() >= self.settings.sync_every {
                 synced = Instant::now();
                 self.sync();
@@ -92,6 +99,22 @@ impl Journal {
                     self.sync_errors.fetch_add(1, Ordering::Relaxed);
                     self.ledger().closed_segments.push(segment);
                 }
+            }
+        }
+    }
+
+    /// Takes in sealed segments that are not in the books: `waypost journal retry` put them back.
+    fn take_returned(&self) {
+        for (path, kind) in segments(&self.settings.folder).unwrap_or_default() {
+            let Some(id) = reader::id_of(&path).filter(|_| kind == "sealed") else { continue };
+            // A file of ours is in the books for as long as it is there: only this thread seals.
+            if self.ledger().holds(id) {
+                continue;
+            }
+            if let (Ok(Some(records)), Ok(metadata)) = (reader::published(&path), fs::metadata(&path)) {
+                tracing::info!(batch = %id, records, "a batch was put back");
+                self.ledger().recover(Sealed { id, path, records, bytes: metadata.len() });
+                self.arrived.notify_all();
             }
         }
     }

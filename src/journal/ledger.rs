@@ -116,6 +116,11 @@ impl Ledger {
         }
     }
 
+    /// Whether a segment waits.
+    pub fn holds(&self, id: Uuid) -> bool {
+        self.sealed.contains_key(&id)
+    }
+
     /// The oldest that waits.
     pub fn oldest(&self) -> Option<&Sealed> {
         self.sealed.values().next()

@@ -273,6 +273,20 @@ impl Journal {
     }
 }
 
+/// Puts every rejected batch of a journal's quarantine back; a running edge takes them in
+/// within seconds. Returns how many.
+pub fn retry_quarantined(folder: &Path) -> io::Result<usize> {
+    let mut returned = 0;
+    for (path, kind) in segments(&folder.join("quarantine"))? {
+        if let (Some(id), "rejected") = (reader::id_of(&path), kind.as_str()) {
+            fs::rename(&path, folder.join(format!("{id}.sealed")))?;
+            returned += 1;
+        }
+    }
+    segment::sync_folder(folder)?;
+    Ok(returned)
+}
+
 /// The segments of a folder, oldest first, and what each is: `open` or `sealed`.
 pub fn segments(folder: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();

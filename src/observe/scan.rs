@@ -27,6 +27,12 @@ macro_rules! words {
                 match self { $(Self::$variant => $word,)+ }
             }
 
+            /// The variant of a word, if there is one.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|variant| variant.as_str() == word)
+            }
+
             /// The variant of a byte read from a journal, if there is one.
             #[must_use]
             pub const fn from_number(number: u8) -> Option<Self> {

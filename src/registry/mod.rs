@@ -177,7 +177,7 @@ impl Registry {
     }
 
     /// Every sign, in the order of the file.
-    pub fn signs(&self) -> impl ExactSizeIterator<Item = SignRef<'_>> {
+    pub fn signs(&self) -> impl ExactSizeIterator<Item = SignRef<'_>> + Clone {
         (0..count(self.signs.len())).map(|number| SignRef { registry: self, number })
     }
 
@@ -349,7 +349,7 @@ impl<'a> PlaceRef<'a> {
     }
 
     /// Languages and names, the default first.
-    pub fn names(self) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub fn names(self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
         let registry = self.registry;
         registry.variants(self.row().names).iter().map(|variant| registry.pair(*variant))
     }

@@ -5,20 +5,29 @@
 //! at every try and carries the segment's identity, so a store that has it already says
 //! so and nothing is counted twice.
 
+mod clickhouse;
+pub mod native;
+mod schema;
 mod sqlite;
 mod usage;
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::tz::TimeZone;
+use tokio::sync::watch::Receiver;
 use uuid::Uuid;
 
+pub use clickhouse::{ClickHouse, Secret, Settings as ClickHouseSettings};
+pub use schema::Schema;
 pub use sqlite::Sqlite;
 pub use usage::{By, Question, Row, Tally, Usage};
 
 use crate::journal::{self, Journal, Sealed};
 use crate::observe::Scan;
+use crate::registry::Registry;
 
 /// The first and the longest pause after a failed delivery.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
@@ -54,6 +63,71 @@ pub enum StoreError {
     /// No try will: the batch itself is at fault.
     #[error("the store rejects it: {0}")]
     Rejected(String),
+    /// The store does not know us, or lets us do too little.
+    #[error("the store refuses our name, password or rights: {0}")]
+    Credentials(String),
+}
+
+/// Which store, and where it is.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which of the two.
+    pub kind: Kind,
+    /// The embedded store's file.
+    pub path: PathBuf,
+    /// ClickHouse's servers.
+    pub clickhouse: ClickHouseSettings,
+}
+
+/// The stores there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Embedded, with nothing else to install.
+    Sqlite,
+    /// For everything bigger.
+    ClickHouse,
+}
+
+impl Kind {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::ClickHouse => "clickhouse",
+        }
+    }
+}
+
+/// An open store.
+enum Store {
+    Sqlite(Sqlite),
+    ClickHouse(ClickHouse),
+}
+
+impl Store {
+    fn open(settings: &Settings, timezone: &TimeZone) -> Result<Self, StoreError> {
+        match settings.kind {
+            Kind::Sqlite => Sqlite::open(&settings.path).map(Self::Sqlite),
+            Kind::ClickHouse => ClickHouse::open(&settings.clickhouse, timezone).map(Self::ClickHouse),
+        }
+    }
+
+    fn insert(&mut self, batch: &Batch) -> Result<Stored, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.insert(batch),
+            // It keeps to itself whether it had the batch already.
+            Self::ClickHouse(store) => store.insert(batch).map(|()| Stored::New),
+        }
+    }
+
+    /// The embedded store has no use for the registry: `waypost usage` reads the files.
+    fn publish(&mut self, edge: &str, registry: &Registry) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::ClickHouse(store) => store.publish(edge, registry),
+        }
+    }
 }
 
 /// What the delivery has done since the start.
@@ -67,18 +141,38 @@ pub struct Deliveries {
     pub retries: AtomicU64,
     /// When a batch was last stored, milliseconds since the Unix epoch; 0: never.
     pub last_success_ms: AtomicU64,
+    /// Whether the store refuses our name, password or rights.
+    pub refused: AtomicBool,
     stopping: AtomicBool,
+}
+
+/// What one delivery needs, and how far it is.
+struct Delivery<'a> {
+    journal: &'a Journal,
+    registry: &'a Receiver<Arc<Registry>>,
+    settings: &'a Settings,
+    timezone: &'a TimeZone,
+    store: Option<Store>,
+    /// The generation of the registry that the store has.
+    published: Option<u64>,
 }
 
 impl Deliveries {
     /// Gives sealed segments to the store, until told to stop and none is left or the
     /// store fails. A store that can't be opened keeps nobody from scanning.
-    pub fn deliver(&self, journal: &Journal, path: &Path) {
+    pub fn deliver(
+        &self,
+        journal: &Journal,
+        registry: &Receiver<Arc<Registry>>,
+        settings: &Settings,
+        timezone: &TimeZone,
+    ) {
         let mut pause = PAUSE.0;
-        let mut store = None;
+        let mut delivery = Delivery { journal, registry, settings, timezone, store: None, published: None };
         loop {
             let stopping = self.stopping.load(Ordering::Acquire);
-            let delivered = self.deliver_next(journal, path, &mut store);
+            let delivered = self.deliver_next(&mut delivery);
+            self.refused.store(matches!(delivered, Err(StoreError::Credentials(_))), Ordering::Relaxed);
             match delivered {
                 Ok(true) => pause = PAUSE.0,
                 Ok(false) if stopping => return,
@@ -90,7 +184,9 @@ impl Deliveries {
                     if stopping {
                         return;
                     }
-                    self.wait(pause);
+                    // A wrong password does not mend itself; asking often locks accounts.
+                    pause = if matches!(error, StoreError::Credentials(_)) { PAUSE.1 } else { pause };
+                    self.wait(jittered(pause));
                     pause = (pause * 2).min(PAUSE.1);
                 }
             }
@@ -103,25 +199,33 @@ impl Deliveries {
     }
 
     fn wait(&self, pause: Duration) {
-        let until = std::time::Instant::now() + pause;
-        while std::time::Instant::now() < until && !self.stopping.load(Ordering::Acquire) {
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !self.stopping.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(50).min(pause));
         }
     }
 
     /// Returns whether there was a segment to deliver.
-    fn deliver_next(&self, journal: &Journal, path: &Path, store: &mut Option<Sqlite>) -> Result<bool, StoreError> {
-        let store = match store {
+    fn deliver_next(&self, delivery: &mut Delivery<'_>) -> Result<bool, StoreError> {
+        let store = match &mut delivery.store {
             Some(store) => store,
-            None => store.insert(Sqlite::open(path)?),
+            none => none.insert(Store::open(delivery.settings, delivery.timezone)?),
         };
-        match journal.next(PATIENCE) {
-            Some(sealed) => self.deliver_one(journal, store, &sealed).map(|()| true),
+        let registry = delivery.registry.borrow().clone();
+        if delivery.published != Some(registry.generation) {
+            match store.publish(&delivery.journal.settings().edge, &registry) {
+                Err(StoreError::Rejected(error)) => tracing::error!(error, "the store rejects the registry"),
+                published => published?,
+            }
+            delivery.published = Some(registry.generation);
+        }
+        match delivery.journal.next(PATIENCE) {
+            Some(sealed) => self.deliver_one(delivery.journal, store, &sealed).map(|()| true),
             None => Ok(false),
         }
     }
 
-    fn deliver_one(&self, journal: &Journal, store: &mut Sqlite, sealed: &Sealed) -> Result<(), StoreError> {
+    fn deliver_one(&self, journal: &Journal, store: &mut Store, sealed: &Sealed) -> Result<(), StoreError> {
         let later = |error: std::io::Error| StoreError::Later(format!("{}: {error}", sealed.path.display()));
         let contents = match journal::read(&sealed.path) {
             Ok(contents) => contents,
@@ -147,4 +251,10 @@ impl Deliveries {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Anything up to the whole pause: edges that failed together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let share = getrandom::u32().unwrap_or(u32::MAX);
+    pause.mul_f64(f64::from(share) / f64::from(u32::MAX))
 }

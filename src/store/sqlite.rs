@@ -7,9 +7,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::{Batch, StoreError, Stored};
+use crate::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan, Word};
 
 /// `synchronous = FULL` makes a commit durable before the segment's file is deleted.
 const SETUP: &str = "
@@ -82,6 +83,37 @@ impl Sqlite {
         })
     }
 
+    /// How many scans there are in batches that `backfill` has not carried over yet, and in all.
+    pub fn backfill_left(&self) -> Result<(u64, u64), StoreError> {
+        let sql = "SELECT coalesce(sum(rows) FILTER (WHERE batch NOT IN (SELECT batch FROM carried)), 0), coalesce(sum(rows), 0) FROM batches";
+        let read = || -> rusqlite::Result<(i64, i64)> {
+            self.connection.execute_batch("CREATE TABLE IF NOT EXISTS carried (batch INTEGER PRIMARY KEY) STRICT")?;
+            self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        };
+        read().map(|(left, all)| (left.cast_unsigned(), all.cast_unsigned())).map_err(|error| later(&error))
+    }
+
+    /// The oldest batch that is not carried over yet, and its number here.
+    pub fn backfill_next(&self) -> Result<Option<(i64, Batch)>, StoreError> {
+        self.try_backfill_next().map_err(|error| later(&error))
+    }
+
+    fn try_backfill_next(&self) -> rusqlite::Result<Option<(i64, Batch)>> {
+        let sql =
+            "SELECT batch, id, edge FROM batches WHERE batch NOT IN (SELECT batch FROM carried) ORDER BY batch LIMIT 1";
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?));
+        let Some((number, id, edge)) = self.connection.query_row(sql, [], row).optional()? else { return Ok(None) };
+        let mut rows = self.connection.prepare_cached("SELECT * FROM scans WHERE batch = ?1 ORDER BY seq")?;
+        let scans = rows.query_map([number], |row| Ok((row.get(1)?, scan(row)?)))?.collect::<rusqlite::Result<_>>()?;
+        Ok(Some((number, Batch { id: id.parse().unwrap_or_default(), edge, scans })))
+    }
+
+    /// The batch is where it was to be carried.
+    pub fn backfill_done(&self, number: i64) -> Result<(), StoreError> {
+        let done = self.connection.execute("INSERT OR IGNORE INTO carried VALUES (?1)", [number]);
+        done.map(|_| ()).map_err(|error| later(&error))
+    }
+
     fn try_insert(&mut self, batch: &Batch) -> rusqlite::Result<Stored> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let new = transaction.execute(
@@ -124,4 +156,34 @@ impl Sqlite {
 
 pub(super) fn later(error: &rusqlite::Error) -> StoreError {
     StoreError::Later(format!("SQLite: {error}"))
+}
+
+/// A row of `scans` as it was recorded.
+fn scan(row: &rusqlite::Row<'_>) -> rusqlite::Result<Scan> {
+    Ok(Scan {
+        ts_ms: row.get(2)?,
+        code: column(row, 3, |text| text.parse().ok())?,
+        outcome: column(row, 4, Outcome::from_word)?,
+        channel: column(row, 5, Channel::from_word)?,
+        lang: column(row, 6, |text| Word::from(text).ok())?,
+        served: column(row, 7, |text| Word::from(text).ok())?,
+        origin: Origin {
+            country: column(row, 8, |text| text.try_into().ok())?,
+            region: column(row, 9, |text| text.try_into().ok())?,
+        },
+        client: Client {
+            device: column(row, 10, Device::from_word)?,
+            os: column(row, 11, Os::from_word)?,
+            app: column(row, 12, App::from_word)?,
+            agent: column(row, 13, Agent::from_word)?,
+        },
+        repeat: row.get(14)?,
+        generation: row.get::<_, i64>(15)?.cast_unsigned(),
+    })
+}
+
+fn column<T>(row: &rusqlite::Row<'_>, at: usize, read: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text: String = row.get(at)?;
+    let wrong = || rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, text.clone().into());
+    read(&text).ok_or_else(wrong)
 }

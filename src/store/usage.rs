@@ -12,8 +12,8 @@ use jiff::tz::TimeZone;
 use rusqlite::params;
 use serde::Serialize;
 
-use super::StoreError;
 use super::sqlite::{Sqlite, later};
+use super::{ClickHouse, ClickHouseSettings, Kind, Settings, StoreError};
 use crate::registry::{Code, PlaceRef, Registry};
 
 /// What the rows of an answer stand for.
@@ -110,24 +110,31 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Asks the embedded store. `None` for a store that does not exist yet: nothing was scanned.
+    /// Asks the configured store. One that does not exist yet has counted nothing.
     pub fn ask(
-        store: Option<&Sqlite>,
+        settings: &Settings,
         question: &Question,
         registry: &Registry,
         timezone: &TimeZone,
     ) -> Result<Self, StoreError> {
         let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
-        if let Some(store) = store {
-            store.tallies(question, |key, tally| {
-                let key = match question.by {
-                    By::Place => place_of(registry, &key).map_or(String::new(), |place| place.id().to_owned()),
-                    By::Area => place_of(registry, &key).map_or(String::new(), |place| place.area().to_owned()),
-                    By::Day | By::Hour => local(&key, timezone, question.by),
-                    _ => key,
-                };
-                tallies.entry(key).or_default().add(tally);
-            })?;
+        let add = |key: String, tally| {
+            let key = match question.by {
+                By::Place => place_of(registry, &key).map_or(String::new(), |place| place.id().to_owned()),
+                By::Area => place_of(registry, &key).map_or(String::new(), |place| place.area().to_owned()),
+                By::Day | By::Hour => local(&key, timezone, question.by),
+                _ => key,
+            };
+            tallies.entry(key).or_default().add(tally);
+        };
+        match settings.kind {
+            Kind::Sqlite => {
+                Sqlite::open_read_only(&settings.path)?.map_or(Ok(()), |store| store.tallies(question, add))?;
+            }
+            Kind::ClickHouse => {
+                let only_ask = ClickHouseSettings { apply_schema: false, ..settings.clickhouse.clone() };
+                ClickHouse::open(&only_ask, timezone)?.tallies(question, add)?;
+            }
         }
         if question.silent {
             for sign in registry.signs() {

@@ -13,6 +13,8 @@
     reason = "seeds and logs are for people"
 )]
 
+pub mod clickhouse;
+pub mod fault;
 pub mod http;
 pub mod load;
 

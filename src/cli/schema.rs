@@ -1,0 +1,33 @@
+//! `waypost schema`
+
+use std::io::Write;
+
+use super::CommandError;
+use crate::config::Config;
+use crate::store::{ClickHouse, ClickHouseSettings, Schema};
+
+/// Show ClickHouse's tables, views and roles as SQL, or make them
+///
+/// For one node, or with store.cluster set for a cluster. Can be run again at any time,
+/// and then changes nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  waypost schema | clickhouse-client --multiquery\n  waypost schema --apply")]
+pub(super) struct SchemaOf {
+    /// Make what is missing, at store.url
+    #[arg(long)]
+    apply: bool,
+}
+
+impl SchemaOf {
+    pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+        let settings = &config.store.clickhouse;
+        if !self.apply {
+            write!(out, "{}", Schema::new(settings, &config.rules.timezone).text())?;
+            return Ok(());
+        }
+        let applied = ClickHouseSettings { apply_schema: true, ..settings.clone() };
+        ClickHouse::open(&applied, &config.rules.timezone)?;
+        writeln!(out, "the schema is in place at {}", settings.urls.join(", "))?;
+        Ok(())
+    }
+}

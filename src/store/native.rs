@@ -1,0 +1,154 @@
+//! Blocks in ClickHouse's Native format, built as columns.
+//!
+//! Owns the bytes of an insert (<https://clickhouse.com/docs/interfaces/formats/Native>).
+//! Native says how many rows follow before the first of them, so a body that is cut
+//! anywhere is refused whole; a cut `RowBinary` body is accepted up to its last whole row,
+//! and its deduplication token is used up. Strings are sent as `String`; the server casts
+//! them to its `LowCardinality` columns.
+
+use uuid::Uuid;
+
+use crate::observe::Scan;
+use crate::registry::{Registry, SignRef, Targets};
+
+/// One block under construction.
+#[derive(Debug)]
+pub(super) struct Block {
+    bytes: Vec<u8>,
+}
+
+impl Block {
+    fn new(columns: usize, rows: usize, capacity: usize) -> Self {
+        let mut block = Self { bytes: Vec::with_capacity(capacity) };
+        block.number(columns as u64);
+        block.number(rows as u64);
+        block
+    }
+
+    /// Begins a column; as many values follow as the block has rows.
+    fn column(&mut self, name: &str, kind: &str) {
+        self.text(name);
+        self.text(kind);
+    }
+
+    /// A number of variable length (LEB128).
+    fn number(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.bytes.push(value as u8);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    fn texts<'t>(&mut self, name: &str, texts: impl Iterator<Item = &'t str>) {
+        self.column(name, "String");
+        texts.for_each(|text| self.text(text));
+    }
+
+    fn fixed<const N: usize>(&mut self, name: &str, kind: &str, values: impl Iterator<Item = [u8; N]>) {
+        self.column(name, kind);
+        values.for_each(|value| self.bytes.extend_from_slice(&value));
+    }
+
+    /// `None` is a set byte before the values, and a zero among them.
+    fn nullable<const N: usize>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        values: impl Iterator<Item = Option<[u8; N]>> + Clone,
+    ) {
+        self.column(name, &format!("Nullable({kind})"));
+        values.clone().for_each(|value| self.bytes.push(u8::from(value.is_none())));
+        values.for_each(|value| self.bytes.extend_from_slice(&value.unwrap_or([0; N])));
+    }
+
+    /// Where each row's entries end, all keys, all values.
+    fn maps<'t, M: Iterator<Item = (&'t str, &'t str)>>(&mut self, name: &str, maps: impl Iterator<Item = M> + Clone) {
+        self.column(name, "Map(String, String)");
+        self.ends(maps.clone().map(Iterator::count));
+        maps.clone().flatten().for_each(|(key, _)| self.text(key));
+        maps.flatten().for_each(|(_, value)| self.text(value));
+    }
+
+    fn ends(&mut self, lengths: impl Iterator<Item = usize>) {
+        let mut end = 0;
+        for length in lengths {
+            end += length as u64;
+            self.bytes.extend_from_slice(&end.to_le_bytes());
+        }
+    }
+}
+
+/// The scans of a batch for the table `scans`.
+#[must_use]
+pub fn scans(id: Uuid, edge: &str, rows: &[&(u32, Scan)]) -> Vec<u8> {
+    // About 110 bytes a row.
+    let mut block = Block::new(17, rows.len(), 1024 + rows.len() * 128);
+    let each = || rows.iter().map(|(_, scan)| scan);
+    block.fixed("ts", "DateTime64(3, 'UTC')", each().map(|scan| scan.ts_ms.to_le_bytes()));
+    block.column("code", "String");
+    each().for_each(|scan| block.text(&scan.code.text()));
+    block.texts("outcome", each().map(|scan| scan.outcome.as_str()));
+    block.texts("channel", each().map(|scan| scan.channel.as_str()));
+    block.texts("lang", each().map(|scan| scan.lang.as_str()));
+    block.texts("served", each().map(|scan| scan.served.as_str()));
+    block.texts("country", each().map(|scan| scan.origin.country.as_str()));
+    block.texts("region", each().map(|scan| scan.origin.region.as_str()));
+    block.texts("device", each().map(|scan| scan.client.device.as_str()));
+    block.texts("os", each().map(|scan| scan.client.os.as_str()));
+    block.texts("app", each().map(|scan| scan.client.app.as_str()));
+    block.texts("agent", each().map(|scan| scan.client.agent.as_str()));
+    block.fixed("repeat", "UInt8", each().map(|scan| [u8::from(scan.repeat)]));
+    block.texts("edge", rows.iter().map(|_| edge));
+    block.fixed("generation", "UInt64", each().map(|scan| scan.generation.to_le_bytes()));
+    // Two halves, each little-endian.
+    let (high, low) = id.as_u64_pair();
+    let id: [u8; 16] = ((u128::from(low) << 64) | u128::from(high)).to_le_bytes();
+    block.fixed("batch", "UUID", rows.iter().map(|_| id));
+    block.fixed("seq", "UInt32", rows.iter().map(|(seq, _)| seq.to_le_bytes()));
+    block.bytes
+}
+
+/// Where a sign leads when no override holds.
+fn usual(sign: SignRef<'_>) -> Targets<'_> {
+    sign.targets(i64::MIN)
+}
+
+/// A generation of the registry for the table `signs`.
+pub(super) fn signs(edge: &str, published_ms: i64, registry: &Registry) -> Vec<u8> {
+    let rows = registry.signs().len();
+    let mut block = Block::new(16, rows, 1024 + rows * 256);
+    let each = || registry.signs();
+    block.texts("edge", each().map(|_| edge));
+    block.fixed("generation", "UInt64", each().map(|_| registry.generation.to_le_bytes()));
+    block.fixed("published", "DateTime64(3, 'UTC')", each().map(|_| published_ms.to_le_bytes()));
+    block.column("code", "String");
+    each().for_each(|sign| block.text(&sign.code().text()));
+    block.texts("status", each().map(|sign| sign.status().as_str()));
+    block.texts("place", each().map(|sign| sign.place().id()));
+    block.texts("kind", each().map(|sign| sign.place().kind()));
+    block.texts("area", each().map(|sign| sign.place().area()));
+    block.texts("name", each().map(|sign| sign.place().name()));
+    block.maps("names", each().map(|sign| sign.place().names().skip(1)));
+    block.nullable("lat", "Float64", each().map(|sign| Some(sign.position()?.0.to_le_bytes())));
+    block.nullable("lon", "Float64", each().map(|sign| Some(sign.position()?.1.to_le_bytes())));
+    // Days since 1970 in 16 bits; what does not fit is a date in no plate's life.
+    let days = |sign: SignRef<'_>| Some(u16::try_from(sign.mounted()?).ok()?.to_le_bytes());
+    block.nullable("mounted", "Date", each().map(days));
+    block.texts("target", each().map(|sign| usual(sign).iter().next().map_or("", |target| target.url)));
+    block.maps(
+        "targets",
+        each().map(|sign| usual(sign).iter().skip(1).map(|t| (t.language, t.url)).collect::<Vec<_>>().into_iter()),
+    );
+    block.column("languages", "Array(String)");
+    block.ends(each().map(|sign| usual(sign).iter().count()));
+    for sign in each() {
+        usual(sign).iter().for_each(|target| block.text(target.language));
+    }
+    block.bytes
+}

@@ -1,0 +1,110 @@
+//! The tables, views and roles in ClickHouse, as files of the crate.
+//!
+//! Owns what is replaced in them for one node or for a cluster; `schema/scans.sql`
+//! explains the places. Every statement can be run again and then changes nothing.
+
+use jiff::tz::TimeZone;
+
+use super::clickhouse::Settings;
+use crate::observe::DEFINITION;
+
+const SCANS: &str = include_str!("schema/scans.sql");
+const SCANS_HOURLY: &str = include_str!("schema/scans_hourly.sql");
+const SIGNS: &str = include_str!("schema/signs.sql");
+const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
+const VIEWS: &str = include_str!("schema/views.sql");
+const READER: &str = include_str!("schema/reader.sql");
+
+/// Batches whose tokens are remembered. A batch is tried until it is stored, before the next
+/// of its edge, so only other edges' batches can push its token out: with ten edges of a batch
+/// a second each, an answer may be lost and the batch tried again 2.7 hours later.
+const WINDOW: &str = "100000";
+/// How long replicas remember them, in seconds: 30 days, the longest outage that is covered.
+const WINDOW_SECONDS: &str = "2592000";
+/// Scans are kept for so many months.
+const KEPT_MONTHS: &str = "13";
+
+/// The schema for one configuration.
+#[derive(Debug, Clone)]
+pub struct Schema {
+    replaced: Vec<(&'static str, String)>,
+    is_cluster: bool,
+}
+
+impl Schema {
+    /// For one node, or for the cluster that is configured.
+    #[must_use]
+    pub fn new(settings: &Settings, timezone: &TimeZone) -> Self {
+        let is_cluster = !settings.cluster.is_empty();
+        // On a cluster every table has its place in Keeper; {shard}, {replica} and {table} are
+        // ClickHouse's own macros.
+        let engine = |name: &str| {
+            let path = format!("/clickhouse/tables/{{shard}}/{}/{{table}}", settings.database);
+            if is_cluster { format!("Replicated{name}('{path}', '{{replica}}')") } else { name.to_owned() }
+        };
+        let dedup = if is_cluster {
+            format!(
+                "replicated_deduplication_window = {WINDOW}, \
+                 replicated_deduplication_window_seconds = {WINDOW_SECONDS}"
+            )
+        } else {
+            format!("non_replicated_deduplication_window = {WINDOW}")
+        };
+        let replaced = vec![
+            ("{database}", settings.database.clone()),
+            ("{cluster}", settings.cluster.clone()),
+            ("{on_cluster}", if is_cluster { format!(" ON CLUSTER {}", settings.cluster) } else { String::new() }),
+            ("{merge_tree}", engine("MergeTree")),
+            ("{summing_merge_tree}", engine("SummingMergeTree")),
+            ("{replacing_merge_tree}", engine("ReplacingMergeTree")),
+            ("{timezone}", timezone.iana_name().unwrap_or("UTC").to_owned()),
+            ("{dedup}", dedup),
+            ("{ttl_months}", KEPT_MONTHS.to_owned()),
+            ("{all}", if is_cluster { "_all".to_owned() } else { String::new() }),
+            ("{definition}", DEFINITION.replace('\\', "\\\\").replace('\'', "\\'")),
+        ];
+        Self { replaced, is_cluster }
+    }
+
+    /// All of it, as `waypost schema` prints it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.files().into_iter().chain([READER]).map(|file| self.replace(file)).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What makes the tables and views, one statement each.
+    #[must_use]
+    pub fn statements(&self) -> Vec<String> {
+        self.files().into_iter().flat_map(|file| split(&self.replace(file))).collect()
+    }
+
+    /// What makes the reader's role.
+    #[must_use]
+    pub fn reader(&self) -> Vec<String> {
+        split(&self.replace(READER))
+    }
+
+    fn files(&self) -> Vec<&'static str> {
+        if self.is_cluster {
+            vec![SCANS, SCANS_HOURLY, SIGNS, DISTRIBUTED, VIEWS]
+        } else {
+            vec![SCANS, SCANS_HOURLY, SIGNS, VIEWS]
+        }
+    }
+
+    fn replace(&self, file: &str) -> String {
+        let line = |line: &str| {
+            let (code, comment) = line.split_at(line.find("--").unwrap_or(line.len()));
+            let replace = |code: String, (place, value): &(&str, String)| code.replace(place, value);
+            self.replaced.iter().fold(code.to_owned(), replace) + comment + "\n"
+        };
+        file.lines().map(line).collect()
+    }
+}
+
+/// Statements end with a semicolon at a line's end; comments are left out.
+fn split(text: &str) -> Vec<String> {
+    let code = |line| str::split(line, "--").next().unwrap_or("").trim_end();
+    let text = text.lines().map(code).collect::<Vec<_>>().join("\n") + "\n";
+    text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()).map(str::to_owned).collect()
+}

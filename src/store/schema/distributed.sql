@@ -1,0 +1,12 @@
+-- A cluster only: the tables of all shards as one. They hold nothing, so each is made anew with the
+-- columns that the local table has now. They have no sharding key on purpose: with more than one shard
+-- ClickHouse refuses an insert into them. An edge inserts into the local scans of one shard, where its
+-- token is known; through these a retry could go to another shard, and be stored again.
+CREATE OR REPLACE TABLE {database}.scans_all{on_cluster} AS {database}.scans
+ENGINE = Distributed({cluster}, {database}, scans);
+
+CREATE OR REPLACE TABLE {database}.scans_hourly_all{on_cluster} AS {database}.scans_hourly
+ENGINE = Distributed({cluster}, {database}, scans_hourly);
+
+CREATE OR REPLACE TABLE {database}.signs_all{on_cluster} AS {database}.signs
+ENGINE = Distributed({cluster}, {database}, signs);

@@ -1,0 +1,29 @@
+-- The registry, each generation of each edge whole: what a code was called, where it hung and where it
+-- led at any time. An edge sends a generation as one insert, so it is here whole or not at all.
+-- Size: 200 signs and 5 edits a day are 365,000 rows a year.
+CREATE TABLE IF NOT EXISTS {database}.signs{on_cluster} (
+    edge       LowCardinality(String),
+    generation UInt64,
+    published  DateTime64(3, 'UTC'),                         -- the same for every row of a generation
+    code       String,
+    status     LowCardinality(String),                       -- planned, active, retired
+    place      LowCardinality(String),                       -- its identifier
+    kind       LowCardinality(String),
+    area       LowCardinality(String),
+    name       String,                                       -- in the default language
+    names      Map(LowCardinality(String), String),          -- in the others, by language tag
+    lat        Nullable(Float64),
+    lon        Nullable(Float64),
+    mounted    Nullable(Date),
+    target     String,                                       -- in the default language, overrides not applied
+    targets    Map(LowCardinality(String), String),          -- in the others, by language tag
+    languages  Array(LowCardinality(String))                 -- all that the sign has a target in
+)
+-- A generation that is sent again replaces itself.
+ENGINE = {replacing_merge_tree}
+-- By the month of publishing: max(published) is then answered from the parts' bounds, reading nothing.
+PARTITION BY toYYYYMM(published)
+ORDER BY (edge, generation, code)
+SETTINGS {dedup};
+
+ALTER TABLE {database}.signs{on_cluster} MODIFY SETTING {dedup};

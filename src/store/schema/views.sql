@@ -1,0 +1,45 @@
+-- What people and dashboards ask.
+
+-- The registry of today: the generation that was published last, by whichever edge. A code that it no
+-- longer has is not here. (Edges of one province serve the same registry, each with its own numbers.)
+-- LIMIT 1 BY: a generation that was sent twice may not be merged yet, or lie on two shards.
+CREATE OR REPLACE VIEW {database}.signs_current{on_cluster} AS
+WITH
+    (SELECT max(published) FROM {database}.signs{all}) AS last_published,
+    (SELECT max((edge, generation)) FROM {database}.signs{all} WHERE published = last_published) AS last_generation
+SELECT
+    code, status, place, kind, area, name, names, lat, lon, mounted, target, targets, languages,
+    edge, generation, published
+FROM {database}.signs{all}
+WHERE published = last_published
+    AND edge = last_generation.1
+    AND generation = last_generation.2
+LIMIT 1 BY code;
+
+-- The headline figure by hour, with what an analyst groups by. Ask for sum(scans), and for a time with
+-- conditions on hour: they reach the table's key through this view.
+-- A code that the registry no longer has keeps its scans; its name, place and area are empty, lat and
+-- lon are NULL. GLOBAL: on a cluster the registry is read once and sent to the shards.
+CREATE OR REPLACE VIEW {database}.headline{on_cluster} AS
+SELECT
+    hourly.hour AS hour,
+    hourly.code AS code,
+    sign.place AS place,
+    sign.name AS name,
+    sign.area AS area,
+    sign.kind AS kind,
+    sign.lat AS lat,
+    sign.lon AS lon,
+    hourly.channel AS channel,
+    hourly.lang AS lang,
+    hourly.served AS served,
+    hourly.country AS country,
+    hourly.app AS app,
+    hourly.scans AS scans
+FROM {database}.scans_hourly{all} AS hourly
+GLOBAL ANY LEFT JOIN {database}.signs_current AS sign ON sign.code = hourly.code
+WHERE hourly.outcome = 'found' AND hourly.agent = 'person' AND NOT hourly.repeat;
+
+-- The rule behind every headline figure, to be printed beside it.
+CREATE OR REPLACE VIEW {database}.definition{on_cluster} AS
+SELECT '{definition}' AS definition;

@@ -1,0 +1,104 @@
+//! ClickHouse's own engine behind its HTTP interface, for a test to talk to and to kill.
+//!
+//! `tests/run` installs it (the wheel `chdb-core`) and names its Python in
+//! `WAYPOST_TEST_PYTHON`. `WAYPOST_TEST_CLICKHOUSE=http://…` runs the tests against a
+//! server instead; what needs the engine killed then leaves that out.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Random, Setup};
+
+/// A running engine.
+pub struct ClickHouse {
+    folder: TempDir,
+    child: Option<Child>,
+    pub address: SocketAddr,
+    /// Its own for each test, so that tests can share a server.
+    pub database: String,
+}
+
+impl ClickHouse {
+    pub fn start() -> Self {
+        let database = format!("waypost_test_{}", Random::new().below(1 << 40));
+        let mut engine =
+            Self { folder: tempfile::tempdir().unwrap(), child: None, address: ([127, 0, 0, 1], 0).into(), database };
+        match std::env::var("WAYPOST_TEST_CLICKHOUSE") {
+            Ok(url) => engine.address = url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap(),
+            Err(_) => engine.start_engine(),
+        }
+        engine
+    }
+
+    fn start_engine(&mut self) {
+        let python = std::env::var("WAYPOST_TEST_PYTHON")
+            .expect("WAYPOST_TEST_PYTHON is set by tests/run, which installs the engine");
+        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clickhouse/server.py");
+        let mut command = Command::new(python);
+        command.arg(script).args(["--port", "0", "--data"]).arg(self.folder.path());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening ").and_then(|address| address.parse().ok());
+        self.address = address.unwrap_or_else(|| panic!("the engine did not start: {line:?}"));
+        self.child = Some(child);
+    }
+
+    /// `kill -9`, and a new process on the same data. Not for a server of one's own.
+    pub fn restart(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            self.start_engine();
+        }
+    }
+
+    /// Runs a statement; the answer is tab-separated.
+    #[track_caller]
+    pub fn query(&self, sql: &str) -> String {
+        let sql = sql.replace("{db}", &self.database);
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .into();
+        let mut reply = agent.post(format!("http://{}/", self.address)).send(sql.as_bytes()).unwrap();
+        let body = reply.body_mut().read_to_string().unwrap();
+        assert!(reply.status().is_success(), "{sql}: {body}");
+        body.trim_end().to_owned()
+    }
+
+    /// One number.
+    #[track_caller]
+    pub fn number(&self, sql: &str) -> u64 {
+        let answer = self.query(sql);
+        answer.parse().unwrap_or_else(|_| panic!("{sql}: {answer:?} is no number"))
+    }
+}
+
+impl Drop for ClickHouse {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().ok();
+            child.wait().ok();
+        } else {
+            self.query("DROP DATABASE IF EXISTS {db}");
+        }
+    }
+}
+
+impl Setup {
+    /// Delivers to an engine at an address, which may be a proxy's.
+    pub fn clickhouse(self, engine: &ClickHouse, address: SocketAddr) -> Self {
+        self.set("store", "kind", "\"clickhouse\"")
+            .set("store", "url", format!("[\"http://{address}\"]"))
+            .set("store", "database", format!("\"{}\"", engine.database))
+            .set("store", "connect_timeout", "\"1s\"")
+            .set("store", "timeout", "\"2s\"")
+    }
+}
