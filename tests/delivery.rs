@@ -1,7 +1,7 @@
 //! Every scan is in ClickHouse exactly once, whatever happens between here and there.
 //!
 //! The oracle: clients scan, the proxy before the engine changes its mood, the edge is
-//! killed with `kill -9`, the engine is killed and started again. At the end the clients'
+//! killed with `kill -9`, the engine is stopped and started again. At the end the clients'
 //! own counts, `scans` and `scans_hourly` agree. The other tests take one misfortune each.
 #![allow(clippy::unwrap_used, clippy::float_cmp, missing_docs, reason = "a test that can't go on panics")]
 
@@ -15,6 +15,8 @@ use support::clickhouse::ClickHouse;
 use support::fault::{FaultProxy, Mood};
 use support::load::Load;
 use support::{Edge, Random, Setup, many_signs, wait_for};
+use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
+use waypost::store::Batch;
 
 fn edge(engine: &ClickHouse, proxy: &FaultProxy) -> Edge {
     let (places, signs, _) = many_signs(10);
@@ -28,6 +30,26 @@ fn assert_exactly_once(engine: &ClickHouse) -> u64 {
     assert_eq!(engine.number("SELECT uniqExact(batch, seq) FROM {db}.scans"), scans, "no row twice");
     assert_eq!(engine.number("SELECT sum(scans) FROM {db}.scans_hourly"), scans, "the rollup counts the same");
     scans
+}
+
+fn scan(number: u32, ts_ms: i64) -> Scan {
+    Scan {
+        ts_ms,
+        generation: 1,
+        code: format!("S{number:04}").parse().unwrap(),
+        outcome: Outcome::Found,
+        channel: Channel::Qr,
+        client: Client { device: Device::Phone, os: Os::Android, app: App::Zalo, agent: Agent::Person },
+        repeat: false,
+        lang: "vi".try_into().unwrap(),
+        served: "vi".try_into().unwrap(),
+        origin: Origin::default(),
+    }
+}
+
+fn a_batch(rows: u32, ts_ms: i64) -> Batch {
+    let scans = (0..rows).map(|number| (number, scan(number, ts_ms + i64::from(number)))).collect();
+    Batch { id: uuid::Uuid::now_v7(), edge: "test".to_owned(), scans }
 }
 
 fn a_mood(random: &mut Random) -> Mood {
@@ -105,28 +127,66 @@ fn the_clients_counts_the_scans_and_the_rollup_agree() {
 fn a_body_that_is_cut_at_any_byte_leaves_nothing_behind() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
-    let edge = edge(&engine, &proxy);
-    wait_for("the registry is there", || (proxy.inserts_forwarded() > 0).then_some(()));
-    edge.scan("/S0001");
-    edge.wait_until_stored();
-    let mut sent = 1;
-    // The body on the wire, with its chunks, is about 500 bytes; every cut is tried once.
-    for cut in 0..700 {
-        let before = proxy.faults("cut_request");
+    let mut store = engine.store(proxy.address());
+    let mut stored = 0;
+    for cut in 0.. {
+        let batch = a_batch(5, 1_790_000_000_000);
         proxy.set(Mood::CutRequest(cut).for_inserts());
-        edge.scan("/S0001");
-        edge.scan("/S0002");
-        sent += 2;
-        wait_for("the cut", || {
-            (proxy.faults("cut_request") > before || proxy.inserts_forwarded() > sent).then_some(())
-        });
-        if cut % 50 == 0 {
-            assert_eq!(assert_exactly_once(&engine), sent - 2, "cut at {cut}");
-        }
+        store.insert(&batch).unwrap_err();
+        // All of it or nothing: all only once the cut is behind the last byte.
+        let whole = engine.number("SELECT count() FROM {db}.scans") > stored;
+        assert_eq!(
+            engine.number("SELECT count() FROM {db}.scans"),
+            if whole { stored + 5 } else { stored },
+            "cut at {cut}"
+        );
         proxy.set(Mood::Pass);
-        edge.wait_until_stored();
+        store.insert(&batch).unwrap();
+        stored += 5;
+        assert_eq!(engine.number("SELECT count() FROM {db}.scans"), stored, "after the retry of a cut at {cut}");
+        if whole {
+            assert!(cut > 300, "a body of {cut} bytes was taken for whole");
+            break;
+        }
     }
-    assert_eq!(assert_exactly_once(&engine), sent);
+    assert_eq!(assert_exactly_once(&engine), stored);
+}
+
+#[test]
+fn months_years_and_hours_change_where_they_do_in_both_tables() {
+    let engine = ClickHouse::start();
+    let mut store = engine.store(engine.address);
+    let mut batch = a_batch(0, 0);
+    // The end of a UTC month, of a UTC year, of the year in Lạng Sơn (17:00 UTC), and the
+    // neighbours of the last leap second.
+    let times = [
+        ("2026-11-30T23:59:59.999Z", 202_611, "2026-12-01 06:00:00"),
+        ("2026-12-01T00:00:00Z", 202_612, "2026-12-01 07:00:00"),
+        ("2026-12-31T16:59:59.999Z", 202_612, "2026-12-31 23:00:00"),
+        ("2026-12-31T17:00:00Z", 202_612, "2027-01-01 00:00:00"),
+        ("2026-12-31T23:59:59.999Z", 202_612, "2027-01-01 06:00:00"),
+        ("2027-01-01T00:00:00Z", 202_701, "2027-01-01 07:00:00"),
+        ("2026-09-30T16:59:59.999Z", 202_609, "2026-09-30 23:00:00"),
+        ("2026-09-30T17:00:00Z", 202_609, "2026-10-01 00:00:00"),
+        ("2026-10-16T23:59:59.999Z", 202_610, "2026-10-17 06:00:00"),
+        ("2026-10-17T00:00:00Z", 202_610, "2026-10-17 07:00:00"),
+    ];
+    for (seq, (time, ..)) in times.iter().enumerate() {
+        let ts_ms = time.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        batch.scans.push((seq as u32, scan(seq as u32, ts_ms)));
+    }
+    store.insert(&batch).unwrap();
+    store.insert(&batch).unwrap();
+    assert_eq!(assert_exactly_once(&engine), times.len() as u64);
+    let rows = engine.query("SELECT _partition_id, ts FROM {db}.scans ORDER BY seq");
+    for (row, (time, month, _)) in rows.lines().zip(times) {
+        assert!(row.starts_with(&format!("{month}\t{}", time[..19].replace('T', " "))), "{row} is of {month}");
+    }
+    let mut hours: Vec<_> = times.map(|(.., hour)| hour).to_vec();
+    hours.sort_unstable();
+    assert_eq!(engine.query("SELECT hour FROM {db}.scans_hourly ORDER BY hour"), hours.join("\n"));
+    let misplaced = "SELECT count() FROM {db}.scans_hourly WHERE _partition_id != toString(toYYYYMM(hour))";
+    assert_eq!(engine.number(misplaced), 0);
 }
 
 #[test]
