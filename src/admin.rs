@@ -143,11 +143,11 @@ fn status(parts: &Parts) -> Value {
             "folder": parts.journal.settings().folder,
             "bytes": counts.bytes,
             "sealed_segments": counts.sealed_segments,
-            "quarantine_files": parts.journal.quarantine_files(),
+            "quarantine_files": parts.journal.quarantined().0,
         },
         "store": {
             "kind": parts.config.store.kind.as_str(),
-            "refuses_us": parts.deliveries.refused.load(Ordering::Relaxed),
+            "credentials_refused": parts.deliveries.refused.load(Ordering::Relaxed),
             "batches": parts.deliveries.batches.load(Ordering::Relaxed),
             "duplicate_batches": parts.deliveries.duplicates.load(Ordering::Relaxed),
             "retries": parts.deliveries.retries.load(Ordering::Relaxed),

@@ -217,11 +217,9 @@ fn journal(parts: &Parts, counts: &Counts, page: &mut Page) {
     let (syncs, errors) = parts.journal.syncs();
     page.gauge("waypost_journal_bytes", "Bytes of all segments.", counts.bytes.value());
     page.gauge("waypost_journal_sealed_segments", "Segments that wait for delivery.", counts.sealed_segments.value());
-    page.gauge(
-        "waypost_journal_quarantine_files",
-        "Files in quarantine/; a person should look.",
-        parts.journal.quarantine_files().value(),
-    );
+    let (files, bytes) = parts.journal.quarantined();
+    page.gauge("waypost_journal_quarantine_files", "Files in quarantine/; a person should look.", files.value());
+    page.gauge("waypost_journal_quarantine_bytes", "Their bytes, which count against journal.max_size.", bytes.value());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let age = counts.oldest_ms.map_or(0.0, |ms| (now.as_secs_f64() - ms.value() / 1000.0).max(0.0));
     page.gauge(
@@ -243,12 +241,17 @@ fn store(parts: &Parts, page: &mut Page) {
         deliveries.duplicates.load(Relaxed),
     );
     page.counter(
+        "waypost_store_overdue_batches_total",
+        "Batches stored so late that the store may have forgotten an earlier try.",
+        deliveries.overdue.load(Relaxed),
+    );
+    page.counter(
         "waypost_store_retries_total",
         "Deliveries that failed and are made again.",
         deliveries.retries.load(Relaxed),
     );
     page.gauge(
-        "waypost_store_refuses_us",
+        "waypost_store_credentials_refused",
         "Whether the store refuses our name, password or rights.",
         f64::from(u8::from(deliveries.refused.load(Relaxed))),
     );

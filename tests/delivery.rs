@@ -4,6 +4,12 @@
 //! killed with `kill -9`, the engine is stopped and started again. At the end the clients'
 //! own counts, `scans` and `scans_hourly` agree. The other tests take one misfortune each.
 #![allow(clippy::unwrap_used, clippy::float_cmp, missing_docs, reason = "a test that can't go on panics")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "small numbers"
+)]
 
 mod support;
 
@@ -15,6 +21,7 @@ use support::clickhouse::ClickHouse;
 use support::fault::{FaultProxy, Mood};
 use support::load::Load;
 use support::{Edge, Random, Setup, many_signs, wait_for};
+use waypost::journal::{self, Journal, Settings, Writer};
 use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 use waypost::store::Batch;
 
@@ -241,14 +248,14 @@ fn a_wrong_password_is_shown_and_costs_no_scan() {
     wait_for("the registry is there", || (proxy.inserts_forwarded() > 0).then_some(()));
     proxy.set(Mood::WrongPassword);
     edge.scan("/S0001");
-    wait_for("it is shown", || (edge.metrics().get("waypost_store_refuses_us") == 1.0).then_some(()));
-    assert_eq!(edge.status()["store"]["refuses_us"], true);
+    wait_for("it is shown", || (edge.metrics().get("waypost_store_credentials_refused") == 1.0).then_some(()));
+    assert_eq!(edge.status()["store"]["credentials_refused"], true);
     proxy.set(Mood::Pass);
     edge.stop();
     edge.start();
     edge.wait_until_stored();
     assert_eq!(assert_exactly_once(&engine), 1);
-    assert_eq!(edge.metrics().get("waypost_store_refuses_us"), 0.0);
+    assert_eq!(edge.metrics().get("waypost_store_credentials_refused"), 0.0);
 }
 
 #[test]
@@ -284,4 +291,94 @@ fn each_generation_of_the_registry_is_there_once() {
         engine.query("SELECT status, target, place FROM {db}.signs_current WHERE code = 'S0011'"),
         "planned\thttps://example.vn/one\tone"
     );
+}
+
+#[test]
+fn a_full_quarantine_is_shown_and_bounded() {
+    let engine = ClickHouse::start();
+    let (places, signs, codes) = many_signs(10);
+    let setup = Setup::new().clickhouse(&engine, engine.address).set("journal", "max_size", "\"1MiB\"");
+    let edge = setup.set("journal", "segment", "\"128KiB\"").registry(&places, &signs).start();
+    edge.scan("/S0001");
+    edge.wait_until_stored();
+    engine.query("ALTER TABLE {db}.scans ADD CONSTRAINT poison CHECK code = 'S0001'");
+    let mut load = Load::start(edge.address(), 2, &codes);
+    let full = "waypost_scans_dropped_total{reason=\"journal_full\"}";
+    wait_for("the quarantine is full", || {
+        let metrics = edge.metrics();
+        let bytes = metrics.get("waypost_journal_quarantine_bytes");
+        (metrics.get(full) > 100.0 && bytes > f64::from(512 << 10)).then_some(())
+    });
+    load.stop();
+    let metrics = edge.metrics();
+    metrics.assert_books_balance();
+    assert!(metrics.get("waypost_journal_quarantine_files") > 2.0);
+    assert!(metrics.get("waypost_journal_quarantine_bytes") <= f64::from(1 << 20));
+    assert_eq!(load.errors.load(Ordering::Relaxed), 0, "redirects go on");
+}
+
+#[test]
+fn a_batch_older_than_the_stores_memory_is_stored_and_shown() {
+    let engine = ClickHouse::start();
+    let mut edge = Setup::new().clickhouse(&engine, engine.address).start();
+    edge.stop();
+    // A segment of 31 days ago, as an edge leaves it that was away for so long.
+    let journal = edge.setup.path("data/journal");
+    let old = tempfile::tempdir().unwrap();
+    let long_ago_ms = jiff::Timestamp::now().as_millisecond() - 31 * 86_400_000;
+    let segment = a_segment(old.path(), long_ago_ms);
+    fs::copy(&segment, journal.join(segment.file_name().unwrap())).unwrap();
+    edge.start();
+    edge.wait_until_stored();
+    assert_eq!(assert_exactly_once(&engine), 3);
+    assert_eq!(edge.metrics().get("waypost_store_overdue_batches_total"), 1.0);
+}
+
+/// A segment with three scans, whose header says when it was made.
+fn a_segment(folder: &std::path::Path, created_ms: i64) -> std::path::PathBuf {
+    let settings = Settings {
+        folder: folder.to_owned(),
+        edge: "test".to_owned(),
+        segment: 64 << 10,
+        seal_after: Duration::from_secs(1),
+        sync_every: Duration::from_secs(1),
+        max_size: 1 << 20,
+        min_free: 0,
+    };
+    let mut writer = Writer::new(Journal::open(settings, 1).unwrap(), 0);
+    (0..3).for_each(|number| writer.append(&scan(number, created_ms)));
+    let mut segments = journal::segments(folder).unwrap();
+    segments.retain(|(path, _)| !journal::read(path).unwrap().scans.is_empty());
+    let mut bytes = fs::read(&segments[0].0).unwrap();
+    // Bytes 24 to 31 of the header, and its checksum at 96.
+    bytes[24..32].copy_from_slice(&created_ms.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..96]);
+    bytes[96..100].copy_from_slice(&crc.to_le_bytes());
+    let path = folder.join(format!("{}.open", uuid::Uuid::now_v7()));
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+#[test]
+fn a_retry_goes_to_another_server_only_if_they_are_replicas() {
+    let (engine, other) = (ClickHouse::start(), ClickHouse::start());
+    let (proxy, second) = (FaultProxy::start(engine.address), FaultProxy::start(other.address));
+    let both = format!("[\"http://{}\", \"http://{}\"]", proxy.address(), second.address());
+    let edge = Setup::new().clickhouse(&engine, proxy.address()).set("store", "url", both.clone()).start();
+    wait_for("the registry is there", || (proxy.inserts_forwarded() + second.inserts_forwarded() > 0).then_some(()));
+    proxy.set(Mood::CommitThenLose.for_inserts());
+    second.set(Mood::CommitThenLose.for_inserts());
+    edge.scan("/A1B2C3");
+    let tries = || (proxy.faults("commit_then_lose"), second.faults("commit_then_lose"));
+    wait_for("several tries", || (tries().0.max(tries().1) >= 3).then_some(()));
+    assert_eq!(tries().0.min(tries().1), 0, "{:?}: no try went to the other", tries());
+    drop(edge);
+
+    // As replicas they would share tokens; here it is enough that the other is asked.
+    let edge =
+        Setup::new().clickhouse(&engine, proxy.address()).set("store", "url", both).set("store", "replicas", "true");
+    let edge = edge.start();
+    edge.scan("/A1B2C3");
+    let before = tries();
+    wait_for("both are asked", || (tries().0 > before.0 && tries().1 > before.1).then_some(()));
 }

@@ -1,6 +1,12 @@
 //! ClickHouse's tables are made once, answer what the embedded store answers, and read no
 //! more than a question needs.
 #![allow(clippy::unwrap_used, clippy::float_cmp, missing_docs, reason = "a test that can't go on panics")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "small numbers"
+)]
 
 mod support;
 

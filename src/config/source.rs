@@ -189,11 +189,17 @@ pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&DeValue<'_>)
         let read = read.and_then(|duration| Duration::try_from(duration).ok());
         read.filter(|d| (least..=most).contains(d)).ok_or_else(|| {
             format!(
-                "{} is not allowed; a time from {least:?} to {most:?} is, as \"5s\", \"200ms\" or \"2m\"",
-                found(value)
+                "{} is not allowed; a time from {} to {} is, as \"5s\", \"200ms\" or \"2m\"",
+                found(value),
+                shown(least),
+                shown(most)
             )
         })
     }
+}
+
+fn shown(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration).map_or(String::new(), |duration| format!("{duration:#}"))
 }
 
 /// A size in bytes within limits, as `"16MiB"`.

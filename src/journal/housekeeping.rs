@@ -151,7 +151,7 @@ impl Journal {
 
     fn make_segment(&self) -> Result<Appender, Dropped> {
         let size = self.settings.segment;
-        if self.counts().bytes + size > self.settings.max_size {
+        if self.counts().bytes + self.quarantined().1 + size > self.settings.max_size {
             return Err(Dropped::JournalFull);
         }
         // Only a backlog is refused room: without one, a new segment takes what an old one gave back.

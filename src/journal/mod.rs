@@ -51,7 +51,7 @@ pub struct Settings {
     pub seal_after: Duration,
     /// How often appended records are brought to the disk.
     pub sync_every: Duration,
-    /// Most bytes of all segments together.
+    /// Most bytes of all segments together, those in quarantine among them.
     pub max_size: u64,
     /// Bytes of the file system that a backlog leaves free.
     pub min_free: u64,
@@ -206,10 +206,12 @@ impl Journal {
         (self.syncs.load(Ordering::Relaxed), self.sync_errors.load(Ordering::Relaxed))
     }
 
-    /// Files in `quarantine/`.
+    /// Files in `quarantine/`, and their bytes.
     #[must_use]
-    pub fn quarantine_files(&self) -> u64 {
-        fs::read_dir(self.quarantine()).map_or(0, |entries| entries.count() as u64)
+    pub fn quarantined(&self) -> (u64, u64) {
+        let entries = fs::read_dir(self.quarantine()).into_iter().flatten();
+        let sizes = entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()));
+        sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
     }
 
     /// The oldest sealed segment; waits for one, for at most the given time.

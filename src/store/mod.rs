@@ -121,6 +121,14 @@ impl Store {
         }
     }
 
+    /// For how long an earlier try is known.
+    fn forgets_after(&self) -> Option<Duration> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::ClickHouse(_) => Some(Schema::WINDOW_AGE),
+        }
+    }
+
     /// The embedded store has no use for the registry: `waypost usage` reads the files.
     fn publish(&mut self, edge: &str, registry: &Registry) -> Result<(), StoreError> {
         match self {
@@ -139,6 +147,9 @@ pub struct Deliveries {
     pub duplicates: AtomicU64,
     /// Tries that failed and were made again.
     pub retries: AtomicU64,
+    /// Batches stored later than the store's memory of tokens reaches: if an earlier answer
+    /// was lost, they are counted twice.
+    pub overdue: AtomicU64,
     /// When a batch was last stored, milliseconds since the Unix epoch; 0: never.
     pub last_success_ms: AtomicU64,
     /// Whether the store refuses our name, password or rights.
@@ -234,13 +245,19 @@ impl Deliveries {
                 return journal.quarantine_batch(sealed).map_err(later);
             }
         };
-        let edge = contents.header.map_or_else(|| journal.settings().edge.clone(), |header| header.edge);
+        let edge = contents.header.as_ref().map_or(&journal.settings().edge, |header| &header.edge).clone();
         let batch = Batch { id: sealed.id, edge, scans: contents.scans };
         match store.insert(&batch) {
             Ok(stored) => {
                 let counter = if stored == Stored::New { &self.batches } else { &self.duplicates };
                 counter.fetch_add(1, Ordering::Relaxed);
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let created = contents.header.map_or(0, |header| header.created_ms);
+                let age = now.saturating_sub(Duration::from_millis(created.max(0).cast_unsigned()));
+                if store.forgets_after().is_some_and(|limit| age > limit) {
+                    self.overdue.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(batch = %sealed.id, "stored so late that the store may have forgotten an earlier try");
+                }
                 self.last_success_ms.store(now.as_millis() as u64, Ordering::Relaxed);
                 journal.settle(sealed, batch.scans.len() as u32).map_err(later)
             }

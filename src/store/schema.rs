@@ -3,6 +3,8 @@
 //! Owns what is replaced in them for one node or for a cluster; `schema/scans.sql`
 //! explains the places. Every statement can be run again and then changes nothing.
 
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 
 use super::clickhouse::Settings;
@@ -19,8 +21,6 @@ const READER: &str = include_str!("schema/reader.sql");
 /// of its edge, so only other edges' batches can push its token out: with ten edges of a batch
 /// a second each, an answer may be lost and the batch tried again 2.7 hours later.
 const WINDOW: &str = "100000";
-/// How long replicas remember them, in seconds: 30 days, the longest outage that is covered.
-const WINDOW_SECONDS: &str = "2592000";
 /// Scans are kept for so many months.
 const KEPT_MONTHS: &str = "13";
 
@@ -32,6 +32,9 @@ pub struct Schema {
 }
 
 impl Schema {
+    /// How long replicas remember a batch's token: the longest outage that is covered.
+    pub const WINDOW_AGE: Duration = Duration::from_hours(30 * 24);
+
     /// For one node, or for the cluster that is configured.
     #[must_use]
     pub fn new(settings: &Settings, timezone: &TimeZone) -> Self {
@@ -42,10 +45,11 @@ impl Schema {
             let path = format!("/clickhouse/tables/{{shard}}/{}/{{table}}", settings.database);
             if is_cluster { format!("Replicated{name}('{path}', '{{replica}}')") } else { name.to_owned() }
         };
+        let seconds = Self::WINDOW_AGE.as_secs();
         let dedup = if is_cluster {
             format!(
                 "replicated_deduplication_window = {WINDOW}, \
-                 replicated_deduplication_window_seconds = {WINDOW_SECONDS}"
+                 replicated_deduplication_window_seconds = {seconds}"
             )
         } else {
             format!("non_replicated_deduplication_window = {WINDOW}")

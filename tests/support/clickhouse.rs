@@ -66,7 +66,7 @@ impl ClickHouse {
         let sql = sql.replace("{db}", &self.database);
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
+            .timeout_global(Some(Duration::from_mins(1)))
             .build()
             .into();
         let mut reply = agent.post(format!("http://{}/", self.address)).send(sql.as_bytes()).unwrap();

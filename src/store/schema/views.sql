@@ -43,3 +43,7 @@ WHERE hourly.outcome = 'found' AND hourly.agent = 'person' AND NOT hourly.repeat
 -- The rule behind every headline figure, to be printed beside it.
 CREATE OR REPLACE VIEW {database}.definition{on_cluster} AS
 SELECT '{definition}' AS definition;
+
+-- Counts up when these files change, so that a person sees which of them were applied.
+CREATE OR REPLACE VIEW {database}.schema_version{on_cluster} AS
+SELECT 1 AS version;
