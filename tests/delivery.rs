@@ -124,6 +124,8 @@ fn the_clients_counts_the_scans_and_the_rollup_agree() {
         let counted: u64 = counted.parse().unwrap();
         assert!(counted_code == code && (received..=sent).contains(&counted), "{line}: {received} <= {sent}");
     }
+    let hourly = engine.query("SELECT code, sum(scans) FROM {db}.scans_hourly GROUP BY code ORDER BY code");
+    assert_eq!(hourly, counted, "sign by sign");
     // The test is worth what it has been through.
     assert!(kills > 20 && retries > 10.0, "{kills} kills, {retries} retries");
     assert!(proxy.faults("commit_then_lose") > 5, "batches were offered again: {:?}", proxy.counts());

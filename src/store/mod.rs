@@ -31,6 +31,8 @@ use crate::registry::Registry;
 
 /// The first and the longest pause after a failed delivery.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+/// The longest pause before the registry is sent again.
+const PUBLISH_PAUSE: Duration = Duration::from_secs(5);
 /// How long the delivery waits for a segment before it looks whether it shall stop.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -164,8 +166,9 @@ struct Delivery<'a> {
     settings: &'a Settings,
     timezone: &'a TimeZone,
     store: Option<Store>,
-    /// The generation of the registry that the store has.
+    /// The generation of the registry that the store has, and when to try again if it has not.
     published: Option<u64>,
+    publish_after: Instant,
 }
 
 impl Deliveries {
@@ -179,7 +182,15 @@ impl Deliveries {
         timezone: &TimeZone,
     ) {
         let mut pause = PAUSE.0;
-        let mut delivery = Delivery { journal, registry, settings, timezone, store: None, published: None };
+        let mut delivery = Delivery {
+            journal,
+            registry,
+            settings,
+            timezone,
+            store: None,
+            published: None,
+            publish_after: Instant::now(),
+        };
         loop {
             let stopping = self.stopping.load(Ordering::Acquire);
             let delivered = self.deliver_next(&mut delivery);
@@ -223,12 +234,15 @@ impl Deliveries {
             none => none.insert(Store::open(delivery.settings, delivery.timezone)?),
         };
         let registry = delivery.registry.borrow().clone();
-        if delivery.published != Some(registry.generation) {
+        if delivery.published != Some(registry.generation) && Instant::now() >= delivery.publish_after {
+            // A registry that the store won't take keeps no scan from it.
             match store.publish(&delivery.journal.settings().edge, &registry) {
-                Err(StoreError::Rejected(error)) => tracing::error!(error, "the store rejects the registry"),
-                published => published?,
+                Ok(()) => delivery.published = Some(registry.generation),
+                Err(error) => {
+                    tracing::warn!(%error, generation = registry.generation, "the registry is not stored");
+                    delivery.publish_after = Instant::now() + jittered(PUBLISH_PAUSE);
+                }
             }
-            delivery.published = Some(registry.generation);
         }
         match delivery.journal.next(PATIENCE) {
             Some(sealed) => self.deliver_one(delivery.journal, store, &sealed).map(|()| true),
