@@ -139,7 +139,7 @@ fn a_body_that_is_cut_at_any_byte_leaves_nothing_behind() {
     let mut store = engine.store(proxy.address());
     let mut stored = 0;
     for cut in 0.. {
-        let batch = a_batch(5, 1_790_000_000_000);
+        let batch = a_batch(5, jiff::Timestamp::now().as_millisecond());
         proxy.set(Mood::CutRequest(cut).for_inserts());
         store.insert(&batch).unwrap_err();
         // All of it or nothing: all only once the cut is behind the last byte.
@@ -166,19 +166,17 @@ fn months_years_and_hours_change_where_they_do_in_both_tables() {
     let engine = ClickHouse::start();
     let mut store = engine.store(engine.address);
     let mut batch = a_batch(0, 0);
-    // The end of a UTC month, of a UTC year, of the year in Lạng Sơn (17:00 UTC), and the
-    // neighbours of the last leap second.
+    // The end of a UTC month, of a UTC year (where a leap second would be), of the year in
+    // Lạng Sơn (17:00 UTC), and of a month there. Far off, so that the tables keep them.
     let times = [
-        ("2026-11-30T23:59:59.999Z", 202_611, "2026-12-01 06:00:00"),
-        ("2026-12-01T00:00:00Z", 202_612, "2026-12-01 07:00:00"),
-        ("2026-12-31T16:59:59.999Z", 202_612, "2026-12-31 23:00:00"),
-        ("2026-12-31T17:00:00Z", 202_612, "2027-01-01 00:00:00"),
-        ("2026-12-31T23:59:59.999Z", 202_612, "2027-01-01 06:00:00"),
-        ("2027-01-01T00:00:00Z", 202_701, "2027-01-01 07:00:00"),
-        ("2026-09-30T16:59:59.999Z", 202_609, "2026-09-30 23:00:00"),
-        ("2026-09-30T17:00:00Z", 202_609, "2026-10-01 00:00:00"),
-        ("2026-10-16T23:59:59.999Z", 202_610, "2026-10-17 06:00:00"),
-        ("2026-10-17T00:00:00Z", 202_610, "2026-10-17 07:00:00"),
+        ("2066-11-30T23:59:59.999Z", 206_611, "2066-12-01 06:00:00"),
+        ("2066-12-01T00:00:00Z", 206_612, "2066-12-01 07:00:00"),
+        ("2066-12-31T16:59:59.999Z", 206_612, "2066-12-31 23:00:00"),
+        ("2066-12-31T17:00:00Z", 206_612, "2067-01-01 00:00:00"),
+        ("2066-12-31T23:59:59.999Z", 206_612, "2067-01-01 06:00:00"),
+        ("2067-01-01T00:00:00Z", 206_701, "2067-01-01 07:00:00"),
+        ("2066-09-30T16:59:59.999Z", 206_609, "2066-09-30 23:00:00"),
+        ("2066-09-30T17:00:00Z", 206_609, "2066-10-01 00:00:00"),
     ];
     for (seq, (time, ..)) in times.iter().enumerate() {
         let ts_ms = time.parse::<jiff::Timestamp>().unwrap().as_millisecond();
@@ -383,4 +381,33 @@ fn a_retry_goes_to_another_server_only_if_they_are_replicas() {
     edge.scan("/A1B2C3");
     let before = tries();
     wait_for("both are asked", || (tries().0 > before.0 && tries().1 > before.1).then_some(()));
+}
+
+#[test]
+fn each_misfortune_alone_costs_nothing() {
+    let engine = ClickHouse::start();
+    let proxy = FaultProxy::start(engine.address);
+    let edge = edge(&engine, &proxy);
+    wait_for("the registry is there", || (proxy.inserts_forwarded() > 0).then_some(()));
+    let misfortunes = [
+        ("refuse", Mood::Refuse),
+        ("swallow", Mood::Swallow.for_inserts()),
+        ("delay", Mood::Delay(Duration::from_millis(500)).for_inserts()),
+        ("status_500", Mood::Status500.for_inserts()),
+        ("exception_in_200", Mood::ExceptionIn200 { code: 209 }.for_inserts()),
+        ("cut_request", Mood::CutRequest(100).for_inserts()),
+        ("commit_then_lose", Mood::CommitThenLose.for_inserts()),
+        ("too_many_parts", Mood::TooManyParts.for_inserts()),
+        ("memory", Mood::Memory.for_inserts()),
+        ("unknown_table", Mood::UnknownTable.for_inserts()),
+    ];
+    for (sent, (name, mood)) in (1..).zip(misfortunes) {
+        proxy.set(mood);
+        edge.scan("/S0001");
+        wait_for(name, || (proxy.faults(name) > 0).then_some(()));
+        proxy.set(Mood::Pass);
+        edge.wait_until_stored();
+        assert_eq!(assert_exactly_once(&engine), sent, "{name}");
+    }
+    edge.metrics().assert_books_balance();
 }

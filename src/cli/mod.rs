@@ -112,11 +112,11 @@ fn registry(config: &Config) -> Result<Registry, Problems> {
 }
 
 /// A time on the command line: as in the registry's files, or a day, which begins at midnight.
-fn time(config: &Config, text: &str) -> Result<jiff::Timestamp, CommandError> {
+fn time(config: &Config, option: &str, text: &str) -> Result<jiff::Timestamp, CommandError> {
     let midnight = format!("{text}T00:00");
     let text = if text.parse::<jiff::civil::Date>().is_ok() && !text.contains(':') { &midnight } else { text };
     let read = config.rules.time(text).and_then(|ms| jiff::Timestamp::from_millisecond(ms).map_err(|e| e.to_string()));
-    read.map_err(CommandError::Refused)
+    read.map_err(|error| CommandError::Refused(format!("{option}: {error}")))
 }
 
 fn of_file(path: &Path) -> impl FnOnce(io::Error) -> CommandError + '_ {

@@ -31,7 +31,7 @@ pub(super) struct Resolve {
 impl Resolve {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
         let registry = registry(config)?;
-        let at = self.at.as_deref().map_or(Ok(jiff::Timestamp::now()), |text| time(config, text))?;
+        let at = self.at.as_deref().map_or(Ok(jiff::Timestamp::now()), |text| time(config, "--at", text))?;
         let sign = self.find(&registry)?;
         let wanted = Wanted::read(None, self.lang.as_deref());
         let (now_ms, place) = (at.as_millisecond(), sign.place());

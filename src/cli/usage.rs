@@ -36,8 +36,13 @@ pub(super) struct UsageOf {
 
 impl UsageOf {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
-        let read = |text: &Option<String>| text.as_deref().map(|text| time(config, text)).transpose();
-        let question = Question { by: self.by, from: read(&self.from)?, to: read(&self.to)?, silent: self.silent };
+        let read = |option, text: &Option<String>| text.as_deref().map(|text| time(config, option, text)).transpose();
+        let question = Question {
+            by: self.by,
+            from: read("--from", &self.from)?,
+            to: read("--to", &self.to)?,
+            silent: self.silent,
+        };
         if let (Some(from), Some(to)) = (question.from, question.to)
             && to <= from
         {

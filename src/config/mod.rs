@@ -91,8 +91,8 @@ impl Config {
             problems.add(&file, 0, text);
             problems
         };
-        let text =
-            fs::read_to_string(path).map_err(|error| fail(format!("can't be read ({}): {error}", path.display())))?;
+        let text = fs::read_to_string(path)
+            .map_err(|error| fail(format!("can't be read ({}): {error}; --config names the file", path.display())))?;
         Self::parse(&file, &text, path.parent().unwrap_or(Path::new(".")))
     }
 
