@@ -12,6 +12,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -138,6 +140,7 @@ impl App {
         let sealer = spawn("journal-seal", move || sealer.seal_segments())?;
         let to_deliver = parts.clone();
         let delivery = spawn("delivery", move || {
+            step_back();
             let (registry, config) = (to_deliver.keeper.subscribe(), &to_deliver.config);
             to_deliver.deliveries.deliver(&to_deliver.journal, &registry, &config.store, &config.rules.timezone);
         })?;
@@ -249,6 +252,14 @@ async fn sweep(parts: Arc<Parts>) {
             // Reading 100 MB takes a while, and must not hold the admin port up.
             tokio::task::spawn_blocking(move || countries.refresh(false));
         }
+    }
+}
+
+/// Lets the workers go first: a backlog that drains on a worker's core at the usual priority
+/// makes a redirect wait for a whole time slice (p99 0.4 ms without a backlog, 2.7 ms with).
+fn step_back() {
+    if let Err(error) = setpriority_process(Some(gettid()), 19) {
+        tracing::debug!(%error, "the delivery keeps the usual priority");
     }
 }
 

@@ -86,7 +86,7 @@ impl Appender {
         }
         let (end, synced, named) = (AtomicUsize::new(BLOCK), AtomicU32::new(0), AtomicBool::new(false));
         let segment = Segment { header, path, file, map, end, synced, named };
-        segment.published_word().store(published_word(0), Ordering::Release);
+        segment.published_word().store(published_word(0).to_le(), Ordering::Release);
         Ok(Self { segment: Arc::new(segment), seq: 0 })
     }
 
@@ -157,8 +157,9 @@ impl Segment {
         // Of a mapping, only what has been written goes to the disk: the pages touched
         // beyond are all zeros, and in a quiet segment most.
         self.map.flush_range(0, self.end.load(Ordering::Relaxed))?;
-        if !self.named.swap(true, Ordering::Relaxed) {
+        if !self.named.load(Ordering::Relaxed) {
             sync_folder(self.path.parent().unwrap_or(&self.path))?;
+            self.named.store(true, Ordering::Relaxed);
         }
         self.synced.store(published, Ordering::Relaxed);
         Ok(true)

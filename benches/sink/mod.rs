@@ -1,0 +1,98 @@
+//! An HTTP interface that takes every insert and keeps nothing: what is measured is the sender.
+
+use std::io::{self, BufRead, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+
+/// Where to send to.
+pub struct Sink {
+    /// Of the listener.
+    pub address: SocketAddr,
+    gate: Arc<Gate>,
+}
+
+/// While it is shut, requests are read and not answered.
+#[derive(Default)]
+struct Gate {
+    shut: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.opened.wait_while(shut, |shut| *shut).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Sink {
+    /// Listens on a port of the system's choice; a thread for each connection, less urgent than anything else.
+    pub fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let (address, gate) = (listener.local_addr()?, Arc::<Gate>::default());
+        let shared = gate.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let gate = shared.clone();
+                thread::spawn(move || {
+                    // On Linux this is the thread's own; a load on the same core must not wait for it.
+                    rustix::process::nice(19).ok();
+                    // The sender sees the end of its connection, and says so.
+                    serve(&stream, &gate).ok();
+                });
+            }
+        });
+        Ok(Self { address, gate })
+    }
+
+    /// From now on requests are answered, or left to wait.
+    #[allow(dead_code, reason = "one of the benchmarks has no use for it")]
+    pub fn open(&self, open: bool) {
+        *self.gate.shut.lock().unwrap_or_else(PoisonError::into_inner) = !open;
+        self.gate.opened.notify_all();
+    }
+}
+
+fn serve(stream: &TcpStream, gate: &Gate) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::with_capacity(256 << 10, stream);
+    let mut line = Vec::new();
+    loop {
+        // The head, to the empty line.
+        loop {
+            line.clear();
+            if reader.read_until(b'\n', &mut line)? == 0 {
+                return Ok(());
+            }
+            if line == b"\r\n" {
+                break;
+            }
+        }
+        while let size @ 1.. = chunk_size(&mut reader, &mut line)? {
+            skip(&mut reader, size + 2)?;
+        }
+        skip(&mut reader, 2)?;
+        gate.pass();
+        (&*stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+    }
+}
+
+fn chunk_size(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
+    line.clear();
+    reader.read_until(b'\n', line)?;
+    let text = std::str::from_utf8(line).unwrap_or_default();
+    usize::from_str_radix(text.trim(), 16).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+fn skip(reader: &mut impl BufRead, mut bytes: usize) -> io::Result<()> {
+    while bytes > 0 {
+        let there = reader.fill_buf()?.len().min(bytes);
+        if there == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        reader.consume(there);
+        bytes -= there;
+    }
+    Ok(())
+}
