@@ -185,7 +185,10 @@ fn resolve_says_why_there_is_no_answer() {
         (&["ZZ9"], "no sign has the code ZZ9\n"),
         (&["/vi/duong/hung-vuong"], "\"/vi/duong/hung-vuong\" contains '/'; allowed are 0-9 A-Z"),
         (&["--", "--"], "\"--\" is empty; a code has 1 to 20 characters"),
-        (&["A1", "--at", "tomorrow"], "\"tomorrow\" is not a time; allowed are 2027-02-27T08:00 (in Asia/Ho_Chi_Minh)"),
+        (
+            &["A1", "--at", "tomorrow"],
+            "--at: \"tomorrow\" is not a time; allowed are 2027-02-27T08:00 (in Asia/Ho_Chi_Minh)",
+        ),
     ] {
         // What follows `--` is never an option, so the configuration comes first.
         let (code, out, error) = match arguments {
