@@ -32,25 +32,27 @@ pub fn is_prefetch(headers: &HeaderMap) -> bool {
     })
 }
 
-/// ISO 639-1, and the languages of Vietnam's north beside them. What a header asks for
+/// ISO 639-1, and the languages of Vietnam's north beside them, in order. What a header asks for
 /// beyond these is recorded as `other`: a tag can be anything, a name included.
-const LANGUAGES: &str = " aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy \
-da de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io \
-is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na \
-nb nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss \
-st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu fil hmn mww nut tyz yue ";
+const LANGUAGES: [&str; 190] = [
+    "aa", "ab", "ae", "af", "ak", "am", "an", "ar", "as", "av", "ay", "az", "ba", "be", "bg", "bh", "bi", "bm", "bn",
+    "bo", "br", "bs", "ca", "ce", "ch", "co", "cr", "cs", "cu", "cv", "cy", "da", "de", "dv", "dz", "ee", "el", "en",
+    "eo", "es", "et", "eu", "fa", "ff", "fi", "fil", "fj", "fo", "fr", "fy", "ga", "gd", "gl", "gn", "gu", "gv", "ha",
+    "he", "hi", "hmn", "ho", "hr", "ht", "hu", "hy", "hz", "ia", "id", "ie", "ig", "ii", "ik", "io", "is", "it", "iu",
+    "ja", "jv", "ka", "kg", "ki", "kj", "kk", "kl", "km", "kn", "ko", "kr", "ks", "ku", "kv", "kw", "ky", "la", "lb",
+    "lg", "li", "ln", "lo", "lt", "lu", "lv", "mg", "mh", "mi", "mk", "ml", "mn", "mr", "ms", "mt", "mww", "my", "na",
+    "nb", "nd", "ne", "ng", "nl", "nn", "no", "nr", "nut", "nv", "ny", "oc", "oj", "om", "or", "os", "pa", "pi", "pl",
+    "ps", "pt", "qu", "rm", "rn", "ro", "ru", "rw", "sa", "sc", "sd", "se", "sg", "si", "sk", "sl", "sm", "sn", "so",
+    "sq", "sr", "ss", "st", "su", "sv", "sw", "ta", "te", "tg", "th", "ti", "tk", "tl", "tn", "to", "tr", "ts", "tt",
+    "tw", "ty", "tyz", "ug", "uk", "ur", "uz", "ve", "vi", "vo", "wa", "wo", "xh", "yi", "yo", "yue", "za", "zh", "zu",
+];
 
 /// The word that is recorded for the primary language asked for.
 #[must_use]
 pub fn language(primary: &str) -> Word {
-    let known = |p: &str| {
-        let at = LANGUAGES.find(p)?;
-        let (before, after) = (LANGUAGES.as_bytes().get(at.checked_sub(1)?)?, LANGUAGES.as_bytes().get(at + p.len())?);
-        (*before == b' ' && *after == b' ').then_some(())
-    };
     let word = match primary {
         "" => "",
-        primary if primary.len() <= 3 && known(primary).is_some() => primary,
+        primary if LANGUAGES.binary_search(&primary).is_ok() => primary,
         _ => "other",
     };
     Word::from(word).unwrap_or_default()
