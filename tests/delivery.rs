@@ -67,7 +67,7 @@ fn a_mood(random: &mut Random) -> Mood {
         Mood::Delay(Duration::from_millis(200)),
         Mood::Status500,
         Mood::ExceptionIn200 { code: 209 },
-        Mood::CutRequest(random.below(3000) as usize),
+        Mood::CutRequest(random.index(3000)),
         Mood::CommitThenLose.for_inserts(),
         Mood::CommitThenLose.for_inserts(),
         Mood::TooManyParts.for_inserts(),
@@ -75,7 +75,7 @@ fn a_mood(random: &mut Random) -> Mood {
         Mood::UnknownTable.for_inserts(),
         Mood::WrongPassword,
     ];
-    moods[random.below(moods.len() as u64) as usize].clone()
+    moods[random.index(moods.len())].clone()
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::http::{Connection, bytes, raw};
-use support::{Edge, PHONE, Setup};
+use support::{Edge, PHONE, Random, Setup};
 
 /// A connection is cut off when a sweep finds it over its limit of a second: 1 to 1.5 s. A busy machine needs longer.
 const IN_TIME: std::ops::Range<Duration> = Duration::from_millis(900)..Duration::from_secs(6);
@@ -208,68 +208,54 @@ fn pipelined_requests_are_answered_in_their_order() {
     assert_eq!(edge.counts(), [("A1B2C3".to_owned(), 300), ("A1B2C4".to_owned(), 300)].into());
 }
 
-/// Xorshift: a seed that is printed makes the same bytes again.
-struct Random(u64);
+fn byte(random: &mut Random) -> u8 {
+    u8::try_from(random.index(256)).unwrap()
+}
 
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from((self.0 >> 16) % end as u64).unwrap()
+/// Rubbish, or a request with some of its bytes changed, lost, doubled or put elsewhere.
+fn a_request(random: &mut Random) -> Vec<u8> {
+    const WHOLE: [&str; 8] = [
+        "GET /A1B2C3 HTTP/1.1\r\nHost: a\r\nAccept-Language: zh-CN,zh;q=0.9\r\nUser-Agent: Mozilla/5.0\r\n\r\n",
+        "HEAD /a1-b2%20c3?c=nfc&lang=en HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /go?code=%41+%ff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "POST /A1B2C3 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "GET http://a/A1B2C3+ HTTP/1.0\r\nForwarded: for=\"[::1]:1\"\r\n\r\n",
+        "GET /A1B2C3 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ];
+    if random.index(10) == 0 {
+        return (0..random.index(600)).map(|_| byte(random)).collect();
     }
-
-    fn byte(&mut self) -> u8 {
-        u8::try_from(self.below(256)).unwrap()
-    }
-
-    /// Rubbish, or a request with some of its bytes changed, lost, doubled or put elsewhere.
-    fn request(&mut self) -> Vec<u8> {
-        const WHOLE: [&str; 8] = [
-            "GET /A1B2C3 HTTP/1.1\r\nHost: a\r\nAccept-Language: zh-CN,zh;q=0.9\r\nUser-Agent: Mozilla/5.0\r\n\r\n",
-            "HEAD /a1-b2%20c3?c=nfc&lang=en HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /go?code=%41+%ff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-            "POST /A1B2C3 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
-            "GET http://a/A1B2C3+ HTTP/1.0\r\nForwarded: for=\"[::1]:1\"\r\n\r\n",
-            "GET /A1B2C3 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        ];
-        if self.below(10) == 0 {
-            return (0..self.below(600)).map(|_| self.byte()).collect();
-        }
-        let mut bytes = WHOLE[self.below(WHOLE.len())].as_bytes().to_vec();
-        for _ in 0..=self.below(3) {
-            let at = self.below(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
-            match self.below(6) {
-                0 => bytes.insert(at, self.byte()),
-                1 if !bytes.is_empty() => bytes[at] = self.byte(),
-                2 if !bytes.is_empty() => bytes[at] ^= 1 << self.below(8),
-                3 if !bytes.is_empty() => drop(bytes.remove(at)),
-                4 => bytes.truncate(at),
-                _ => {
-                    let piece = bytes[at..].to_vec();
-                    let to = self.below(bytes.len() + 1);
-                    bytes.splice(to..to, piece);
-                }
+    let mut bytes = WHOLE[random.index(WHOLE.len())].as_bytes().to_vec();
+    for _ in 0..=random.index(3) {
+        let at = random.index(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+        match random.index(6) {
+            0 => bytes.insert(at, byte(random)),
+            1 if !bytes.is_empty() => bytes[at] = byte(random),
+            2 if !bytes.is_empty() => bytes[at] ^= 1 << random.index(8),
+            3 if !bytes.is_empty() => drop(bytes.remove(at)),
+            4 => bytes.truncate(at),
+            _ => {
+                let piece = bytes[at..].to_vec();
+                let to = random.index(bytes.len() + 1);
+                bytes.splice(to..to, piece);
             }
         }
-        bytes
     }
+    bytes
 }
 
 #[test]
 fn no_bytes_make_it_panic() {
-    let seed = std::env::var("WAYPOST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
-    println!("WAYPOST_SEED={seed}");
     let edge = Setup::new()
         .set("edge.trust", "proxies", "[\"127.0.0.1\"]")
         .set("edge.trust", "header", "\"forwarded\"")
         .start();
-    let mut random = Random(seed);
+    let mut random = Random::seeded(20_261_123);
     let mut starts = BTreeMap::<String, u32>::new();
     for number in 0..3000 {
-        let request = random.request();
+        let request = a_request(&mut random);
         let answer = raw(edge.address(), &request);
         let start: String = answer.chars().take(12).collect();
         let plausible = start.is_empty() || start.starts_with("HTTP/1.1 ") || start.starts_with("HTTP/1.0 ");

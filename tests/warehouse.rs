@@ -34,32 +34,30 @@ fn registry(setup: Setup) -> Setup {
 /// Scans of 40 days around the turn of the year, as a seed makes them.
 fn batches(count: u64) -> Vec<Batch> {
     let mut random = Random::new();
-    let mut some = |of: &[&'static str]| of[random.below(of.len() as u64) as usize];
     let mut batches = Vec::new();
-    let mut numbers = Random::new();
-    let mut one = |limit: usize| numbers.below(limit as u64) as usize;
     for at in (0..count).step_by(1000) {
         let mut scans = Vec::new();
         for seq in 0..1000.min(count - at) {
-            let outcome = [Outcome::Found, Outcome::Found, Outcome::Found, Outcome::Retired, Outcome::Unknown][one(5)];
+            let outcome =
+                random.of(&[Outcome::Found, Outcome::Found, Outcome::Found, Outcome::Retired, Outcome::Unknown]);
             let scan = Scan {
-                ts_ms: FIRST_MS + one(40) as i64 * DAY_MS + one(DAY_MS as usize) as i64,
+                ts_ms: FIRST_MS + random.below(40 * DAY_MS as u64) as i64,
                 generation: 1,
-                code: format!("S{:03}", one(45)).parse().unwrap(),
+                code: format!("S{:03}", random.below(45)).parse().unwrap(),
                 outcome,
-                channel: Channel::ALL[one(3)],
+                channel: random.of(Channel::ALL),
                 client: Client {
-                    device: Device::ALL[one(4)],
-                    os: Os::ALL[one(8)],
-                    app: App::ALL[one(23)],
-                    agent: Agent::ALL[one(3)],
+                    device: random.of(Device::ALL),
+                    os: random.of(Os::ALL),
+                    app: random.of(App::ALL),
+                    agent: random.of(Agent::ALL),
                 },
-                repeat: one(4) == 0,
-                lang: some(&["vi", "en", "zh", "other", ""]).try_into().unwrap(),
-                served: some(&["vi", "en"]).try_into().unwrap(),
+                repeat: random.below(4) == 0,
+                lang: random.of(&["vi", "en", "zh", "other", ""]).try_into().unwrap(),
+                served: random.of(&["vi", "en"]).try_into().unwrap(),
                 origin: Origin {
-                    country: some(&["VN", "CN", ""]).try_into().unwrap(),
-                    region: some(&["Lạng Sơn", "", "54"]).try_into().unwrap(),
+                    country: random.of(&["VN", "CN", ""]).try_into().unwrap(),
+                    region: random.of(&["Lạng Sơn", "", "54"]).try_into().unwrap(),
                 },
             };
             scans.push((seq as u32, scan));

@@ -11,7 +11,7 @@ mod scan;
 mod worker;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -59,10 +59,4 @@ impl WorkerParts {
             worker::run(scanner, self.listeners, self.limits, self.stop)
         })
     }
-}
-
-/// The addresses that listeners ended up with.
-#[must_use]
-pub fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
-    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }

@@ -161,7 +161,7 @@ impl Journal {
                 return Err(Dropped::DiskFull);
             }
         }
-        let id = Self::new_id();
+        let id = uuid::Uuid::now_v7();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let header = Header { id, created_ms: now.as_millis() as i64, edge: self.settings.edge.clone() };
         let path = self.settings.folder.join(format!("{id}.open"));

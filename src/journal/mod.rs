@@ -28,8 +28,6 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use uuid::Uuid;
-
 pub use format::{Header, MAX_EDGE_NAME};
 pub use ledger::{Counts, Sealed};
 pub use reader::{Contents, id_of, parse, read};
@@ -268,10 +266,6 @@ impl Journal {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn new_id() -> Uuid {
-        Uuid::now_v7()
     }
 }
 

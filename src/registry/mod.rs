@@ -93,6 +93,9 @@ struct Sign {
     overridden: bool,
 }
 
+/// As the module's first lines promise.
+const _: () = assert!(size_of::<Sign>() == 48);
+
 const NO_SIGN: u32 = u32::MAX;
 const NO_POSITION: i32 = i32::MIN;
 const NO_DATE: i32 = i32::MIN;
@@ -200,12 +203,6 @@ impl Registry {
         }
         let lost = self.signs.iter().filter(|sign| next.sign(sign.code).is_none()).count();
         f64::from(count(lost)) / f64::from(count(self.signs.len()))
-    }
-
-    /// Bytes held for the signs and their index, without texts.
-    #[must_use]
-    pub fn sign_bytes(&self) -> usize {
-        self.signs.capacity() * size_of::<Sign>() + self.by_code.allocation_size()
     }
 
     fn str(&self, span: Span) -> &str {

@@ -93,7 +93,7 @@ impl ClickHouse {
                 .with_product_info("waypost", env!("CARGO_PKG_VERSION"))
         };
         let clients = settings.urls.iter().map(client).collect();
-        let mut store = Self { runtime, clients, settings: settings.clone(), timezone: timezone.clone(), tries: 0 };
+        let store = Self { runtime, clients, settings: settings.clone(), timezone: timezone.clone(), tries: 0 };
         if settings.apply_schema {
             store.apply_schema()?;
         }
@@ -101,17 +101,15 @@ impl ClickHouse {
     }
 
     /// Makes what is missing of the tables, views and roles, on every server.
-    pub fn apply_schema(&mut self) -> Result<(), StoreError> {
+    fn apply_schema(&self) -> Result<(), StoreError> {
         let schema = Schema::new(&self.settings, &self.timezone);
         for client in &self.clients {
             for statement in schema.statements() {
-                let query = client.query_raw(&statement).execute();
-                let timed = async { tokio::time::timeout(self.settings.timeout, query).await };
-                self.runtime.block_on(timed).map_err(|_| late())?.map_err(|error| classify(&error))?;
+                self.wait(client.query_raw(&statement).execute())?;
             }
             // What only an administrator may do is no reason not to record.
             for statement in schema.reader() {
-                if let Err(error) = self.runtime.block_on(client.query_raw(&statement).execute()) {
+                if let Err(error) = self.wait(client.query_raw(&statement).execute()) {
                     tracing::warn!(%error, "the reader's role can't be made; `waypost schema` shows its statements");
                     break;
                 }
@@ -182,13 +180,17 @@ impl ClickHouse {
     pub fn tallies(&self, question: &Question, mut each: impl FnMut(String, Tally)) -> Result<(), StoreError> {
         let sql = self.question(question);
         let client = &self.clients[0];
-        let rows =
-            async { tokio::time::timeout(self.settings.timeout, client.query(&sql).fetch_all::<Figures>()).await };
-        let rows = self.runtime.block_on(rows).map_err(|_| late())?.map_err(|error| classify(&error))?;
-        for row in rows {
+        for row in self.wait(client.query(&sql).fetch_all::<Figures>())? {
             each(row.key, Tally { all: row.all, scans: row.scans, repeats: row.repeats, bots: row.bots });
         }
         Ok(())
+    }
+
+    /// Waits for an answer, for at most the timeout.
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, clickhouse::error::Error>>) -> Result<T, StoreError> {
+        let timed = async { tokio::time::timeout(self.settings.timeout, answer).await };
+        let late = |_| StoreError::Later("ClickHouse does not answer in time".to_owned());
+        self.runtime.block_on(timed).map_err(late)?.map_err(|error| classify(&error))
     }
 
     /// Whole hours are asked of the rollup, anything finer of the scans.
@@ -263,10 +265,6 @@ fn month_of(ms: i64) -> (i64, i64, i32) {
     });
     let (from, until) = ends.unwrap_or((ms, ms + 1));
     (from, until, i32::from(time.year()) * 100 + i32::from(time.month()))
-}
-
-fn late() -> StoreError {
-    StoreError::Later("ClickHouse does not answer in time".to_owned())
 }
 
 /// What an error means for the batch. Codes: ClickHouse's `ErrorCodes.cpp`.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Random, Setup};
+use super::Setup;
 
 /// A running engine.
 pub struct ClickHouse {
@@ -25,7 +25,7 @@ pub struct ClickHouse {
 
 impl ClickHouse {
     pub fn start() -> Self {
-        let database = format!("waypost_test_{}", Random::new().below(1 << 40));
+        let database = format!("waypost_test_{}", uuid::Uuid::now_v7().simple());
         let mut engine =
             Self { folder: tempfile::tempdir().unwrap(), child: None, address: ([127, 0, 0, 1], 0).into(), database };
         match std::env::var("WAYPOST_TEST_CLICKHOUSE") {

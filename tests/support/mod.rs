@@ -323,14 +323,20 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Random numbers whose seed is printed, and can be set with `WAYPOST_TEST_SEED`.
-/// (xorshift64*, Vigna 2016: enough to choose moments.)
+/// (xorshift64*, Vigna 2016: enough to choose moments and rows.)
 pub struct Random(u64);
 
 impl Random {
+    /// Others at every run.
     pub fn new() -> Self {
-        let seed = std::env::var("WAYPOST_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
-        let seed: u64 = seed.unwrap_or_else(clock) | 1;
+        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Self::seeded(clock.as_nanos() as u64)
+    }
+
+    /// The same at every run.
+    pub fn seeded(seed: u64) -> Self {
+        let set = std::env::var("WAYPOST_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = set.unwrap_or(seed) | 1;
         eprintln!("WAYPOST_TEST_SEED={seed}");
         Self(seed)
     }
@@ -339,7 +345,15 @@ impl Random {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % limit
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) % limit
+    }
+
+    pub fn index(&mut self, len: usize) -> usize {
+        self.below(len as u64) as usize
+    }
+
+    pub fn of<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.index(list.len())]
     }
 }
 
