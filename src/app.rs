@@ -103,6 +103,7 @@ impl App {
         }
         let shared = Shared {
             trust: config.trust.clone(),
+            record: config.record,
             precision: config.precision,
             repeats: Repeats::new(config.repeat_window),
             tallies: Tallies::default(),

@@ -10,11 +10,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector as _;
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 
 use crate::app::Parts;
-use crate::edge::{Counter as Figure, Counters};
+use crate::edge::{Counter as Figure, Counters, SERVICE_BOUNDS};
 use crate::journal::Counts;
 use crate::registry::Status;
 
@@ -156,6 +156,7 @@ fn requests(parts: &Parts, page: &mut Page) {
         requests.add(&[("outcome", outcome)], sum(figure));
     }
     drop(requests);
+    service_times(parts, page);
     page.counter(
         "waypost_head_requests_total",
         "HEAD requests for a code among them: answered, never recorded.",
@@ -179,6 +180,35 @@ fn requests(parts: &Parts, page: &mut Page) {
         "Connections that broke off, or sent what is not HTTP.",
         sum(|c| &c.connection_errors),
     );
+}
+
+fn service_times(parts: &Parts, page: &mut Page) {
+    let (mut counts, mut sum_ns) = ([0; SERVICE_BOUNDS.len() + 1], 0);
+    for counters in &parts.counters {
+        let (worker, worker_ns) = counters.service.get();
+        counts.iter_mut().zip(worker).for_each(|(count, more)| *count += more);
+        sum_ns += worker_ns;
+    }
+    let mut histogram = Histogram::default();
+    let mut cumulative = 0;
+    let buckets = SERVICE_BOUNDS.iter().zip(counts).map(|(&bound, count)| {
+        cumulative += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound);
+        bucket.set_cumulative_count(cumulative);
+        bucket
+    });
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(counts.iter().sum());
+    histogram.set_sample_sum(sum_ns.value() / 1e9);
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
+    let mut family = page.family(
+        "waypost_request_duration_seconds",
+        "From a request's bytes read to its answer handed to the kernel.",
+        MetricType::HISTOGRAM,
+    );
+    family.metrics.push(metric);
 }
 
 fn scans(parts: &Parts, counts: &Counts, page: &mut Page) {

@@ -97,6 +97,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "\"10ms\"",
         "\"10ms\" is not allowed; a time from 100ms to 1h is, as \"5s\", \"200ms\" or \"2m\"",
     ),
+    ("observe", "record", "1", "1 is not allowed; true or false is"),
     ("observe", "geoip", "\"geo.mmdb\"", "\"geo.mmdb\" is not allowed; a list of texts is, as [\"a\", \"b\"]"),
     ("observe", "precision", "\"city\"", "\"city\" is not allowed; one of \"none\", \"country\", \"region\" is"),
     (

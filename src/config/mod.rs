@@ -54,6 +54,8 @@ pub struct Config {
     pub max_shrink: f64,
     /// How often files are looked at, besides being watched.
     pub poll: Duration,
+    /// Whether scans are recorded at all.
+    pub record: bool,
     /// Country databases.
     pub geoip: Vec<PathBuf>,
     /// How much of an address's origin is recorded.
@@ -172,6 +174,7 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
     registry.finish();
 
     let mut observe = top.section("observe");
+    let record = observe.get("record", true, boolean);
     let geoip = observe.get("geoip", Vec::new(), texts).iter().map(|text| path(text)).collect();
     let precision = observe.get("precision", Precision::Region, one_of(PRECISIONS));
     let repeat_window = observe.get("repeat_window", 10 * SECOND, duration(Duration::ZERO, HOUR));
@@ -222,6 +225,7 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
         max_shrink,
         poll,
         geoip,
+        record,
         precision,
         repeat_window,
         max_unknown_per_second,

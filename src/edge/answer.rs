@@ -14,7 +14,7 @@ use hyper::header::{
 use hyper::{Response, StatusCode};
 
 /// What goes back to hyper.
-pub(super) type Answer = Response<Full<Bytes>>;
+pub type Answer = Response<Full<Bytes>>;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const BY_LANGUAGE: HeaderValue = HeaderValue::from_static("Accept-Language");

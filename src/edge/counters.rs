@@ -5,6 +5,7 @@
 //! another core. Only the tallies by sign are written by all.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 
@@ -19,7 +20,13 @@ impl Counter {
     /// One more. Only the worker that owns the counter may call it.
     #[inline]
     pub fn add(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.add_many(1);
+    }
+
+    /// Several more, under the same rule.
+    #[inline]
+    pub fn add_many(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed) + count, Ordering::Relaxed);
     }
 
     /// One less, for what is open now.
@@ -30,6 +37,33 @@ impl Counter {
     /// The figure at this moment.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Upper bounds of the histogram's buckets, in seconds. A redirect takes about 10 µs.
+pub const SERVICE_BOUNDS: [f64; 16] =
+    [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0];
+
+/// How long answers took, with one writer.
+#[derive(Debug, Default)]
+pub struct ServiceTimes {
+    /// By bucket; the last is for what is beyond all bounds.
+    buckets: [Counter; SERVICE_BOUNDS.len() + 1],
+    sum_ns: Counter,
+}
+
+impl ServiceTimes {
+    /// `count` requests that took so long. Only the worker that owns it may call it.
+    pub fn observe(&self, took: Duration, count: u32) {
+        let seconds = took.as_secs_f64();
+        let bucket = SERVICE_BOUNDS.iter().position(|&bound| seconds <= bound).unwrap_or(SERVICE_BOUNDS.len());
+        self.buckets[bucket].add_many(u64::from(count));
+        self.sum_ns.add_many(took.as_nanos() as u64 * u64::from(count));
+    }
+
+    /// How many were in each bucket, and their sum in nanoseconds.
+    pub fn get(&self) -> ([u64; SERVICE_BOUNDS.len() + 1], u64) {
+        (std::array::from_fn(|bucket| self.buckets[bucket].get()), self.sum_ns.get())
     }
 }
 
@@ -65,6 +99,8 @@ pub struct Counters {
     pub timed_out: Counter,
     /// Connections that ended in an error, or in what is not HTTP.
     pub connection_errors: Counter,
+    /// From a request's bytes read to its answer handed to the kernel.
+    pub service: ServiceTimes,
 }
 
 /// Scans of one sign since the start of the process.

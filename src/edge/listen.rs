@@ -7,6 +7,9 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
+use nix::libc;
+use nix::sys::socket::setsockopt;
+use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Connections that may wait to be accepted, for each listener.
@@ -18,10 +21,20 @@ pub fn bind(addresses: &mut [SocketAddr]) -> Result<Vec<TcpListener>, (SocketAdd
     addresses.iter_mut().map(|address| bind_one(address).map_err(|error| (*address, error))).collect()
 }
 
+// `TCP_DEFER_ACCEPT` (tcp(7)); std's setter is unstable, socket2 and rustix have none.
+sockopt_impl!(DeferAccept, SetOnly, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, usize);
+
+/// Seconds that the kernel keeps a silent connection to itself before a worker sees it.
+const SILENCE: usize = 1;
+
 /// Begins to take connections. Called once nothing can fail any more: the kernel gives a
 /// listener its share of them even if another edge has the port, and closes them with it.
 pub fn listen(listeners: &[TcpListener]) -> io::Result<()> {
-    listeners.iter().try_for_each(|listener| SockRef::from(listener).listen(BACKLOG))
+    listeners.iter().try_for_each(|listener| {
+        SockRef::from(listener).listen(BACKLOG)?;
+        // The visitor speaks first: with the request there, accepting and reading take one wake.
+        Ok(setsockopt(listener, DeferAccept, &SILENCE)?)
+    })
 }
 
 fn bind_one(address: &mut SocketAddr) -> io::Result<TcpListener> {

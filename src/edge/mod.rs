@@ -8,6 +8,7 @@ mod listen;
 mod pages;
 mod request;
 mod scan;
+mod socket;
 mod worker;
 
 use std::io;
@@ -17,17 +18,17 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::watch;
 
-pub use counters::{Counter, Counters, SignTally, Tallies, UnknownRate};
+pub use answer::Answer;
+pub use counters::{Counter, Counters, SERVICE_BOUNDS, ServiceTimes, SignTally, Tallies, UnknownRate};
 pub use listen::{bind, listen};
 pub use pages::Pages;
 pub use request::Trust;
-pub use scan::Shared;
+pub use scan::{Scanner, Shared};
 pub use worker::Limits;
 
 use crate::journal::Writer;
 use crate::observe::Databases;
 use crate::registry::Registry;
-use scan::Scanner;
 
 /// A worker thread, before and while it runs.
 pub struct WorkerParts {

@@ -8,9 +8,7 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use hyper::body::Incoming;
 use hyper::header::{ACCEPT_LANGUAGE, HeaderMap, USER_AGENT};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::watch;
@@ -27,6 +25,8 @@ use crate::registry::{Code, Registry, SignRef, Status, Wanted};
 pub struct Shared {
     /// Whose forwarded header is believed.
     pub trust: Trust,
+    /// Whether scans are recorded at all.
+    pub record: bool,
     /// How much of an address's origin is recorded.
     pub precision: Precision,
     /// The repeat window.
@@ -39,8 +39,8 @@ pub struct Shared {
     pub pages: Pages,
 }
 
-/// One worker's hands.
-pub(super) struct Scanner {
+/// One worker's hands: answers requests, wherever they came from.
+pub struct Scanner {
     shared: Arc<Shared>,
     counters: Arc<Counters>,
     registry: RefCell<View<Registry>>,
@@ -50,7 +50,7 @@ pub(super) struct Scanner {
 }
 
 /// A worker's own pointer to what others replace.
-pub(super) struct View<T> {
+struct View<T> {
     newest: watch::Receiver<Arc<T>>,
     seen: Arc<T>,
 }
@@ -64,6 +64,7 @@ enum Found<'r> {
 }
 
 impl Scanner {
+    /// A worker's own, at the newest generation.
     pub fn new(
         shared: Arc<Shared>,
         counters: Arc<Counters>,
@@ -81,8 +82,8 @@ impl Scanner {
         }
     }
 
-    /// Answers one request.
-    pub fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Answer {
+    /// Answers one request, that came at a time (milliseconds since the Unix epoch). Its body is not read.
+    pub fn answer<B>(&self, peer: SocketAddr, now_ms: i64, request: Request<B>) -> Answer {
         let (request, _) = request.into_parts();
         let counters = &self.counters;
         if request.method != Method::GET && request.method != Method::HEAD {
@@ -103,7 +104,7 @@ impl Scanner {
             Route::Inspect(code) => {
                 counters.inspected.add();
                 return match registry.sign(code) {
-                    Some(sign) => self.shared.pages.inspect(&wanted, sign, now_ms()),
+                    Some(sign) => self.shared.pages.inspect(&wanted, sign, now_ms),
                     None => self.shared.pages.unknown(&wanted, Some(code)),
                 };
             }
@@ -119,13 +120,13 @@ impl Scanner {
                 return self.fixed(route, &wanted, uri.query());
             }
         };
-        let visit = Visit { peer, query, wanted, is_head: request.method == Method::HEAD };
+        let visit = Visit { peer, now_ms, query, wanted, is_head: request.method == Method::HEAD };
         self.scan(&visit, request.headers, registry, found)
     }
 
     /// A scan: choose the target, record it, answer.
     fn scan(&self, visit: &Visit<'_>, headers: HeaderMap, registry: &Registry, found: Found<'_>) -> Answer {
-        let now_ms = now_ms();
+        let now_ms = visit.now_ms;
         let pages = &self.shared.pages;
         match found {
             Found::Sign(sign) => {
@@ -134,19 +135,19 @@ impl Scanner {
                     return answer::nothing();
                 };
                 self.counters.found.add();
-                self.record(visit, &headers, registry, sign.code(), Outcome::Found, target.language, now_ms);
+                self.record(visit, &headers, registry, sign.code(), Outcome::Found, target.language);
                 self.redirects.borrow_mut().found(headers, target.url, targets.several_languages())
             }
             Found::Retired(sign) => {
                 self.counters.retired.add();
-                self.record(visit, &headers, registry, sign.code(), Outcome::Retired, "", now_ms);
+                self.record(visit, &headers, registry, sign.code(), Outcome::Retired, "");
                 pages.retired(&visit.wanted, sign, now_ms)
             }
             Found::Unknown(code) => {
                 self.counters.unknown.add();
                 // Somebody's text: recorded up to a rate, so that guessing can't fill a disk.
                 if visit.is_head || self.shared.unknown_rate.allows(now_ms) {
-                    self.record(visit, &headers, registry, code, Outcome::Unknown, "", now_ms);
+                    self.record(visit, &headers, registry, code, Outcome::Unknown, "");
                 } else {
                     self.counters.unknown_unrecorded.add();
                 }
@@ -156,7 +157,6 @@ impl Scanner {
     }
 
     /// Makes the scan anonymous, then writes it down.
-    #[allow(clippy::too_many_arguments, reason = "each is one fact of the record")]
     fn record(
         &self,
         visit: &Visit<'_>,
@@ -165,13 +165,15 @@ impl Scanner {
         code: Code,
         outcome: Outcome,
         served: &str,
-        now_ms: i64,
     ) {
         if visit.is_head {
             self.counters.head.add();
             return;
         }
         let shared = &self.shared;
+        if !shared.record {
+            return;
+        }
         // The address and the user agent live from here to the end of this function.
         let address = shared.trust.client(visit.peer, headers);
         let user_agent = headers.get(USER_AGENT).map_or(&b""[..], |value| value.as_bytes());
@@ -180,13 +182,13 @@ impl Scanner {
             client.agent = Agent::Prefetch;
         }
         let scan = Scan {
-            ts_ms: now_ms,
+            ts_ms: visit.now_ms,
             generation: registry.generation,
             code,
             outcome,
             channel: visit.query.channel,
             client,
-            repeat: shared.repeats.is_repeat(address, user_agent, code, now_ms),
+            repeat: shared.repeats.is_repeat(address, user_agent, code, visit.now_ms),
             lang: observe::language(visit.wanted.primary()),
             served: Word::from(served).unwrap_or_default(),
             origin: self.countries.borrow_mut().newest().origin(address, shared.precision),
@@ -218,6 +220,7 @@ impl Scanner {
         self.writer.borrow_mut().tick();
     }
 
+    /// What this worker counts.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -226,6 +229,7 @@ impl Scanner {
 /// What a scan needs of its request beside the headers.
 struct Visit<'a> {
     peer: SocketAddr,
+    now_ms: i64,
     query: Query<'a>,
     wanted: Wanted,
     is_head: bool,
@@ -250,10 +254,4 @@ impl<T> View<T> {
         }
         &self.seen
     }
-}
-
-fn now_ms() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    // 2^63 milliseconds are 292 million years.
-    now.as_millis() as i64
 }

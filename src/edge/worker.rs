@@ -8,27 +8,28 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::Pin;
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use hashbrown::HashMap;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
 
 use super::answer::{Answer, closing};
+use super::counters::Counters;
 use super::scan::Scanner;
+use super::socket::{Activity, Socket};
 
 /// The largest request head, in bytes: hyper answers 431 beyond.
 const MAX_HEAD: usize = 16 * 1024;
@@ -51,7 +52,7 @@ pub struct Limits {
 }
 
 /// What the connections of one worker share.
-struct Worker {
+pub(super) struct Worker {
     scanner: Scanner,
     limits: Limits,
     /// Ticks since the worker began.
@@ -64,13 +65,6 @@ struct Worker {
 struct Open {
     activity: Rc<Activity>,
     task: AbortHandle,
-}
-
-/// What a connection is at, and since when.
-struct Activity {
-    /// Between the first byte of a request and its answer.
-    busy: Cell<bool>,
-    since: Cell<u32>,
 }
 
 /// Serves until told to stop, then lets connections end. Returns when the last has.
@@ -92,7 +86,9 @@ pub(super) fn run(
     runtime.block_on(async {
         let mut accepting = Vec::new();
         for listener in listeners {
-            let listener = TcpListener::from_std(listener)?;
+            // As a stream, whose readiness tokio shows: its listener tells epoll of each connection
+            // at once (see `socket`), and its `AsyncFd` can be made by unsafe code alone.
+            let listener = TcpStream::from_std(OwnedFd::from(listener).into())?;
             accepting.push(spawn_local(accept(worker.clone(), listener)));
         }
         let mut ticks = tokio::time::interval(TICK);
@@ -112,14 +108,17 @@ pub(super) fn run(
     })
 }
 
-async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+async fn accept(worker: Rc<Worker>, listener: TcpStream) -> io::Result<()> {
     loop {
+        listener.readable().await?;
         if worker.open.borrow().len() >= worker.limits.connections {
             tokio::time::sleep(EXHAUSTED_PAUSE).await;
             continue;
         }
-        match listener.accept().await {
-            Ok((stream, peer)) => worker.serve(stream, peer),
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        match listener.try_io(Interest::READABLE, || Ok(acceptfrom_with(&listener, flags)?)) {
+            Ok((stream, peer)) => worker.serve(stream.into(), peer),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
                 worker.scanner.counters().accept_errors.add();
                 // A connection that was gone again is no reason to pause.
@@ -133,14 +132,24 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener) {
 }
 
 impl Worker {
-    fn serve(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+    pub fn counters(&self) -> &Counters {
+        self.scanner.counters()
+    }
+
+    pub fn tick(&self) -> u32 {
+        self.clock.get()
+    }
+
+    fn serve(self: &Rc<Self>, stream: StdStream, peer: Option<SocketAddrAny>) {
+        // A connection that has no peer any more is gone.
+        let Some(Ok(peer)) = peer.map(SocketAddr::try_from) else { return };
         let counters = self.scanner.counters();
         counters.accepted.add();
         counters.open.add();
         let number = self.next.get();
         self.next.set(number + 1);
-        let activity = Rc::new(Activity { busy: Cell::new(false), since: Cell::new(self.clock.get()) });
-        let io = Socket { stream: TokioIo::new(stream), worker: self.clone(), activity: activity.clone() };
+        let activity = Rc::new(Activity::idle(self.tick()));
+        let io = Socket::new(stream, self.clone(), activity.clone());
         let entry = Entry { worker: self.clone(), number };
         let connection = http1::Builder::new()
             // hyper's own would box a sleep for each request; the sweep replaces it.
@@ -150,7 +159,7 @@ impl Worker {
             .half_close(true)
             // One small write: gathering slices costs more than copying 150 bytes.
             .writev(false)
-            .serve_connection(io, Scans { worker: self.clone(), peer });
+            .serve_connection(io, Scans { worker: self.clone(), activity: activity.clone(), peer });
         let task = spawn_local(async move {
             if connection.await.is_err() {
                 entry.worker.scanner.counters().connection_errors.add();
@@ -209,6 +218,7 @@ impl Drop for Entry {
 /// hyper's view of one connection's requests.
 struct Scans {
     worker: Rc<Worker>,
+    activity: Rc<Activity>,
     peer: SocketAddr,
 }
 
@@ -218,53 +228,14 @@ impl Service<Request<Incoming>> for Scans {
     type Future = Ready<Result<Answer, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let mut answer = self.worker.scanner.answer(self.peer, request);
+        let activity = &self.activity;
+        activity.unanswered.set(activity.unanswered.get() + 1);
+        let now = activity.read_at.get().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // 2^63 milliseconds are 292 million years.
+        let mut answer = self.worker.scanner.answer(self.peer, now.as_millis() as i64, request);
         if self.worker.closing.get() {
             closing(&mut answer);
         }
         ready(Ok(answer))
-    }
-}
-
-/// A connection's stream that notes when a request begins and when its answer is sent.
-struct Socket {
-    stream: TokioIo<TcpStream>,
-    worker: Rc<Worker>,
-    activity: Rc<Activity>,
-}
-
-impl Socket {
-    fn note(&self, busy: bool) {
-        if self.activity.busy.replace(busy) != busy {
-            self.activity.since.set(self.worker.clock.get());
-        }
-    }
-}
-
-impl Read for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if read.is_ready() {
-            self.note(true);
-        }
-        read
-    }
-}
-
-impl Write for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        if matches!(written, Poll::Ready(Ok(len)) if len == buf.len()) {
-            self.note(false);
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
