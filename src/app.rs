@@ -4,12 +4,13 @@
 //! bound before anything serves, so that a start either succeeds whole or binds, and
 //! leaves, nothing behind.
 
+use std::hash::RandomState;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::process::setpriority_process;
@@ -105,6 +106,7 @@ impl App {
             trust: config.trust.clone(),
             record: config.record,
             precision: config.precision,
+            key: RandomState::new(),
             repeats: Repeats::new(config.repeat_window),
             tallies: Tallies::default(),
             unknown_rate: UnknownRate::new(config.max_unknown_per_second),
@@ -218,11 +220,11 @@ impl Signals {
     }
 }
 
-/// The control thread: admin port, reloads, sweeps; until a signal ends it.
+/// The control thread: admin port, reloads; until a signal ends it.
 async fn control(parts: Arc<Parts>, admin: StdListener, mut signals: Signals) -> io::Result<()> {
     let admin = tokio::spawn(admin::serve(TcpListener::from_std(admin)?, parts.clone()));
     let watching = tokio::spawn(registry::watch(parts.keeper.clone(), parts.config.poll));
-    let sweeping = tokio::spawn(sweep(parts.clone()));
+    let watching_countries = tokio::spawn(watch_countries(parts.clone()));
     loop {
         tokio::select! {
             _ = signals.interrupt.recv() => break,
@@ -233,26 +235,19 @@ async fn control(parts: Arc<Parts>, admin: StdListener, mut signals: Signals) ->
             }
         }
     }
-    for task in [admin, watching, sweeping] {
+    for task in [admin, watching, watching_countries] {
         task.abort();
     }
     Ok(())
 }
 
-/// Forgets old repeat windows each second, and looks at the country databases with the registry's poll.
-async fn sweep(parts: Arc<Parts>) {
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    let mut looked = tokio::time::Instant::now();
+/// Looks at the country databases as often as at the registry.
+async fn watch_countries(parts: Arc<Parts>) {
     loop {
-        second.tick().await;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        parts.shared.repeats.sweep(now.as_millis() as i64);
-        if looked.elapsed() >= parts.config.poll {
-            looked = tokio::time::Instant::now();
-            let countries = parts.countries.clone();
-            // Reading 100 MB takes a while, and must not hold the admin port up.
-            tokio::task::spawn_blocking(move || countries.refresh(false));
-        }
+        tokio::time::sleep(parts.config.poll).await;
+        let countries = parts.countries.clone();
+        // Reading 100 MB takes a while, and must not hold the admin port up.
+        tokio::task::spawn_blocking(move || countries.refresh(false)).await.ok();
     }
 }
 

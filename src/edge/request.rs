@@ -76,7 +76,8 @@ pub(super) struct Query<'a> {
 impl<'a> Query<'a> {
     pub fn read(query: Option<&'a str>) -> Self {
         let mut read = Self { channel: Channel::Qr, lang: None };
-        for pair in query.unwrap_or("").split('&') {
+        let Some(query) = query else { return read };
+        for pair in query.split('&') {
             match pair.split_once('=') {
                 Some(("c", "nfc")) => read.channel = Channel::Nfc,
                 Some(("c", "typed")) => read.channel = Channel::Typed,

@@ -6,6 +6,7 @@
 //! of a tally or a repeat window, held for an increment.
 
 use std::cell::RefCell;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::counters::{Counters, Tallies, UnknownRate};
 use super::pages::{self, Pages};
 use super::request::{Query, Route, Trust, text, typed_code};
 use crate::journal::Writer;
-use crate::observe::{self, Agent, Databases, Outcome, Precision, Repeats, Scan, Word};
+use crate::observe::{self, Agent, Agents, Databases, Outcome, Precision, Repeats, Scan, Word};
 use crate::registry::{Code, Registry, SignRef, Status, Wanted};
 
 /// What the workers share: set at the start, or written by all of them.
@@ -29,6 +30,8 @@ pub struct Shared {
     pub record: bool,
     /// How much of an address's origin is recorded.
     pub precision: Precision,
+    /// Of the hashes of what visitors send: drawn at the start, in memory only.
+    pub key: RandomState,
     /// The repeat window.
     pub repeats: Repeats,
     /// Scans of each sign since the start.
@@ -45,6 +48,7 @@ pub struct Scanner {
     counters: Arc<Counters>,
     registry: RefCell<View<Registry>>,
     countries: RefCell<View<Databases>>,
+    agents: RefCell<Agents>,
     redirects: RefCell<Redirects>,
     writer: RefCell<Writer>,
 }
@@ -77,6 +81,7 @@ impl Scanner {
             counters,
             registry: RefCell::new(View::new(registry)),
             countries: RefCell::new(View::new(countries)),
+            agents: RefCell::default(),
             redirects: RefCell::default(),
             writer: RefCell::new(writer),
         }
@@ -135,19 +140,19 @@ impl Scanner {
                     return answer::nothing();
                 };
                 self.counters.found.add();
-                self.record(visit, &headers, registry, sign.code(), Outcome::Found, target.language);
+                self.record(visit, &headers, registry, found, target.language);
                 self.redirects.borrow_mut().found(headers, target.url, targets.several_languages())
             }
             Found::Retired(sign) => {
                 self.counters.retired.add();
-                self.record(visit, &headers, registry, sign.code(), Outcome::Retired, "");
+                self.record(visit, &headers, registry, found, "");
                 pages.retired(&visit.wanted, sign, now_ms)
             }
             Found::Unknown(code) => {
                 self.counters.unknown.add();
                 // Somebody's text: recorded up to a rate, so that guessing can't fill a disk.
                 if visit.is_head || self.shared.unknown_rate.allows(now_ms) {
-                    self.record(visit, &headers, registry, code, Outcome::Unknown, "");
+                    self.record(visit, &headers, registry, found, "");
                 } else {
                     self.counters.unknown_unrecorded.add();
                 }
@@ -157,15 +162,7 @@ impl Scanner {
     }
 
     /// Makes the scan anonymous, then writes it down.
-    fn record(
-        &self,
-        visit: &Visit<'_>,
-        headers: &HeaderMap,
-        registry: &Registry,
-        code: Code,
-        outcome: Outcome,
-        served: &str,
-    ) {
+    fn record(&self, visit: &Visit<'_>, headers: &HeaderMap, registry: &Registry, found: Found<'_>, served: &str) {
         if visit.is_head {
             self.counters.head.add();
             return;
@@ -177,10 +174,15 @@ impl Scanner {
         // The address and the user agent live from here to the end of this function.
         let address = shared.trust.client(visit.peer, headers);
         let user_agent = headers.get(USER_AGENT).map_or(&b""[..], |value| value.as_bytes());
-        let mut client = observe::classify(user_agent);
+        let (mut client, agent_hash) = self.agents.borrow_mut().classify(user_agent, &shared.key);
         if client.agent == Agent::Person && observe::is_prefetch(headers) {
             client.agent = Agent::Prefetch;
         }
+        let (code, outcome, sign) = match found {
+            Found::Sign(sign) => (sign.code(), Outcome::Found, Some(sign)),
+            Found::Retired(sign) => (sign.code(), Outcome::Retired, Some(sign)),
+            Found::Unknown(code) => (code, Outcome::Unknown, None),
+        };
         let scan = Scan {
             ts_ms: visit.now_ms,
             generation: registry.generation,
@@ -188,14 +190,14 @@ impl Scanner {
             outcome,
             channel: visit.query.channel,
             client,
-            repeat: shared.repeats.is_repeat(address, user_agent, code, visit.now_ms),
+            repeat: shared.repeats.is_repeat(shared.key.hash_one((address, agent_hash, code)), visit.now_ms),
             lang: observe::language(visit.wanted.primary()),
             served: Word::from(served).unwrap_or_default(),
             origin: self.countries.borrow_mut().newest().origin(address, shared.precision),
         };
         self.writer.borrow_mut().append(&scan);
-        if outcome != Outcome::Unknown {
-            shared.tallies.count(&scan);
+        if let Some(sign) = sign {
+            shared.tallies.count(sign, &scan);
         }
     }
 

@@ -179,6 +179,9 @@ impl Sources {
         for list in registry.overrides.values_mut() {
             list.sort_by_key(|o| std::cmp::Reverse(o.from_ms));
         }
+        for sign in &mut registry.signs {
+            sign.overridden |= registry.places[sign.place as usize].overridden;
+        }
         if problems.is_empty() { Ok(registry) } else { Err(problems) }
     }
 
@@ -303,8 +306,9 @@ impl Build<'_> {
         let (Some(code), Some(place), Some(status)) = (code, place, status) else {
             return;
         };
-        let leads_nowhere = targets.len == 0 && self.registry.places[place as usize].targets.len == 0;
-        if status != Status::Retired && leads_nowhere {
+        let own_targets = targets.len > 0;
+        let targets = if own_targets { targets } else { self.registry.places[place as usize].targets };
+        if status != Status::Retired && targets.len == 0 {
             let id = self.registry.str(self.registry.places[place as usize].id);
             problems.add(&self.names[1], row.line, format!("target: neither the sign nor its place {id} has one"));
         }
@@ -314,7 +318,19 @@ impl Build<'_> {
             self.later.push(Later { sign: number, successor: successor.to_owned(), aliases: aliases.to_owned() });
         }
         self.lines.push(u32::try_from(row.line).unwrap_or(u32::MAX));
-        let sign = Sign { code, place, targets, successor: NO_SIGN, lat, lon, mounted, status, overridden: false };
+        let sign = Sign {
+            code,
+            place,
+            targets,
+            successor: NO_SIGN,
+            lat,
+            lon,
+            mounted,
+            tally: 0.into(),
+            status,
+            own_targets,
+            overridden: false,
+        };
         self.registry.signs.push(sign);
         let Registry { by_code, signs, .. } = &mut self.registry;
         let hash = |&at: &u32| Hasher::default().hash_one(signs[at as usize].code);

@@ -19,24 +19,31 @@ pub type Tag = ArrayString<MAX_TAG>;
 /// letters or digits; script in title case, region in upper case (RFC 5646 2.1.1).
 #[must_use]
 pub fn parse_tag(text: &str) -> Option<Tag> {
-    let mut tag = Tag::new();
-    for (at, subtag) in text.trim().split('-').enumerate() {
-        let letters = subtag.bytes().all(|b| b.is_ascii_alphabetic());
+    read_tag(text.as_bytes().trim_ascii())
+}
+
+/// By bytes, without a search or a decoding of characters: each phone sends four or so.
+fn read_tag(text: &[u8]) -> Option<Tag> {
+    let mut tag = [0; MAX_TAG];
+    tag.get_mut(..text.len())?.copy_from_slice(text);
+    let tag = &mut tag[..text.len()];
+    for (at, subtag) in tag.split_mut(|&byte| byte == b'-').enumerate() {
+        let letters = subtag.iter().all(u8::is_ascii_alphabetic);
         let well_formed = if at == 0 {
             (2..=3).contains(&subtag.len()) && letters
         } else {
-            (1..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric())
+            (1..=8).contains(&subtag.len()) && subtag.iter().all(u8::is_ascii_alphanumeric)
         };
-        if !well_formed || (at > 0 && tag.try_push('-').is_err()) {
+        if !well_formed {
             return None;
         }
-        for (i, c) in subtag.chars().enumerate() {
-            let upper = at > 0 && letters && (subtag.len() == 2 || (subtag.len() == 4 && i == 0));
-            let c = if upper { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
-            tag.try_push(c).ok()?;
+        let len = subtag.len();
+        for (i, byte) in subtag.iter_mut().enumerate() {
+            let upper = at > 0 && letters && (len == 2 || (len == 4 && i == 0));
+            *byte = if upper { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
         }
     }
-    Some(tag)
+    Tag::from(std::str::from_utf8(tag).ok()?).ok()
 }
 
 /// What a request asks for: the ranges of its header, best first, behind the
@@ -63,10 +70,10 @@ impl Wanted {
             // Above any weight a header can give.
             ranges.push(Range { tag, weight: 1001 });
         }
-        for part in accept_language.unwrap_or("").split(',') {
-            let (tag, parameters) = part.split_once(';').unwrap_or((part, ""));
+        for part in accept_language.unwrap_or("").as_bytes().split(|&byte| byte == b',') {
+            let (tag, parameters) = split_once(part, b';').unwrap_or((part, b""));
             let Some(weight) = weight(parameters) else { continue };
-            let Some(tag) = parse_tag(shortened(tag.trim())) else {
+            let Some(tag) = read_tag(shortened(tag.trim_ascii())) else {
                 continue;
             };
             if weight == 0 || ranges.is_full() {
@@ -92,25 +99,30 @@ impl Wanted {
 }
 
 /// A range without the subtags that do not fit: lookup cuts from the right anyway.
-fn shortened(range: &str) -> &str {
+fn shortened(range: &[u8]) -> &[u8] {
     let mut range = range;
     while range.len() > MAX_TAG
-        && let Some(at) = range.rfind('-')
+        && let Some(at) = range.iter().rposition(|&byte| byte == b'-')
     {
         range = &range[..at];
     }
     range
 }
 
+fn split_once(text: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|&byte| byte == at)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
 /// The weight of `;q=0.8`, in thousandths; 1000 where none is given, `None` where it is malformed.
-fn weight(parameters: &str) -> Option<u16> {
-    let parameters = parameters.trim();
+fn weight(parameters: &[u8]) -> Option<u16> {
+    let parameters = parameters.trim_ascii();
     if parameters.is_empty() {
         return Some(1000);
     }
-    let (name, value) = parameters.split_once('=')?;
-    let value = value.trim().as_bytes();
-    if !name.trim().eq_ignore_ascii_case("q") || value.is_empty() || value.len() > 5 {
+    let (name, value) = split_once(parameters, b'=')?;
+    let value = value.trim_ascii();
+    if !name.trim_ascii().eq_ignore_ascii_case(b"q") || value.is_empty() || value.len() > 5 {
         return None;
     }
     let mut thousandths = match value[0] {

@@ -15,6 +15,7 @@ mod table;
 mod watch;
 
 use std::hash::BuildHasher as _;
+use std::sync::atomic::AtomicU32;
 
 use hashbrown::{HashMap, HashTable};
 
@@ -62,6 +63,7 @@ struct Variant {
 
 /// A run of variants, the default language's first.
 #[derive(Debug, Clone, Copy, Default)]
+#[repr(Rust, packed)]
 struct Variants {
     start: u32,
     len: u8,
@@ -81,6 +83,7 @@ struct Place {
 struct Sign {
     code: Code,
     place: u32,
+    /// The sign's own, or its place's: a redirect need not look at the place.
     targets: Variants,
     /// [`NO_SIGN`] where there is none.
     successor: u32,
@@ -89,7 +92,12 @@ struct Sign {
     lon: i32,
     /// Days since 1 January 1970; [`NO_DATE`] where unknown.
     mounted: i32,
+    /// Where its scans are tallied; 0 until the first. The one thing in a generation that is
+    /// written after it is published: see `edge::Tallies`.
+    tally: AtomicU32,
     status: Status,
+    own_targets: bool,
+    /// Whether there is an override for it or for its place.
     overridden: bool,
 }
 
@@ -244,6 +252,11 @@ impl<'a> SignRef<'a> {
         self.row().code
     }
 
+    /// Where its scans are tallied: a number that whoever tallies has given it; 0 before.
+    pub fn tally(self) -> &'a AtomicU32 {
+        &self.row().tally
+    }
+
     /// Planned, active or retired.
     #[must_use]
     pub fn status(self) -> Status {
@@ -280,22 +293,17 @@ impl<'a> SignRef<'a> {
     /// Where it leads at a time: the sign's override, its place's, its own target, its place's.
     #[must_use]
     pub fn targets(self, now_ms: i64) -> Targets<'a> {
-        let (registry, row, place) = (self.registry, self.row(), self.place().row());
+        let (registry, row) = (self.registry, self.row());
         let (run, origin) = 'found: {
-            if row.overridden
-                && let Some(run) = registry.in_force(Scope::Sign(self.number), now_ms)
-            {
-                break 'found (run, Origin::SignOverride);
+            if row.overridden {
+                if let Some(run) = registry.in_force(Scope::Sign(self.number), now_ms) {
+                    break 'found (run, Origin::SignOverride);
+                }
+                if let Some(run) = registry.in_force(Scope::Place(row.place), now_ms) {
+                    break 'found (run, Origin::PlaceOverride);
+                }
             }
-            if place.overridden
-                && let Some(run) = registry.in_force(Scope::Place(row.place), now_ms)
-            {
-                break 'found (run, Origin::PlaceOverride);
-            }
-            if row.targets.len > 0 {
-                break 'found (row.targets, Origin::Sign);
-            }
-            (place.targets, Origin::Place)
+            (row.targets, if row.own_targets { Origin::Sign } else { Origin::Place })
         };
         Targets { registry, variants: registry.variants(run), origin }
     }

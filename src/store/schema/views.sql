@@ -16,6 +16,12 @@ WHERE published = last_published
     AND generation = last_generation.2
 LIMIT 1 BY code;
 
+-- Scans by hour, of all shards: what dashboards read, under one name on one node and on a cluster. Ask
+-- for sum(scans), and for a time with conditions on hour: they reach the table's key.
+CREATE OR REPLACE VIEW {database}.hourly{on_cluster} AS
+SELECT hour, code, outcome, agent, repeat, channel, lang, served, country, app, scans
+FROM {database}.scans_hourly{all};
+
 -- The headline figure by hour, with what an analyst groups by. Ask for sum(scans), and for a time with
 -- conditions on hour: they reach the table's key through this view.
 -- A code that the registry no longer has keeps its scans; its name, place and area are empty, lat and
@@ -46,4 +52,4 @@ SELECT '{definition}' AS definition;
 
 -- Counts up when these files change, so that a person sees which of them were applied.
 CREATE OR REPLACE VIEW {database}.schema_version{on_cluster} AS
-SELECT 1 AS version;
+SELECT 2 AS version;
