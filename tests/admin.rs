@@ -343,3 +343,21 @@ fn an_edge_that_does_not_start_takes_no_connection_from_the_one_that_runs() {
         }
     });
 }
+
+#[test]
+fn every_answered_request_has_a_service_time() {
+    let edge = edge();
+    for path in ["/A1", "/A1", "/C1", "/N0PE", "/robots.txt"] {
+        edge.scan(path);
+    }
+    // Two in one write have two answers.
+    let mut stream = std::net::TcpStream::connect(edge.address()).unwrap();
+    stream.write_all(b"GET /A1 HTTP/1.1\r\nHost: a\r\n\r\nHEAD /A2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
+    let metrics = edge.metrics();
+    let of = |le: &str| metrics.get(&format!("waypost_request_duration_seconds_bucket{{le=\"{le}\"}}"));
+    assert_eq!(metrics.get("waypost_request_duration_seconds_count"), 7.0);
+    assert_eq!((of("+Inf"), of("1")), (7.0, 7.0), "a loopback answer takes less than a second");
+    let sum = metrics.get("waypost_request_duration_seconds_sum");
+    assert!(sum > 0.0 && sum < 7.0, "{sum}");
+}

@@ -129,3 +129,16 @@ fn the_journal_and_the_store_are_for_their_owner_alone() {
         assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
     }
 }
+
+#[test]
+fn with_recording_off_visitors_are_answered_and_nothing_is_kept() {
+    let mut edge = Setup::new().set("observe", "record", "false").start();
+    assert_eq!(edge.scan("/A1B2C3").status, 302);
+    assert_eq!(edge.scan("/N0PE").status, 404);
+    let metrics = edge.metrics();
+    assert_eq!(metrics.get("waypost_requests_total{outcome=\"found\"}"), 1.0);
+    assert_eq!(metrics.get("waypost_scans_recorded_total"), 0.0);
+    assert!(!edge.admin("GET", "/metrics").body.contains("waypost_sign_scans_total"));
+    edge.stop();
+    assert_eq!(edge.counts(), [].into());
+}
