@@ -4,7 +4,6 @@
 //! bound before anything serves, so that a start either succeeds whole or binds, and
 //! leaves, nothing behind.
 
-use std::hash::RandomState;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use crate::admin;
 use crate::config::Config;
 use crate::edge::{self, Counters, Shared, Tallies, UnknownRate, WorkerParts};
 use crate::journal::{Journal, JournalError, Writer};
-use crate::observe::{self, CountryFiles, Repeats};
+use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::registry::{self, Keeper, LastGood, RegistryError};
 use crate::store::Deliveries;
 
@@ -106,7 +105,7 @@ impl App {
             trust: config.trust.clone(),
             record: config.record,
             precision: config.precision,
-            key: RandomState::new(),
+            keys: Keys::default(),
             repeats: Repeats::new(config.repeat_window),
             tallies: Tallies::default(),
             unknown_rate: UnknownRate::new(config.max_unknown_per_second),

@@ -17,7 +17,7 @@ use support::{PHONE, Setup};
 use waypost::config::Config;
 use waypost::edge::{Answer, Scanner, Shared, Tallies, UnknownRate};
 use waypost::journal::{Journal, Writer};
-use waypost::observe::{CountryFiles, Repeats};
+use waypost::observe::{CountryFiles, Keys, Repeats};
 use waypost::registry::{Keeper, LastGood};
 
 const SIGNS: u32 = 10_000;
@@ -51,7 +51,7 @@ fn scanner() -> (Setup, Arc<Journal>, Scanner) {
         trust: config.trust,
         record: config.record,
         precision: config.precision,
-        key: std::hash::RandomState::new(),
+        keys: Keys::default(),
         repeats: Repeats::new(config.repeat_window),
         tallies: Tallies::default(),
         unknown_rate: UnknownRate::new(config.max_unknown_per_second),

@@ -1,6 +1,6 @@
 //! The few responses that are ever sent.
 //!
-//! Owns status lines and headers; `content-length` is hyper's. A redirect allocates nothing in the long run: the
+//! Owns status lines and headers. A redirect allocates nothing in the long run: the
 //! request's header map is emptied and sent back as the response's, which hyper keeps
 //! for the next request, and the target is copied into a buffer that is free again
 //! once the response is written.
@@ -8,7 +8,7 @@
 use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
@@ -17,6 +17,7 @@ use hyper::{Response, StatusCode};
 pub type Answer = Response<Full<Bytes>>;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const ZERO: HeaderValue = HeaderValue::from_static("0");
 const BY_LANGUAGE: HeaderValue = HeaderValue::from_static("Accept-Language");
 
 /// Makes redirects, for one worker.
@@ -27,7 +28,7 @@ pub(super) struct Redirects {
 
 impl Redirects {
     /// `302` to a target. `headers` is the request's map, to be used again.
-    pub fn found(&mut self, mut headers: HeaderMap, url: &str, several_languages: bool) -> Answer {
+    pub fn found(&mut self, mut headers: HeaderMap, url: &str, several_languages: bool, is_head: bool) -> Answer {
         headers.clear();
         self.buffer.extend_from_slice(url.as_bytes());
         let location = self.buffer.split().freeze();
@@ -36,6 +37,10 @@ impl Redirects {
             headers.insert(LOCATION, location);
         }
         headers.insert(CACHE_CONTROL, NO_STORE);
+        // hyper writes it for a GET, without a place in the map.
+        if is_head {
+            headers.insert(CONTENT_LENGTH, ZERO);
+        }
         if several_languages {
             headers.insert(VARY, BY_LANGUAGE);
         }
@@ -89,6 +94,7 @@ pub(super) fn elsewhere(status: StatusCode, location: &str) -> Answer {
         Err(_) => return nothing(),
     };
     headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(CONTENT_LENGTH, ZERO);
     answer
 }
 

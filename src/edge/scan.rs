@@ -6,7 +6,6 @@
 //! of a tally or a repeat window, held for an increment.
 
 use std::cell::RefCell;
-use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use super::counters::{Counters, Tallies, UnknownRate};
 use super::pages::{self, Pages};
 use super::request::{Query, Route, Trust, text, typed_code};
 use crate::journal::Writer;
-use crate::observe::{self, Agent, Agents, Databases, Outcome, Precision, Repeats, Scan, Word};
+use crate::observe::{self, Agent, Agents, Databases, Keys, Outcome, Precision, Repeats, Scan, Word};
 use crate::registry::{Code, Registry, SignRef, Status, Wanted};
 
 /// What the workers share: set at the start, or written by all of them.
@@ -30,8 +29,8 @@ pub struct Shared {
     pub record: bool,
     /// How much of an address's origin is recorded.
     pub precision: Precision,
-    /// Of the hashes of what visitors send: drawn at the start, in memory only.
-    pub key: RandomState,
+    /// Of the hashes of what visitors send.
+    pub keys: Keys,
     /// The repeat window.
     pub repeats: Repeats,
     /// Scans of each sign since the start.
@@ -65,6 +64,13 @@ enum Found<'r> {
     Sign(SignRef<'r>),
     Retired(SignRef<'r>),
     Unknown(Code),
+}
+
+/// What a scan is answered with.
+enum Reply<'r> {
+    /// A redirect to a target, and whether that depends on the visitor's languages.
+    Redirect(&'r str, bool),
+    Page(Answer),
 }
 
 impl Scanner {
@@ -125,38 +131,44 @@ impl Scanner {
                 return self.fixed(route, &wanted, uri.query());
             }
         };
-        let visit = Visit { peer, now_ms, query, wanted, is_head: request.method == Method::HEAD };
-        self.scan(&visit, request.headers, registry, found)
+        let is_head = request.method == Method::HEAD;
+        let visit = Visit { peer, now_ms, query, wanted, is_head };
+        match self.scan(&visit, &request.headers, registry, found) {
+            Reply::Redirect(target, several) => {
+                self.redirects.borrow_mut().found(request.headers, target, several, is_head)
+            }
+            Reply::Page(page) => page,
+        }
     }
 
-    /// A scan: choose the target, record it, answer.
-    fn scan(&self, visit: &Visit<'_>, headers: HeaderMap, registry: &Registry, found: Found<'_>) -> Answer {
+    /// A scan: choose the target and record it.
+    fn scan<'r>(&self, visit: &Visit<'_>, headers: &HeaderMap, registry: &Registry, found: Found<'r>) -> Reply<'r> {
         let now_ms = visit.now_ms;
         let pages = &self.shared.pages;
         match found {
             Found::Sign(sign) => {
                 let targets = sign.targets(now_ms);
                 let Some(target) = targets.choose(&visit.wanted) else {
-                    return answer::nothing();
+                    return Reply::Page(answer::nothing());
                 };
                 self.counters.found.add();
-                self.record(visit, &headers, registry, found, target.language);
-                self.redirects.borrow_mut().found(headers, target.url, targets.several_languages())
+                self.record(visit, headers, registry, found, target.language);
+                Reply::Redirect(target.url, targets.several_languages())
             }
             Found::Retired(sign) => {
                 self.counters.retired.add();
-                self.record(visit, &headers, registry, found, "");
-                pages.retired(&visit.wanted, sign, now_ms)
+                self.record(visit, headers, registry, found, "");
+                Reply::Page(pages.retired(&visit.wanted, sign, now_ms))
             }
             Found::Unknown(code) => {
                 self.counters.unknown.add();
                 // Somebody's text: recorded up to a rate, so that guessing can't fill a disk.
                 if visit.is_head || self.shared.unknown_rate.allows(now_ms) {
-                    self.record(visit, &headers, registry, found, "");
+                    self.record(visit, headers, registry, found, "");
                 } else {
                     self.counters.unknown_unrecorded.add();
                 }
-                pages.unknown(&visit.wanted, Some(code))
+                Reply::Page(pages.unknown(&visit.wanted, Some(code)))
             }
         }
     }
@@ -174,7 +186,7 @@ impl Scanner {
         // The address and the user agent live from here to the end of this function.
         let address = shared.trust.client(visit.peer, headers);
         let user_agent = headers.get(USER_AGENT).map_or(&b""[..], |value| value.as_bytes());
-        let (mut client, agent_hash) = self.agents.borrow_mut().classify(user_agent, &shared.key);
+        let (mut client, agent_hash) = self.agents.borrow_mut().classify(user_agent, &shared.keys);
         if client.agent == Agent::Person && observe::is_prefetch(headers) {
             client.agent = Agent::Prefetch;
         }
@@ -190,7 +202,7 @@ impl Scanner {
             outcome,
             channel: visit.query.channel,
             client,
-            repeat: shared.repeats.is_repeat(shared.key.hash_one((address, agent_hash, code)), visit.now_ms),
+            repeat: shared.repeats.is_repeat(shared.keys.visit(address, agent_hash, code), visit.now_ms),
             lang: observe::language(visit.wanted.primary()),
             served: Word::from(served).unwrap_or_default(),
             origin: self.countries.borrow_mut().newest().origin(address, shared.precision),
@@ -201,7 +213,7 @@ impl Scanner {
         }
     }
 
-    fn fixed(&self, route: Route, wanted: &Wanted, query: Option<&str>) -> Answer {
+    fn fixed(&self, route: Route, wanted: &Wanted<'_>, query: Option<&str>) -> Answer {
         let pages = &self.shared.pages;
         match route {
             Route::Home => pages.home(wanted),
@@ -233,7 +245,7 @@ struct Visit<'a> {
     peer: SocketAddr,
     now_ms: i64,
     query: Query<'a>,
-    wanted: Wanted,
+    wanted: Wanted<'a>,
     is_head: bool,
 }
 

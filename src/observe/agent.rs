@@ -7,11 +7,11 @@
 //! are therefore those that no browser, application or telephone has in its name
 //! (`scan`, `client`, `search` and a bare `google` are not among them).
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
+use super::repeat::Keys;
 use super::scan::{Agent, App, Client, Device, Os};
 
 /// Bytes of a user agent that are read. Of 35,000 of people the longest had 419; what lies behind
@@ -207,8 +207,8 @@ impl Place {
 }
 
 /// One worker's memory of the user agents it has read. Phones of one make and browser send the
-/// same text for weeks, so nine of ten need not be read again: that costs 0.23 µs, and a hash,
-/// which the repeat window needs anyway, 0.05. Only hashes are kept.
+/// same text for weeks, so nine of ten need not be read again: that costs 0.23 µs, and a
+/// hash, which the repeat window needs anyway, a tenth. Only hashes are kept.
 #[derive(Debug)]
 pub struct Agents {
     /// By the hash's last bits; the last one read stays.
@@ -225,10 +225,10 @@ impl Default for Agents {
 }
 
 impl Agents {
-    /// What [`classify`] says, and the user agent's hash under the key. (That two user agents have
-    /// the same hash of 64 bits is left to chance: nobody can seek them without the key.)
-    pub fn classify(&mut self, user_agent: &[u8], key: &RandomState) -> (Client, u64) {
-        let hash = key.hash_one(user_agent);
+    /// What [`classify`] says, and the user agent's hash. (That two user agents have
+    /// the same hash of 64 bits is left to chance: nobody can seek them without the keys.)
+    pub fn classify(&mut self, user_agent: &[u8], keys: &Keys) -> (Client, u64) {
+        let hash = keys.agent(user_agent);
         let remembered = &mut self.read[hash as usize % REMEMBERED];
         match *remembered {
             Some((of, client)) if of == hash => (client, hash),

@@ -1,8 +1,8 @@
 //! Whether the same address, user agent and code were here a moment ago.
 //!
-//! Owns the repeat window. What is kept is a keyed hash (SipHash, as the standard
-//! library has it) with a key drawn at the start, and a time, in memory only: it can't
-//! be turned back, and is gone with the process. A scan that is no repeat opens a
+//! Owns the repeat window and the keys of its hashes. What is kept is a keyed hash (SipHash,
+//! as the standard library has it) with a key drawn at the start, and a time, in memory only:
+//! it can't be turned back, and is gone with the process. A scan that is no repeat opens a
 //! window; what comes within it is a repeat.
 //!
 //! The windows lie in a table of fixed size: sets of eight, a set to a line of memory, so
@@ -11,8 +11,34 @@
 //! two workers that write one set in the same instant may lose one of two windows, and
 //! beyond 100,000 windows a second some end early. Either takes a repeat for a scan.
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use crate::registry::Code;
+
+/// The keys of this process: drawn at the start, kept in memory alone.
+#[derive(Debug, Default)]
+pub struct Keys {
+    visits: RandomState,
+    agents: foldhash::quality::RandomState,
+}
+
+impl Keys {
+    /// Of a visitor at a sign.
+    #[must_use]
+    pub fn visit(&self, address: IpAddr, agent: u64, code: Code) -> u64 {
+        self.visits.hash_one((address, agent, code))
+    }
+
+    /// Of a user agent. Not by SipHash, which would take 0.1 µs of a scan for these 140 bytes: it
+    /// hides nothing that the visit's does not.
+    #[must_use]
+    pub fn agent(&self, user_agent: &[u8]) -> u64 {
+        self.agents.hash_one(user_agent)
+    }
+}
 
 /// Sets, a power of two: 8 MiB, and a million windows.
 const SETS: usize = 1 << 17;

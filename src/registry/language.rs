@@ -46,11 +46,13 @@ fn read_tag(text: &[u8]) -> Option<Tag> {
     Tag::from(std::str::from_utf8(tag).ok()?).ok()
 }
 
-/// What a request asks for: the ranges of its header, best first, behind the
-/// language it names in `?lang=`.
-#[derive(Debug, Default, Clone)]
-pub struct Wanted {
-    ranges: ArrayVec<Range, MAX_RANGES>,
+/// What a request asks for: the language it names in `?lang=`, then the ranges of its header,
+/// best first. The header is read as far as its first range, which nearly always decides; the
+/// rest only where that one matches nothing.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Wanted<'a> {
+    first: Option<Tag>,
+    header: &'a str,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,51 +62,61 @@ struct Range {
     weight: u16,
 }
 
-impl Wanted {
+impl<'a> Wanted<'a> {
     /// Reads the value of `?lang=` and the header. Malformed ranges are passed
     /// over, as are `*` (RFC 4647: it asks for the default) and weight 0.
     #[must_use]
-    pub fn read(lang: Option<&str>, accept_language: Option<&str>) -> Self {
-        let mut ranges: ArrayVec<Range, MAX_RANGES> = ArrayVec::new();
-        if let Some(tag) = lang.and_then(parse_tag) {
-            // Above any weight a header can give.
-            ranges.push(Range { tag, weight: 1001 });
-        }
-        for part in accept_language.unwrap_or("").as_bytes().split(|&byte| byte == b',') {
-            let (tag, parameters) = split_once(part, b';').unwrap_or((part, b""));
-            let Some(weight) = weight(parameters) else { continue };
-            let Some(tag) = read_tag(shortened(tag.trim_ascii())) else {
-                continue;
-            };
-            if weight == 0 || ranges.is_full() {
-                continue;
-            }
-            let at = ranges.iter().position(|range| range.weight < weight).unwrap_or(ranges.len());
-            ranges.insert(at, Range { tag, weight });
-        }
-        Self { ranges }
+    pub fn read(lang: Option<&str>, accept_language: Option<&'a str>) -> Self {
+        let header = accept_language.unwrap_or("");
+        let first = lang.and_then(parse_tag).or_else(|| {
+            let first = parts(header).next().and_then(range)?;
+            // Of those with the highest weight there is, the first counts.
+            if first.weight == 1000 { Some(first.tag) } else { None }
+        });
+        Self { first: first.or_else(|| ranges(header).first().map(|range| range.tag)), header }
     }
 
     /// The primary language asked for first, such as `zh`; empty where none was named.
     #[must_use]
     pub fn primary(&self) -> &str {
-        self.ranges.first().map_or("", |range| range.tag.split('-').next().unwrap_or(""))
+        self.first.as_ref().map_or("", |tag| tag.split('-').next().unwrap_or(""))
     }
 
     /// The position of the best of `available`, or `None` for the default.
     #[must_use]
-    pub fn choose<'a>(&self, available: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
-        self.ranges.iter().find_map(|range| lookup(&with_script(range.tag), available.clone()))
+    pub fn choose<'t>(&self, available: impl Iterator<Item = &'t str> + Clone) -> Option<usize> {
+        let of = |tag| lookup(&with_script(tag), available.clone());
+        of(self.first?).or_else(|| ranges(self.header).iter().find_map(|range| of(range.tag)))
     }
+}
+
+/// The ranges of a header, best first.
+fn ranges(header: &str) -> ArrayVec<Range, MAX_RANGES> {
+    let mut ranges: ArrayVec<Range, MAX_RANGES> = ArrayVec::new();
+    for range in parts(header).filter_map(range).take(MAX_RANGES) {
+        let at = ranges.iter().position(|before| before.weight < range.weight).unwrap_or(ranges.len());
+        ranges.insert(at, range);
+    }
+    ranges
+}
+
+fn parts(header: &str) -> impl Iterator<Item = &[u8]> {
+    header.as_bytes().split(|&byte| byte == b',')
+}
+
+fn range(part: &[u8]) -> Option<Range> {
+    let (tag, parameters) = split_once(part, b';').unwrap_or((part, b""));
+    let weight = weight(parameters).filter(|&weight| weight > 0)?;
+    Some(Range { tag: read_tag(shortened(tag.trim_ascii()))?, weight })
 }
 
 /// A range without the subtags that do not fit: lookup cuts from the right anyway.
 fn shortened(range: &[u8]) -> &[u8] {
     let mut range = range;
     while range.len() > MAX_TAG
-        && let Some(at) = range.iter().rposition(|&byte| byte == b'-')
+        && let Some(rest) = without_last(range)
     {
-        range = &range[..at];
+        range = rest;
     }
     range
 }
@@ -155,20 +167,22 @@ fn with_script(tag: Tag) -> Tag {
     Tag::from(script).expect("a tag of seven letters fits")
 }
 
-fn lookup<'a>(range: &str, available: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
-    let mut range = range;
+fn lookup<'t>(range: &str, available: impl Iterator<Item = &'t str> + Clone) -> Option<usize> {
+    let mut range = range.as_bytes();
     loop {
-        if let Some(at) = available.clone().position(|tag| tag == range) {
+        if let Some(at) = available.clone().position(|tag| tag.as_bytes() == range) {
             return Some(at);
         }
-        range = &range[..range.rfind('-')?];
+        range = without_last(range)?;
         // A single letter introduces an extension and goes with what it introduced.
-        if let Some((rest, last)) = range.rsplit_once('-')
-            && last.len() == 1
-        {
+        if let [rest @ .., b'-', _] = range {
             range = rest;
         }
     }
+}
+
+fn without_last(range: &[u8]) -> Option<&[u8]> {
+    Some(&range[..range.iter().rposition(|&byte| byte == b'-')?])
 }
 
 #[cfg(test)]

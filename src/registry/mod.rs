@@ -388,7 +388,7 @@ pub struct Target<'a> {
 impl<'a> Targets<'a> {
     /// The target in the best language. `None` only for a retired sign, which needs no target.
     #[must_use]
-    pub fn choose(&self, wanted: &Wanted) -> Option<Target<'a>> {
+    pub fn choose(&self, wanted: &Wanted<'_>) -> Option<Target<'a>> {
         let languages = &self.registry.languages;
         let tags = self.variants.iter().map(|v| languages[usize::from(v.language)].as_str());
         let at = if self.several_languages() { wanted.choose(tags).unwrap_or(0) } else { 0 };
