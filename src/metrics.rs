@@ -254,7 +254,7 @@ fn journal(parts: &Parts, counts: &Counts, page: &mut Page) {
     let age = counts.oldest_ms.map_or(0.0, |ms| (now.as_secs_f64() - ms.value() / 1000.0).max(0.0));
     page.gauge(
         "waypost_journal_oldest_sealed_seconds",
-        "Age of the oldest segment that waits for delivery; 0 without one.",
+        "Age of the oldest record in a sealed segment that waits for delivery; 0 without one.",
         age,
     );
     page.counter("waypost_journal_syncs_total", "Syncs that brought records to the disk.", syncs);

@@ -111,9 +111,11 @@ impl Journal {
             if self.ledger().holds(id) {
                 continue;
             }
-            if let (Ok(Some(records)), Ok(metadata)) = (reader::published(&path), fs::metadata(&path)) {
+            if let (Ok(start), Ok(metadata)) = (reader::start(&path), fs::metadata(&path))
+                && let Some(records) = start.published
+            {
                 tracing::info!(batch = %id, records, "a batch was put back");
-                self.ledger().recover(Sealed { id, path, records, bytes: metadata.len() });
+                self.ledger().recover(Sealed { id, path, records, bytes: metadata.len(), since_ms: start.since_ms });
                 self.arrived.notify_all();
             }
         }
@@ -193,13 +195,14 @@ impl Journal {
 fn seal(segment: &Segment) -> io::Result<Sealed> {
     let records = segment.published();
     let path = segment.path.with_extension("sealed");
-    let mut bytes = 0;
+    let (mut bytes, mut since_ms) = (0, 0);
     if records == 0 {
         fs::remove_file(&segment.path)?;
     } else {
         bytes = segment.finish()?;
+        since_ms = reader::start(&segment.path)?.since_ms;
         fs::rename(&segment.path, &path)?;
         sync_folder(path.parent().unwrap_or(&path))?;
     }
-    Ok(Sealed { id: segment.header.id, path, records, bytes })
+    Ok(Sealed { id: segment.header.id, path, records, bytes, since_ms })
 }

@@ -24,6 +24,8 @@ pub struct Sealed {
     pub records: u32,
     /// Size of its file, in bytes.
     pub bytes: u64,
+    /// Time of its first record, milliseconds since the Unix epoch.
+    pub since_ms: u64,
 }
 
 /// The figures of one moment.
@@ -43,7 +45,7 @@ pub struct Counts {
     pub sealed_segments: u64,
     /// Bytes of all segments, open ones at their full size.
     pub bytes: u64,
-    /// When the oldest waiting segment was made, milliseconds since the Unix epoch.
+    /// Time of the first record that waits in a sealed segment, milliseconds since the Unix epoch.
     pub oldest_ms: Option<u64>,
 }
 
@@ -83,7 +85,7 @@ impl Ledger {
             pending: appended + self.closing.0 + waiting,
             sealed_segments: self.sealed.len() as u64,
             bytes,
-            oldest_ms: self.sealed.keys().next().and_then(created_ms),
+            oldest_ms: self.sealed.values().map(|sealed| sealed.since_ms).min(),
         }
     }
 
@@ -139,10 +141,4 @@ impl Ledger {
     pub fn has_backlog(&self) -> bool {
         !self.sealed.is_empty() || self.closing.0 > 0
     }
-}
-
-/// The time in an identity: RFC 9562 section 5.7.
-fn created_ms(id: &Uuid) -> Option<u64> {
-    let (seconds, nanos) = id.get_timestamp()?.to_unix();
-    Some(seconds * 1000 + u64::from(nanos) / 1_000_000)
 }

@@ -43,12 +43,25 @@ pub fn read(path: &Path) -> io::Result<Contents> {
     Ok(parse(&fs::read(path)?))
 }
 
-/// The records that a file says it holds, from its header alone; `None` where that is damaged.
-pub(crate) fn published(path: &Path) -> io::Result<Option<u32>> {
+/// The beginning of a file.
+pub(crate) struct Start {
+    /// The records that the file says it holds; `None` where the header is damaged.
+    pub published: Option<u32>,
+    /// The time of its first record, or else that of the file; milliseconds since the Unix epoch.
+    /// (A segment may wait for its first record for days.)
+    pub since_ms: u64,
+}
+
+/// Reads the beginning of a file alone.
+pub(crate) fn start(path: &Path) -> io::Result<Start> {
     use std::io::Read as _;
-    let mut start = Vec::with_capacity(BLOCK);
-    fs::File::open(path)?.take(BLOCK as u64).read_to_end(&mut start)?;
-    Ok(published_of(&start))
+    let mut start = Vec::with_capacity(2 * BLOCK);
+    fs::File::open(path)?.take(2 * BLOCK as u64).read_to_end(&mut start)?;
+    let mut scans = Vec::new();
+    parse_block(start.get(BLOCK..).unwrap_or(&[]), &mut 0, &mut scans);
+    let first = scans.first().map(|(_, scan)| scan.ts_ms);
+    let since = first.or_else(|| Header::decode(&start).map(|header| header.created_ms)).unwrap_or(0);
+    Ok(Start { published: published_of(&start), since_ms: since.max(0).cast_unsigned() })
 }
 
 fn published_of(bytes: &[u8]) -> Option<u32> {
@@ -60,7 +73,8 @@ fn published_of(bytes: &[u8]) -> Option<u32> {
 pub fn parse(bytes: &[u8]) -> Contents {
     let mut contents = Contents {
         header: Header::decode(bytes),
-        scans: Vec::new(),
+        // A count that is damaged must not reserve more than the file can hold.
+        scans: Vec::with_capacity((published_of(bytes).unwrap_or(0) as usize).min(bytes.len() / FRAME_HEADER)),
         lost: 0,
         used: BLOCK as u64,
         blank: bytes.iter().all(|&byte| byte == 0),

@@ -34,7 +34,7 @@ pub(super) fn recover(folder: &Path, edge: &str, mut found: impl FnMut(Sealed)) 
 fn seal(path: &Path, kind: &str, edge: &str) -> io::Result<Option<Sealed>> {
     let records = match kind {
         // What was sealed has a header that says how much there is; a damaged one is counted.
-        "sealed" => reader::published(path)?.map_or_else(|| repair(path, edge), Ok)?,
+        "sealed" => reader::start(path)?.published.map_or_else(|| repair(path, edge), Ok)?,
         "open" => repair(path, edge)?,
         _ => 0,
     };
@@ -44,7 +44,8 @@ fn seal(path: &Path, kind: &str, edge: &str) -> io::Result<Option<Sealed>> {
     let sealed = path.with_extension("sealed");
     fs::rename(path, &sealed)?;
     let bytes = fs::metadata(&sealed)?.len();
-    Ok(Some(Sealed { id, path: sealed, records, bytes }))
+    let since_ms = reader::start(&sealed)?.since_ms;
+    Ok(Some(Sealed { id, path: sealed, records, bytes, since_ms }))
 }
 
 /// Makes the header right and cuts the tail; removes what is empty. Returns how many

@@ -266,8 +266,7 @@ impl Deliveries {
                 let counter = if stored == Stored::New { &self.batches } else { &self.duplicates };
                 counter.fetch_add(1, Ordering::Relaxed);
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let created = contents.header.map_or(0, |header| header.created_ms);
-                let age = now.saturating_sub(Duration::from_millis(created.max(0).cast_unsigned()));
+                let age = now.saturating_sub(Duration::from_millis(sealed.since_ms));
                 if store.forgets_after().is_some_and(|limit| age > limit) {
                     self.overdue.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(batch = %sealed.id, "stored so late that the store may have forgotten an earlier try");
