@@ -1,0 +1,327 @@
+"""The servers, each on one core with the same codes: how it is configured, and what it has to have written down."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.request
+
+from .load import CLIENTS, ask
+from .machine import LOAD_CORE, SERVER_CORE, Failure, Process, free_port, on_cores, wait_for
+from .registry import code
+
+NGINX = """\
+daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 12000; }}
+http {{
+    log_format scan escape=json '{{"time":"$msec","path":"$uri","status":$status,"language":"$http_accept_language",'
+        '"agent":"$http_user_agent","address":"$http_x_forwarded_for"}}';
+    access_log {folder}/access.log scan buffer=64k flush=1s;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    # The default closes a connection after 1,000 requests and after 75 s; nobody else does within a round.
+    keepalive_requests 1000000000; keepalive_timeout 1h;
+    map_hash_max_size {slots}; map_hash_bucket_size 512;
+    map $uri $target {{ default ""; include {map}; }}
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location / {{
+            if ($target = "") {{ return 404; }}
+            add_header Cache-Control no-store always;
+            add_header Vary Accept-Language always;
+            return 302 $target;
+        }}
+    }}
+}}
+"""
+
+HAPROXY = """\
+global
+    nbthread 1
+    maxconn 1000
+    log stdout len 2048 format raw local0
+defaults
+    mode http
+    option dontlognull
+    timeout client 1h
+    timeout http-keep-alive 1h
+    timeout http-request 30s
+    timeout connect 1s
+    timeout server 1s
+frontend codes
+    bind 127.0.0.1:{port} backlog 4096
+    log global
+    http-request capture req.fhdr(User-Agent) len 320
+    http-request capture req.fhdr(Accept-Language) len 64
+    http-request capture req.fhdr(X-Forwarded-For) len 64
+    log-format '{{"time":"%Ts.%ms","path":"%[capture.req.uri,json(utf8s)]","status":%ST,{captured}}}'
+    http-request set-var(txn.target) path,map_str({map})
+    http-request return status 404 unless {{ var(txn.target) -m found }}
+    http-request return status 302 hdr Location %[var(txn.target)] hdr Cache-Control no-store hdr Vary Accept-Language
+"""
+
+WAYPOST = """\
+[edge]
+name = "edge-1"
+listen = ["127.0.0.1:{port}"]
+workers = {workers}
+public_url = "https://qr.example.vn"
+idle_timeout = "1h"
+[edge.trust]
+proxies = ["127.0.0.1/32"]
+[admin]
+listen = "127.0.0.1:{admin}"
+[registry]
+places = "{tables}/places.csv"
+signs = "{tables}/signs.csv"
+overrides = "{tables}/overrides.csv"
+allowed_hosts = ["example.vn"]
+[observe]
+geoip = ["{geoip}"]
+{observe}
+[journal]
+dir = "journal"
+[store]
+kind = "clickhouse"
+url = ["http://{sink}"]
+apply_schema = false
+timeout = "10m"
+"""
+
+
+class Server:
+    """What every server has in common. `languages`: whether it chooses a target by language."""
+
+    languages = False
+    # Whether it writes down what it answers.
+    logs = True
+
+    def __init__(self, folder, registry, cores=(SERVER_CORE,)):
+        self.folder, self.registry, self.cores, self.port = folder, registry, cores, free_port()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self.process = None
+
+    def __enter__(self):
+        try:
+            self.process = Process(self.name, self.command(), cores=self.cores, log=self.folder / "output")
+            wait_for(f"{self.name} answers", self.ready)
+            self.was_ready = time.monotonic()
+            self.process.wait_until_idle()
+            self.verify()
+        except Failure as failure:
+            self.__exit__()
+            output = (self.folder / "output").read_text(errors="replace").strip()
+            raise Failure(f"{failure}\n{output[-2000:]}".strip()) from None
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if self.process:
+            self.process.stop()
+
+    def ready(self):
+        self.process.running()
+        try:
+            return bool(ask(self.port, "/", CLIENTS[0]))
+        except OSError:
+            return False
+
+    def verify(self):
+        """The right answers for some codes, before anything is timed."""
+        step = max(1, self.registry.signs // 40)
+        for number in range(0, self.registry.signs, step):
+            for client in CLIENTS:
+                expected = self.registry.target(number, client[2] if self.languages else "vi")
+                status, headers = ask(self.port, f"/{code(number)}", client)
+                seen = (status, headers.get("location"), headers.get("cache-control"), headers.get("vary"))
+                if seen != (302, expected, "no-store", "Accept-Language"):
+                    raise Failure(f"{self.name} answers {code(number)} with {seen}, not with {expected}")
+        status, _ = ask(self.port, f"/{code(self.registry.signs)}", CLIENTS[0])
+        if status != 404:
+            raise Failure(f"{self.name} answers an unknown code with {status}")
+
+    def begin(self):
+        """Before a round."""
+
+    def finish(self, answered, slack):
+        """After a round: waits until what was answered is written down, all of it; up to `slack` requests more
+        were under way when the load ended."""
+
+    def check(self, answered, unknown, slack):
+        """Once the CPU time has been read: what else has to hold."""
+
+
+class LogsToFile(Server):
+    """One line for each request, in a file that is emptied before each round."""
+
+    def verify(self):
+        super().verify()
+        self.wait_for_log()
+        self.log().write_bytes(b"")
+
+    def finish(self, answered, slack):
+        self.wait_for_log()
+        with open(self.log(), "rb") as file:
+            # HAProxy opens a hole where the file was emptied: it resets O_APPEND.
+            file.seek(os.lseek(file.fileno(), 0, os.SEEK_DATA))
+            lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+        if not answered <= lines <= answered + slack:
+            raise Failure(f"{self.name} answered {answered} requests and logged {lines}")
+        # Else the kernel would write it to the disk while the next server is measured.
+        self.log().write_bytes(b"")
+
+    def wait_for_log(self):
+        # The requests that were under way when the load ended.
+        self.process.wait_until_idle()
+        sizes = [-1]
+
+        def rests():
+            sizes.append(self.log().stat().st_size)
+            return sizes[-1] == sizes[-2]
+
+        wait_for(f"{self.name} has written its log", rests, pause=self.flush)
+
+
+class Nginx(LogsToFile):
+    name = "nginx"
+    # Longer than the buffer is kept.
+    flush = 1.1
+
+    def command(self):
+        # Without slots enough, nginx tries sizes for minutes.
+        slots = max(65536, self.registry.signs)
+        text = NGINX.format(folder=self.folder, port=self.port, map=self.registry.map(";"), slots=slots)
+        (self.folder / "nginx.conf").write_text(text)
+        return ["nginx", "-p", self.folder, "-e", self.folder / "error.log", "-c", self.folder / "nginx.conf"]
+
+    def log(self):
+        return self.folder / "access.log"
+
+
+class HAProxy(LogsToFile):
+    name = "HAProxy"
+    # It writes each line as it answers.
+    flush = 0
+
+    def command(self):
+        fields = enumerate(("agent", "language", "address"))
+        captured = ",".join(f'"{name}":"%[capture.req.hdr({number}),json(utf8s)]"' for number, name in fields)
+        text = HAPROXY.format(port=self.port, map=self.registry.map(), captured=captured)
+        (self.folder / "haproxy.cfg").write_text(text)
+        return ["haproxy", "-db", "-f", self.folder / "haproxy.cfg"]
+
+    def log(self):
+        return self.folder / "output"
+
+
+class BareHyper(Server):
+    name = "bare hyper"
+    logs = False
+
+    def __init__(self, binary, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.binary = binary
+
+    def command(self):
+        return [self.binary, f"127.0.0.1:{self.port}", self.registry.map()]
+
+
+class Waypost(Server):
+    """Country, agent, repeat window, journal, delivery to the sink; or with recording off."""
+
+    languages = True
+    # Whether the sink answers.
+    delivers = True
+
+    def __init__(self, binary, geoip, sink, *arguments, record=True, workers=1, **options):
+        super().__init__(*arguments, **options)
+        self.name = "Waypost" if record else "Waypost, not recording"
+        self.logs, self.binary, self.workers, self.admin = record, binary, workers, free_port()
+        config = {
+            "port": self.port, "admin": self.admin, "workers": workers, "tables": self.registry.tables(),
+            "geoip": geoip, "sink": sink.address, "observe": "" if record else "record = false",
+        }
+        self.config = self.folder / "waypost.toml"
+        self.config.write_text(WAYPOST.format(**config))
+
+    def command(self):
+        return [self.binary, "serve", "--config", self.config]
+
+    def ready(self):
+        self.process.running()
+        try:
+            return self.get("/readyz") == "ready\n"
+        except OSError:
+            return False
+
+    def get(self, path):
+        return urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=60).read().decode()
+
+    def scans(self):
+        return json.loads(self.get("/status"))["scans"]
+
+    def segments(self, kind):
+        return set((self.folder / "journal").glob(f"*.{kind}"))
+
+    def begin(self):
+        self.before = self.scans()
+
+    def finish(self, answered, slack):
+        if not self.logs or not self.delivers:
+            return
+        # The segments that were written last are sealed and delivered, which is part of what a scan costs. The
+        # folder is watched and not /status, which takes CPU time of the server.
+        last = self.segments("open")
+        gone = lambda: len(last - self.segments("open")) >= self.workers and not self.segments("sealed")
+        wait_for(f"{self.name} has sealed and delivered", gone)
+
+    def check(self, answered, unknown, slack):
+        """Every scan is recorded, none is dropped."""
+        if self.delivers:
+            wait_for(f"{self.name} has delivered", lambda: self.scans()["pending"] == 0, pause=0.5)
+        scans = self.scans()
+        if not self.logs:
+            if scans != self.before:
+                raise Failure(f"{self.name} has recorded something")
+            return
+        recorded = scans["recorded"] - self.before["recorded"]
+        if any(scans["dropped"].values()) or scans["quarantined"]:
+            raise Failure(f"{self.name} lost scans: {scans}")
+        # Of unknown codes, up to 50 a second are recorded.
+        if not answered - unknown <= recorded <= answered + slack:
+            raise Failure(f"{self.name} answered {answered} requests and recorded {recorded}")
+
+    def exact_books(self):
+        """Every code that was asked for since the start was recorded, or counted as unknown."""
+        metrics = self.get("/metrics")
+        figure = lambda name: float(re.search(rf"^{re.escape(name)} (\S+)$", metrics, re.M).group(1))
+        asked = figure('waypost_requests_total{outcome="found"}') + figure('waypost_requests_total{outcome="unknown"}')
+        written = figure("waypost_scans_recorded_total") + figure("waypost_unknown_unrecorded_total")
+        if asked != written:
+            raise Failure(f"{self.name} was asked for {asked:.0f} codes and wrote down {written:.0f}")
+
+
+class Sink:
+    """Takes every insert, answered or not, and keeps nothing; shares the load's core, at the lowest priority."""
+
+    def __init__(self, binary):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+        self.child = subprocess.Popen(on_cores((LOAD_CORE,), binary), **pipes)
+        self.address = self.child.stdout.readline().strip()
+
+    def answer(self, whether):
+        self.child.stdin.write("open\n" if whether else "shut\n")
+        self.child.stdin.flush()
+        self.child.stdout.readline()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.stdin.close()
+        self.child.wait()
