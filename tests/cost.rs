@@ -113,7 +113,12 @@ const MOST_INSTRUCTIONS: u64 = 9_999;
 #[ignore = "is counted by the next one"]
 fn ten_thousand_scans() {
     let (_setup, _journal, scanner) = scanner();
-    scans(&scanner, 0..SIGNS, |scan| scan());
+    // The first scan of each sign makes its tally, the first of all the classifier.
+    for n in 0..SIGNS {
+        let (peer, request) = request(n, HeaderMap::new());
+        scanner.answer(peer, 1_800_000_000_000, request);
+    }
+    scans(&scanner, SIGNS..2 * SIGNS, |scan| scan());
 }
 
 #[test]

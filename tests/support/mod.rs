@@ -15,8 +15,11 @@
 
 pub mod clickhouse;
 pub mod fault;
+pub mod grafana;
 pub mod http;
 pub mod load;
+pub mod month;
+pub mod prometheus;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

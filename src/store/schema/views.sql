@@ -22,6 +22,13 @@ CREATE OR REPLACE VIEW {database}.hourly{on_cluster} AS
 SELECT hour, code, outcome, agent, repeat, channel, lang, served, country, app, scans
 FROM {database}.scans_hourly{all};
 
+-- Every scan, and every generation of the registry, of all shards.
+CREATE OR REPLACE VIEW {database}.every_scan{on_cluster} AS
+SELECT * FROM {database}.scans{all};
+
+CREATE OR REPLACE VIEW {database}.registry_history{on_cluster} AS
+SELECT * FROM {database}.signs{all};
+
 -- The headline figure by hour, with what an analyst groups by. Ask for sum(scans), and for a time with
 -- conditions on hour: they reach the table's key through this view.
 -- A code that the registry no longer has keeps its scans; its name, place and area are empty, lat and
