@@ -300,6 +300,12 @@ fn traps(query: &Query<'_>, dashboard: &Dashboard) -> Vec<String> {
             traps.push(format!("$__{name} is written without (), and older plugins drop what follows"));
         }
     }
+    for table in ["scans", "scans_hourly", "signs"] {
+        let after = |word: &str| sql.split(&format!("{word} {table}")).skip(1).any(|rest| !rest.starts_with('_'));
+        if after("FROM") || after("JOIN") {
+            traps.push(format!("{table} is one shard's on a cluster: there are views of all"));
+        }
+    }
     if query.format == 0 && !sql.contains("ORDER BY time") {
         traps.push("a time series that is not ordered is refused".to_owned());
     }
