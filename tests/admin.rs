@@ -352,7 +352,9 @@ fn every_answered_request_has_a_service_time() {
     }
     // Two in one write have two answers.
     let mut stream = std::net::TcpStream::connect(edge.address()).unwrap();
-    stream.write_all(b"GET /A1 HTTP/1.1\r\nHost: a\r\n\r\nHEAD /A2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET /A1 HTTP/1.1\r\nHost: a\r\n\r\nHEAD /A2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
     std::io::copy(&mut stream, &mut std::io::sink()).unwrap();
     let metrics = edge.metrics();
     let of = |le: &str| metrics.get(&format!("waypost_request_duration_seconds_bucket{{le=\"{le}\"}}"));

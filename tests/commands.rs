@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use support::{BINARY, Edge, Setup, files_below};
+use support::{BINARY, Edge, Setup, files_below, wait_for};
 use waypost::registry::Code;
 
 fn said(output: &Output) -> (i32, String, String) {
@@ -335,4 +335,18 @@ fn a_journal_that_is_not_there_is_an_empty_one() {
     assert_eq!(said(&setup.run(&["journal", "cat"])), (0, String::new(), String::new()));
     assert_eq!(said(&setup.run(&["journal", "verify"])).1, "0 segments, 0 scans, 0 lost\n");
     assert!(!setup.path("data").exists());
+}
+
+#[test]
+fn a_configuration_may_be_named_from_within_its_folder() {
+    let setup = Setup::new().set("journal", "dir", "\"journal\"");
+    assert!(setup.run(&["check"]).status.success());
+    let mut edge = Command::new(BINARY)
+        .args(["serve", "--config", "waypost.toml"])
+        .current_dir(setup.path("config"))
+        .spawn()
+        .unwrap();
+    wait_for("the copy of the registry", || setup.path("config/registry-last-good.json").exists().then_some(()));
+    edge.kill().unwrap();
+    edge.wait().unwrap();
 }

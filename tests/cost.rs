@@ -4,6 +4,7 @@
 //! the service without sockets, from the request as hyper hands it over to its answer, with
 //! everything on: country, region, agent, repeat window, journal, tally.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
+#![allow(clippy::print_stdout, clippy::format_collect, reason = "the count is for people")]
 
 mod support;
 
@@ -106,7 +107,7 @@ fn a_kept_alive_scan_allocates_nothing() {
 }
 
 /// Instructions of a release build; 5 % above what was counted with rustc 1.95.
-const MOST_INSTRUCTIONS: u64 = 9_999;
+const MOST_INSTRUCTIONS: u64 = 6_100;
 
 /// Run below as a process of its own, under valgrind.
 #[test]

@@ -4,7 +4,7 @@
 //! Scans come from marked addresses with marked headers, through every path that reads
 //! them; the edge logs all it can, is killed so that its journal is left as it was, and
 //! every byte it has left is searched for the marks.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
+#![allow(clippy::unwrap_used, clippy::float_cmp, missing_docs, reason = "a test that can't go on panics")]
 
 mod support;
 

@@ -95,7 +95,9 @@ impl Config {
         };
         let text = fs::read_to_string(path)
             .map_err(|error| fail(format!("can't be read ({}): {error}; --config names the file", path.display())))?;
-        Self::parse(&file, &text, path.parent().unwrap_or(Path::new(".")))
+        // The parent of a bare name is the empty path, which is no folder.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self::parse(&file, &text, folder)
     }
 
     /// Checks a file's text; relative paths are relative to `folder`.

@@ -1,0 +1,287 @@
+//! The real binary, pinned to core 0: its folder, its registry, its figures.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use waypost::journal::{self, Journal, Writer};
+use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
+
+use super::{PATIENCE, Result};
+
+/// Signs of the registry, five to a place.
+pub const SIGNS: usize = 100_000;
+/// Of the others, those that are scanned: ten streets take nearly all.
+const SCANNED: usize = 500;
+/// `USER_HZ`, the unit of times in `/proc/PID/stat`: 100 on every Linux.
+const TICKS: f64 = 100.0;
+
+/// What one case is about; the rest is as it is by default.
+pub struct Settings {
+    /// Of the store.
+    pub url: String,
+    /// Further lines of the section `[journal]`.
+    pub journal: String,
+    /// Scans that are in the journal before the start.
+    pub backlog: u64,
+    /// Mount a file system of 8 MiB for the journal.
+    pub small_disk: bool,
+}
+
+/// A running edge.
+pub struct Edge {
+    pub address: SocketAddr,
+    admin: SocketAddr,
+    child: Child,
+    _disk: Option<SmallDisk>,
+    folder: TempDir,
+}
+
+impl Edge {
+    pub fn start(settings: &Settings) -> Result<Self> {
+        // On the disk of the build: the temporary folder may be in memory, where syncing is for nothing.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let path = |name: &str| folder.path().join(name);
+        let places = (0..SIGNS / 5).fold("place,name,target,target:en,target:zh\n".to_owned(), |mut rows, place| {
+            let page = |language: &str| format!("https://example.vn/{language}/duong-pho/p{place}");
+            writeln!(rows, "p{place},Phố {place},{},{},{}", page("vi"), page("en"), page("zh")).ok();
+            rows
+        });
+        fs::write(path("places.csv"), places)?;
+        fs::write(path("signs.csv"), signs(0))?;
+        let countries = countries().map_or(String::new(), |file| format!("\"{}\"", file.display()));
+        let config = format!(
+            "[edge]\nname = \"edge-1\"\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\npublic_url = \"https://qr.example.vn\"\n\
+             [edge.trust]\nproxies = [\"127.0.0.1\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [registry]\nallowed_hosts = [\"example.vn\"]\n[observe]\ngeoip = [{countries}]\n\
+             [journal]\ndir = \"journal\"\n{}\
+             [store]\nkind = \"clickhouse\"\nurl = [\"{}\"]\napply_schema = false\ntimeout = \"10m\"\n[log]\nformat = \"json\"\n",
+            settings.journal, settings.url
+        );
+        fs::write(path("waypost.toml"), config)?;
+        let disk = if settings.small_disk { Some(SmallDisk::mount(path("journal"))?) } else { None };
+        if settings.backlog > 0 {
+            fill(&path("journal"), settings.backlog)?;
+        }
+        let mut command = Command::new("taskset");
+        command.args(["-c", "0", env!("CARGO_BIN_EXE_waypost"), "serve", "--config"]).arg(path("waypost.toml"));
+        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(path("log"))?);
+        let child = command.spawn()?;
+        let nowhere = ([127, 0, 0, 1], 0).into();
+        let mut edge = Self { address: nowhere, admin: nowhere, child, _disk: disk, folder };
+        (edge.address, edge.admin) = wait_for("the edge serves", || edge.addresses())?;
+        Ok(edge)
+    }
+
+    /// Where it listens, once its log says that it serves.
+    fn addresses(&mut self) -> Result<Option<(SocketAddr, SocketAddr)>> {
+        let text = fs::read_to_string(self.folder.path().join("log"))?;
+        if let Some(status) = self.child.try_wait()? {
+            return Err(format!("the edge ended with {status}: {text}").into());
+        }
+        let address = |message: &str| -> Option<SocketAddr> {
+            let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut lines = lines.map(|mut line| line["fields"].take()).filter(|fields| fields["message"] == message);
+            lines.next()?["address"].as_str()?.parse().ok()
+        };
+        let serves = text.contains("\"serving\"");
+        Ok(address("listening").zip(address("admin listening")).filter(|_| serves))
+    }
+
+    /// The codes that are scanned, spread over the registry.
+    pub fn codes() -> impl Iterator<Item = String> {
+        (0..SCANNED).map(|number| code(number * (SIGNS / SCANNED)))
+    }
+
+    /// Every metric, over its labels, and each sample under its whole name.
+    pub fn metrics(&self) -> Result<Metrics> {
+        let mut stream = TcpStream::connect(self.admin)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        let mut metrics = BTreeMap::new();
+        for (sample, value) in page.lines().filter_map(|line| line.rsplit_once(' ')) {
+            let Ok(value) = value.parse::<f64>() else { continue };
+            let name = sample.split('{').next().unwrap_or(sample);
+            *metrics.entry(name.to_owned()).or_default() += value;
+            if name != sample {
+                metrics.insert(sample.to_owned(), value);
+            }
+        }
+        Ok(Metrics(metrics))
+    }
+
+    /// Segments that wait for delivery, without asking the edge.
+    pub fn sealed(&self) -> Result<usize> {
+        Ok(journal::segments(&self.folder.path().join("journal"))?.iter().filter(|(_, kind)| kind == "sealed").count())
+    }
+
+    /// Gives every sign another place, once a second, until told to stop.
+    pub fn rewrite_signs(&self, stop: &AtomicBool) -> Result<()> {
+        let (new, path) = (self.folder.path().join("signs.new"), self.folder.path().join("signs.csv"));
+        let (versions, start) = ([signs(1), signs(0)], Instant::now());
+        for (second, rows) in (1..).zip(versions.iter().cycle()) {
+            fs::write(&new, rows)?;
+            fs::rename(&new, &path)?;
+            while start.elapsed() < Duration::from_secs(second) {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(())
+    }
+
+    /// CPU time so far, in seconds: the edge's, that of its delivery, and everybody else's but our own.
+    pub fn cpu(&self) -> Result<Cpu> {
+        let stat = |path: &Path| times(&fs::read_to_string(path.join("stat"))?);
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let all = fs::read_to_string("/proc/stat")?;
+        // user nice system (idle iowait) irq softirq steal
+        let fields = all.split_whitespace().skip(1).take(8).enumerate().filter(|(at, _)| !matches!(at, 3 | 4));
+        let all: f64 = fields.map(|(_, ticks)| ticks.parse::<f64>()).sum::<std::result::Result<_, _>>()?;
+        let edge = stat(&process)?;
+        let others = all / TICKS - edge - stat(Path::new("/proc/self"))?;
+        for task in fs::read_dir(process.join("task"))? {
+            let task = task?.path();
+            if fs::read_to_string(task.join("comm"))? == "delivery\n" {
+                return Ok(Cpu { edge, delivery: stat(&task)?, others });
+            }
+        }
+        Err("the edge has no thread named delivery".into())
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        // Nothing of it is looked at again.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The samples of one scrape.
+pub struct Metrics(BTreeMap<String, f64>);
+
+impl Metrics {
+    pub fn of(&self, name: &str) -> Result<f64> {
+        self.0.get(name).copied().ok_or_else(|| format!("no metric {name}").into())
+    }
+}
+
+/// In seconds.
+pub struct Cpu {
+    pub edge: f64,
+    pub delivery: f64,
+    pub others: f64,
+}
+
+/// A mounted file system, unmounted at the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(folder: PathBuf) -> Result<Self> {
+        fs::create_dir_all(&folder)?;
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "waypost-bench"]).arg(&folder);
+        if mount.status()?.success() { Ok(Self(folder)) } else { Err("only root may mount a small disk".into()) }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
+    }
+}
+
+/// The country database of the tests, if there is one.
+pub fn countries() -> Option<PathBuf> {
+    Some(PathBuf::from(std::env::var_os("WAYPOST_TEST_GEOIP")?).join("iptoasn-country-ipv4.mmdb"))
+}
+
+fn code(sign: usize) -> String {
+    format!("S{sign:05}")
+}
+
+/// `signs.csv`, with each sign at its place or some places further.
+fn signs(further: usize) -> String {
+    (0..SIGNS).fold("code,place,status\n".to_owned(), |mut rows, sign| {
+        writeln!(rows, "{},p{},active", code(sign), (sign / 5 + further) % (SIGNS / 5)).ok();
+        rows
+    })
+}
+
+/// Writes a journal that nobody has delivered, as fast as its segments are made.
+fn fill(folder: &Path, scans: u64) -> Result<()> {
+    let settings = journal::Settings {
+        folder: folder.to_owned(),
+        edge: "edge-1".to_owned(),
+        segment: 16 << 20,
+        seal_after: PATIENCE,
+        sync_every: PATIENCE,
+        max_size: 1 << 40,
+        min_free: 0,
+    };
+    let (client, origin) = (
+        Client { device: Device::Phone, os: Os::Android, app: App::Zalo, agent: Agent::Person },
+        Origin { country: "VN".try_into()?, ..Origin::default() },
+    );
+    let codes = Edge::codes().map(|code| code.parse()).collect::<std::result::Result<Vec<_>, _>>()?;
+    let journal = Journal::open(settings, 1)?;
+    thread::scope(|scope| {
+        scope.spawn(|| journal.make_segments());
+        scope.spawn(|| journal.seal_segments());
+        let mut writer = Writer::new(journal.clone(), 0);
+        for (turn, &code) in (0..scans).zip(codes.iter().cycle()) {
+            let scan = Scan {
+                // From 23 November 2026 on, all in one month.
+                ts_ms: 1_795_400_000_000 + turn as i64 / 50,
+                generation: 1,
+                code,
+                outcome: Outcome::Found,
+                channel: Channel::Qr,
+                client,
+                repeat: false,
+                lang: "vi".try_into()?,
+                served: "vi".try_into()?,
+                origin,
+            };
+            writer.append(&scan);
+            while journal.counts().recorded <= turn {
+                // The next segment was not ready.
+                thread::sleep(Duration::from_millis(1));
+                writer.append(&scan);
+            }
+        }
+        drop(writer);
+        journal.stop();
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    })
+}
+
+/// User and system time, in seconds: the 12th and 13th after the name in `ID (name) state …`.
+fn times(stat: &str) -> Result<f64> {
+    let rest = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<std::result::Result<f64, _>>()? / TICKS)
+}
+
+pub fn wait_for<T>(what: &str, mut state: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        if let Some(state) = state()? {
+            return Ok(state);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Err(format!("never came: {what}").into())
+}
