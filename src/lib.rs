@@ -21,15 +21,17 @@
 //!
 //! Workers answer. The journal's two threads do its slow half. The delivery's
 //! thread talks to the store. The control thread (the main one) has the admin port, the
-//! signals and the reloads, which run on a thread for blocking work.
+//! signals and the reloads, which run on a thread for blocking work. What delivers or reloads has
+//! the lowest priority, so that a worker on the same core goes first.
 //!
 //! # Invariants
 //!
 //! - A redirect never waits: not for a disk, a store, a reload, a lookup outside the
-//!   process, nor for a lock that is held longer than an increment.
+//!   process, nor for a lock, but for the moment in which the first scan of a sign makes its tally.
 //! - One request sees one generation of the registry.
 //! - Nothing of a request reaches a `Location`, a log or a metric; of a visitor's address
-//!   and user agent nothing leaves the worker's stack.
+//!   and user agent nothing leaves the worker's stack but hashes under a key of this process,
+//!   which stay in memory.
 //! - A record is written before its answer is. A segment is shipped only once sealed, so
 //!   a batch is the same at every try; its file is deleted only once it is stored.
 //! - Every record is recorded, stored, pending, quarantined, or counted as dropped.

@@ -2,8 +2,9 @@
 //!
 //! Owns one worker's view of everything a scan touches. Nothing here waits: the
 //! registry and the country databases are this worker's own pointers, refreshed when
-//! there is a newer generation; the journal is mapped memory; and the locks are those
-//! of a tally or a repeat window, held for an increment.
+//! there is a newer generation; the journal is mapped memory; tallies and repeat windows
+//! are written without a lock. What the next scan costs in instructions is held by
+//! `tests/cost.rs`.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
