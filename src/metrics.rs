@@ -286,6 +286,11 @@ fn store(parts: &Parts, page: &mut Page) {
         f64::from(u8::from(deliveries.refused.load(Relaxed))),
     );
     page.gauge(
+        "waypost_store_registry_generation",
+        "Generation of the registry that the store has; 0 before the first.",
+        deliveries.published.load(Relaxed).value(),
+    );
+    page.gauge(
         "waypost_store_last_success_timestamp_seconds",
         "When a batch was last stored; 0 before the first.",
         deliveries.last_success_ms.load(Relaxed).value() / 1000.0,

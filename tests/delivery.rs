@@ -291,6 +291,11 @@ fn each_generation_of_the_registry_is_there_once() {
         engine.query("SELECT status, target, place FROM {db}.signs_current WHERE code = 'S0011'"),
         "planned\thttps://example.vn/one\tone"
     );
+    wait_for("the metric says so", || {
+        let metrics = edge.metrics();
+        let stored = metrics.get("waypost_store_registry_generation");
+        (stored == metrics.get("waypost_registry_generation") && stored > 1.0).then_some(())
+    });
 }
 
 #[test]

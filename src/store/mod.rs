@@ -154,6 +154,8 @@ pub struct Deliveries {
     pub overdue: AtomicU64,
     /// When a batch was last stored, milliseconds since the Unix epoch; 0: never.
     pub last_success_ms: AtomicU64,
+    /// Generation of the registry that the store has; 0: none yet.
+    pub published: AtomicU64,
     /// Whether the store refuses our name, password or rights.
     pub refused: AtomicBool,
     stopping: AtomicBool,
@@ -237,7 +239,10 @@ impl Deliveries {
         if delivery.published != Some(registry.generation) && Instant::now() >= delivery.publish_after {
             // A registry that the store won't take keeps no scan from it.
             match store.publish(&delivery.journal.settings().edge, &registry) {
-                Ok(()) => delivery.published = Some(registry.generation),
+                Ok(()) => {
+                    delivery.published = Some(registry.generation);
+                    self.published.store(registry.generation, Ordering::Relaxed);
+                }
                 Err(error) => {
                     tracing::warn!(%error, generation = registry.generation, "the registry is not stored");
                     delivery.publish_after = Instant::now() + jittered(PUBLISH_PAUSE);
