@@ -101,16 +101,7 @@ impl App {
         for listeners in &listeners {
             edge::listen(listeners)?;
         }
-        let shared = Shared {
-            trust: config.trust.clone(),
-            record: config.record,
-            precision: config.precision,
-            keys: Keys::default(),
-            repeats: Repeats::new(config.repeat_window),
-            tallies: Tallies::default(),
-            unknown_rate: UnknownRate::new(config.max_unknown_per_second),
-            pages: config.pages.clone(),
-        };
+        let shared = shared(&config);
         let parts = Parts {
             keeper: Arc::new(keeper),
             countries: Arc::new(countries),
@@ -180,6 +171,20 @@ impl App {
         // A reload that is under way is not waited for.
         runtime.shutdown_background();
         Ok(())
+    }
+}
+
+/// What the workers share, as it is at the start.
+pub fn shared(config: &Config) -> Shared {
+    Shared {
+        trust: config.trust.clone(),
+        record: config.record,
+        precision: config.precision,
+        keys: Keys::default(),
+        repeats: Repeats::new(config.repeat_window),
+        tallies: Tallies::default(),
+        unknown_rate: UnknownRate::new(config.max_unknown_per_second),
+        pages: config.pages.clone(),
     }
 }
 

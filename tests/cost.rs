@@ -15,10 +15,11 @@ use std::sync::Arc;
 use hyper::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Request, StatusCode, Uri};
 use support::{PHONE, Setup};
+use waypost::app;
 use waypost::config::Config;
-use waypost::edge::{Answer, Scanner, Shared, Tallies, UnknownRate};
+use waypost::edge::{Answer, Scanner};
 use waypost::journal::{Journal, Writer};
-use waypost::observe::{CountryFiles, Keys, Repeats};
+use waypost::observe::CountryFiles;
 use waypost::registry::{Keeper, LastGood};
 
 const SIGNS: u32 = 10_000;
@@ -44,20 +45,11 @@ fn scanner() -> (Setup, Arc<Journal>, Scanner) {
         .set("journal", "segment", "\"16MiB\"");
     std::fs::write(setup.path("config/waypost.toml"), setup.toml()).unwrap();
     let config = Config::read(&setup.path("config/waypost.toml")).unwrap();
+    let shared = app::shared(&config);
     let last_good = LastGood::at(setup.path("data/last-good.json"));
     std::fs::create_dir(setup.path("data")).unwrap();
     let keeper = Keeper::open(config.files, config.rules, config.max_shrink, last_good).unwrap();
     let journal = Journal::open(config.journal, 1).unwrap();
-    let shared = Shared {
-        trust: config.trust,
-        record: config.record,
-        precision: config.precision,
-        keys: Keys::default(),
-        repeats: Repeats::new(config.repeat_window),
-        tallies: Tallies::default(),
-        unknown_rate: UnknownRate::new(config.max_unknown_per_second),
-        pages: config.pages,
-    };
     let countries = CountryFiles::open(&config.geoip).subscribe();
     let writer = Writer::new(journal.clone(), 0);
     let scanner = Scanner::new(shared.into(), Arc::default(), keeper.subscribe(), countries, writer);

@@ -17,8 +17,8 @@ use serde_json::Value;
 use support::clickhouse::ClickHouse;
 use support::grafana::{Answer, Choice, Dashboard, Selection, text};
 use support::month::{DAY_MS, HOUR_MS};
-use support::{Setup, wait_for};
-use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
+use support::{Setup, scan_by_a_person, wait_for};
+use waypost::observe::{Agent, Channel, Outcome, Scan};
 use waypost::store::Batch;
 
 /// 08:00 on 1 December 2066 in Lạng Sơn, a Wednesday: so far off that the tables keep it.
@@ -96,18 +96,9 @@ struct History(Vec<Scan>);
 impl History {
     /// A scan by a person, so many days and hours ago.
     fn scan(&mut self, code: &str, days: i64, hours: i64) -> &mut Scan {
-        self.0.push(Scan {
-            ts_ms: NOW - days * DAY_MS - hours * HOUR_MS + 1,
-            generation: 1,
-            code: code.parse().unwrap(),
-            outcome: Outcome::Found,
-            channel: Channel::Qr,
-            client: Client { device: Device::Phone, os: Os::Android, app: App::Zalo, agent: Agent::Person },
-            repeat: false,
-            lang: "vi".try_into().unwrap(),
-            served: "vi".try_into().unwrap(),
-            origin: Origin { country: "VN".try_into().unwrap(), ..Origin::default() },
-        });
+        let mut scan = scan_by_a_person(code, NOW - days * DAY_MS - hours * HOUR_MS + 1);
+        scan.origin.country = "VN".try_into().unwrap();
+        self.0.push(scan);
         self.0.last_mut().unwrap()
     }
 

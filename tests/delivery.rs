@@ -20,9 +20,9 @@ use std::time::Duration;
 use support::clickhouse::ClickHouse;
 use support::fault::{FaultProxy, Mood};
 use support::load::Load;
-use support::{Edge, Random, Setup, many_signs, wait_for};
+use support::{Edge, Random, Setup, many_signs, scan_by_a_person, wait_for};
 use waypost::journal::{self, Journal, Settings, Writer};
-use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
+use waypost::observe::Scan;
 use waypost::store::Batch;
 
 fn edge(engine: &ClickHouse, proxy: &FaultProxy) -> Edge {
@@ -40,18 +40,7 @@ fn assert_exactly_once(engine: &ClickHouse) -> u64 {
 }
 
 fn scan(number: u32, ts_ms: i64) -> Scan {
-    Scan {
-        ts_ms,
-        generation: 1,
-        code: format!("S{number:04}").parse().unwrap(),
-        outcome: Outcome::Found,
-        channel: Channel::Qr,
-        client: Client { device: Device::Phone, os: Os::Android, app: App::Zalo, agent: Agent::Person },
-        repeat: false,
-        lang: "vi".try_into().unwrap(),
-        served: "vi".try_into().unwrap(),
-        origin: Origin::default(),
-    }
+    scan_by_a_person(&format!("S{number:04}"), ts_ms)
 }
 
 fn a_batch(rows: u32, ts_ms: i64) -> Batch {

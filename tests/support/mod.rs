@@ -30,10 +30,27 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_waypost");
 /// A phone's browser, as most scans have it.
 pub const PHONE: &str = "Mozilla/5.0 (Linux; Android 14; SM-A155F) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36";
+
+/// A scan as most are: by a person with Zalo on Android, in Vietnamese.
+pub fn scan_by_a_person(code: &str, ts_ms: i64) -> Scan {
+    Scan {
+        ts_ms,
+        generation: 1,
+        code: code.parse().unwrap(),
+        outcome: Outcome::Found,
+        channel: Channel::Qr,
+        client: Client { device: Device::Phone, os: Os::Android, app: App::Zalo, agent: Agent::Person },
+        repeat: false,
+        lang: "vi".try_into().unwrap(),
+        served: "vi".try_into().unwrap(),
+        origin: Origin::default(),
+    }
+}
 
 /// Waits for a state instead of sleeping; says what it was waiting for if it never comes.
 #[track_caller]
