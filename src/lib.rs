@@ -22,7 +22,7 @@
 //! Workers answer. The journal's two threads do its slow half. The delivery's
 //! thread talks to the store. The control thread (the main one) has the admin port, the
 //! signals and the reloads, which run on a thread for blocking work. What delivers or reloads has
-//! the lowest priority, so that a worker on the same core goes first.
+//! a lower priority, so that a worker on the same core goes first.
 //!
 //! # Invariants
 //!

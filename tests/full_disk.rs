@@ -53,18 +53,23 @@ fn a_full_disk_costs_scans_that_are_counted_and_no_redirect() {
     let dropped = "waypost_scans_dropped_total{reason=\"disk_full\"}";
     wait_for("scans are dropped", || (edge.metrics().get(dropped) > 20_000.0).then_some(()));
     edge.metrics().assert_books_balance();
-    database.execute_batch("ROLLBACK").unwrap();
-    let drained = edge.metrics().get("waypost_scans_pending") / 2.0;
-    wait_for("the journal drains", || (edge.metrics().get("waypost_scans_pending") < drained).then_some(()));
     load.stop();
+    let waiting = edge.metrics().total("waypost_scans_pending");
+    database.execute_batch("ROLLBACK").unwrap();
+    wait_for("the journal drains", || (edge.metrics().total("waypost_scans_pending") < waiting / 2).then_some(()));
+    let mut later = Load::start(edge.address(), 1, &codes);
+    let stored = "waypost_scans_stored_total";
+    wait_for("scans are recorded again", || (edge.metrics().total(stored) > waiting + 1000).then_some(()));
+    later.stop();
     edge.wait_until_stored();
 
-    let metrics = edge.metrics();
-    let dropped = metrics.total("waypost_scans_dropped_total");
+    let dropped = edge.metrics().total("waypost_scans_dropped_total");
     let counted: u64 = edge.counts().values().sum();
-    assert_eq!(load.errors.load(std::sync::atomic::Ordering::Relaxed), 0, "no redirect failed");
-    assert_eq!(load.received(), load.sent());
-    assert_eq!(counted + dropped, load.received(), "dropped is exactly what is missing");
+    for load in [&load, &later] {
+        assert_eq!(load.errors.load(std::sync::atomic::Ordering::Relaxed), 0, "no redirect failed");
+        assert_eq!(load.received(), load.sent());
+    }
+    assert_eq!(counted + dropped, load.received() + later.received(), "dropped is exactly what is missing");
     edge.stop();
     drop(disk);
 }
