@@ -7,7 +7,7 @@
 //! and a wake of five to seven.
 
 use std::cell::Cell;
-use std::io::{self, Write as _};
+use std::io;
 use std::mem::MaybeUninit;
 use std::net::TcpStream as StdStream;
 use std::pin::Pin;
@@ -17,6 +17,7 @@ use std::time::SystemTime;
 
 use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -35,13 +36,21 @@ pub(super) struct Activity {
     pub read_at: Cell<SystemTime>,
     /// Requests among these bytes whose answers are not written yet.
     pub unanswered: Cell<u32>,
+    /// Whether the connection is closed as soon as the answer to the last of them is written.
+    pub last: Cell<bool>,
 }
 
 impl Activity {
     /// Of a connection that has said nothing, at a tick of its worker.
     pub fn idle(tick: u32) -> Self {
         let read_at = Cell::new(SystemTime::UNIX_EPOCH);
-        Self { busy: Cell::new(false), since: Cell::new(tick), read_at, unanswered: Cell::new(0) }
+        Self {
+            busy: Cell::new(false),
+            since: Cell::new(tick),
+            read_at,
+            unanswered: Cell::new(0),
+            last: Cell::new(false),
+        }
     }
 }
 
@@ -117,11 +126,15 @@ impl Stream {
         Pin::new(self.register()?).poll_read(cx, buf)
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8], last: bool) -> Poll<io::Result<usize>> {
         if let Self::Bare { stream, .. } = self {
-            match stream.write(buf) {
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                written => return Poll::Ready(written),
+            // Kept for a moment: closing sends a packet anyway, and that takes the answer along. One
+            // packet instead of two is 4 of 17.5 µs of a connection. (Should the close not come, the
+            // kernel sends the answer by itself after 200 ms: tcp(7), TCP_CORK.)
+            let more = if last { SendFlags::MORE } else { SendFlags::empty() };
+            match rustix::net::send(&*stream, buf, SendFlags::NOSIGNAL | more) {
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                written => return Poll::Ready(Ok(written?)),
             }
         }
         Pin::new(self.register()?).poll_write(cx, buf)
@@ -141,7 +154,8 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.stream.poll_write(cx, buf);
+        let last = self.activity.last.get();
+        let written = self.stream.poll_write(cx, buf, last);
         if matches!(written, Poll::Ready(Ok(len)) if len == buf.len()) {
             self.note_answered();
         }

@@ -14,10 +14,11 @@ use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hashbrown::HashMap;
-use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
+use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::Service;
+use hyper::{Request, Version};
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -230,6 +231,7 @@ impl Service<Request<Incoming>> for Scans {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let activity = &self.activity;
         activity.unanswered.set(activity.unanswered.get() + 1);
+        activity.last.set(ends_connection(&request));
         let now = activity.read_at.get().duration_since(UNIX_EPOCH).unwrap_or_default();
         // 2^63 milliseconds are 292 million years.
         let mut answer = self.worker.scanner.answer(self.peer, now.as_millis() as i64, request);
@@ -238,4 +240,16 @@ impl Service<Request<Incoming>> for Scans {
         }
         ready(Ok(answer))
     }
+}
+
+/// Whether hyper closes the connection as soon as the answer is written. It reads more into a
+/// `Connection` header than this does (lists, several of them): these close a packet later.
+fn ends_connection(request: &Request<Incoming>) -> bool {
+    let mut said = request.headers().get_all(CONNECTION).iter();
+    let ends = match (said.next(), said.next()) {
+        (None, _) => request.version() == Version::HTTP_10,
+        (Some(said), None) => said.as_bytes().eq_ignore_ascii_case(b"close"),
+        _ => false,
+    };
+    ends && request.body().is_end_stream()
 }
