@@ -78,6 +78,13 @@ fn check_exits_0_or_1_and_tells_what_there_is() {
     let setup = setup.file("config/signs.csv", "code,place,status\nA1,two,active\n");
     let problem = "signs.csv:2: place: \"two\" is not in places.csv\n";
     assert_eq!(said(&setup.run(&["check"])), (1, String::new(), problem.to_owned()));
+    let setup = setup.set("journal", "segment", "\"1\"");
+    let (_, _, error) = said(&setup.run(&["check"]));
+    let both = error.starts_with("waypost.toml:") && error.ends_with(&format!("\n{problem}"));
+    assert!(both && error.lines().count() == 2, "one does not hide the other: {error}");
+    let setup = setup.set("registry", "timezone", "\"Mars\"");
+    let (_, _, error) = said(&setup.run(&["check"]));
+    assert!(error.contains("registry.timezone") && !error.contains("signs.csv"), "by which rules? {error}");
     let (code, _, error) = alone(&["check", "--config", "/nonexistent.toml"]);
     assert!(code == 1 && error.starts_with("nonexistent.toml: can't be read"), "{error}");
 }

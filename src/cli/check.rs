@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{CommandError, registry};
 use crate::config::Config;
 use crate::observe::CountryFiles;
-use crate::registry::{Status, Tag};
+use crate::registry::{Problem, Status, Tag};
 
 /// Validate the configuration and the registry; binds nothing, writes nothing
 ///
@@ -18,8 +18,17 @@ pub(super) struct Check {}
 impl Check {
     #[allow(clippy::unused_self, reason = "as the other commands")]
     pub fn run(&self, path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-        let config = Config::read(path)?;
-        let registry = registry(&config)?;
+        let (config, mut problems) = Config::examine(path);
+        // With a wrong `[registry]` the tables would be blamed for what they did not do.
+        let readable = config.filter(|_| problems.list.iter().all(is_elsewhere));
+        let (config, registry) = match readable.map(|config| (registry(&config), config)) {
+            Some((Ok(registry), config)) if problems.is_empty() => (config, registry),
+            Some((Err(more), _)) => {
+                problems.append(more);
+                return Err(problems.into());
+            }
+            _ => return Err(problems.into()),
+        };
         // A country database may be missing; the edge serves all the same, so this is no error.
         for file in CountryFiles::open(&config.geoip).states() {
             if let Some(problem) = file.problem {
@@ -39,4 +48,11 @@ impl Check {
         )?;
         Ok(())
     }
+}
+
+/// Whether a problem of the configuration lets the registry be looked at all the same.
+fn is_elsewhere(problem: &Problem) -> bool {
+    ["edge", "admin", "pages", "observe", "journal", "store", "log"]
+        .iter()
+        .any(|section| problem.text.strip_prefix(section).is_some_and(|rest| rest.starts_with(['.', ':'])))
 }

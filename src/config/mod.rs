@@ -87,37 +87,48 @@ const HOUR: Duration = Duration::from_hours(1);
 impl Config {
     /// Reads and checks a file.
     pub fn read(path: &Path) -> Result<Self, Problems> {
+        strictly(Self::examine(path))
+    }
+
+    /// Reads a file as far as that goes: what is wrong in it has its default.
+    #[must_use]
+    pub fn examine(path: &Path) -> (Option<Self>, Problems) {
         let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let fail = |text: String| {
-            let mut problems = Problems::default();
-            problems.add(&file, 0, text);
-            problems
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let mut problems = Problems::default();
+                let path = path.display();
+                problems.add(&file, 0, format!("can't be read ({path}): {error}; --config names the file"));
+                return (None, problems);
+            }
         };
-        let text = fs::read_to_string(path)
-            .map_err(|error| fail(format!("can't be read ({}): {error}; --config names the file", path.display())))?;
         // The parent of a bare name is the empty path, which is no folder.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self::parse(&file, &text, folder)
+        parse(&file, &text, folder)
     }
 
     /// Checks a file's text; relative paths are relative to `folder`.
     pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, Problems> {
-        let source = Source { file: file.to_owned(), text, problems: RefCell::default() };
-        let (table, errors) = DeTable::parse_recoverable(text);
-        for error in errors {
-            let line = error.span().map_or(0, |span| source.line(span.start));
-            source.problem(line, error.message().to_owned());
-        }
-        let config = read(&source, table.get_ref(), folder);
-        let mut problems = source.problems.into_inner();
-        match config {
-            Some(config) if problems.is_empty() => Ok(config),
-            _ => {
-                problems.list.sort_by_key(|problem| problem.line);
-                Err(problems)
-            }
-        }
+        strictly(parse(file, text, folder))
     }
+}
+
+fn strictly((config, problems): (Option<Config>, Problems)) -> Result<Config, Problems> {
+    config.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+fn parse(file: &str, text: &str, folder: &Path) -> (Option<Config>, Problems) {
+    let source = Source { file: file.to_owned(), text, problems: RefCell::default() };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let line = error.span().map_or(0, |span| source.line(span.start));
+        source.problem(line, error.message().to_owned());
+    }
+    let config = read(&source, table.get_ref(), folder);
+    let mut problems = source.problems.into_inner();
+    problems.list.sort_by_key(|problem| problem.line);
+    (config, problems)
 }
 
 #[allow(clippy::too_many_lines, reason = "a line or two for each key, in the order of the file")]

@@ -58,6 +58,14 @@ impl Problems {
             self.more += 1;
         }
     }
+
+    /// Takes another file's in.
+    pub fn append(&mut self, others: Self) {
+        self.more += others.more;
+        for problem in others.list {
+            self.add(&problem.file, problem.line, problem.text);
+        }
+    }
 }
 
 impl std::error::Error for Problems {}
