@@ -262,6 +262,22 @@ fn a_store_that_is_down_at_the_start_keeps_nobody_from_scanning() {
 }
 
 #[test]
+fn a_store_that_fails_is_asked_before_the_batch_is_made_ready_again() {
+    let engine = ClickHouse::start();
+    let proxy = FaultProxy::start(engine.address);
+    let edge = edge(&engine, &proxy);
+    wait_for("the registry is there", || (proxy.inserts_forwarded() > 0).then_some(()));
+    proxy.set(Mood::Status500);
+    let before = proxy.counts();
+    edge.scan("/S0001");
+    wait_for("some tries", || (proxy.requests() >= before.requests + 4).then_some(()));
+    assert_eq!(proxy.counts().inserts, before.inserts + 1, "the batch was sent once; the others only asked");
+    proxy.set(Mood::Pass);
+    edge.wait_until_stored();
+    assert_eq!(assert_exactly_once(&engine), 1);
+}
+
+#[test]
 fn each_generation_of_the_registry_is_there_once() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
 
 use super::schema::Schema;
 use super::usage::{By, Question, Tally};
@@ -138,12 +139,24 @@ impl ClickHouse {
         self.insert_block("signs", crc32fast::hash(edge.as_bytes()) as usize, &token, block)
     }
 
+    /// Asks the server of a batch for nothing.
+    pub fn ping(&mut self, id: Uuid) -> Result<(), StoreError> {
+        let answer = self.wait(self.client(id.as_u128() as usize).query("SELECT 1").execute());
+        self.tries += usize::from(answer.is_err());
+        answer
+    }
+
+    /// The server of what has a place, or another after a failure if they are replicas.
+    fn client(&self, place: usize) -> &Client {
+        let step = if self.settings.replicas { self.tries } else { 0 };
+        &self.clients[place.wrapping_add(step) % self.clients.len()]
+    }
+
     fn insert_block(&mut self, table: &str, place: usize, token: &str, block: Vec<u8>) -> Result<(), StoreError> {
         let block = Bytes::from(block);
         let mut faults = 0;
         loop {
-            let step = if self.settings.replicas { self.tries } else { 0 };
-            let client = &self.clients[place.wrapping_add(step) % self.clients.len()];
+            let client = self.client(place);
             let insert = self.send(client, table, token, block.clone());
             let Err(error) = self.runtime.block_on(insert) else { return Ok(()) };
             self.tries += 1;

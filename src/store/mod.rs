@@ -115,6 +115,14 @@ impl Store {
         }
     }
 
+    /// Whether it is there for a batch.
+    fn ping(&mut self, id: Uuid) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::ClickHouse(store) => store.ping(id),
+        }
+    }
+
     fn insert(&mut self, batch: &Batch) -> Result<Stored, StoreError> {
         match self {
             Self::Sqlite(store) => store.insert(batch),
@@ -171,6 +179,8 @@ struct Delivery<'a> {
     /// The generation of the registry that the store has, and when to try again if it has not.
     published: Option<u64>,
     publish_after: Instant,
+    /// Whether the oldest batch was tried in vain.
+    failed: bool,
 }
 
 impl Deliveries {
@@ -192,6 +202,7 @@ impl Deliveries {
             store: None,
             published: None,
             publish_after: Instant::now(),
+            failed: false,
         };
         loop {
             let stopping = self.stopping.load(Ordering::Acquire);
@@ -236,7 +247,8 @@ impl Deliveries {
             none => none.insert(Store::open(delivery.settings, delivery.timezone)?),
         };
         let registry = delivery.registry.borrow().clone();
-        if delivery.published != Some(registry.generation) && Instant::now() >= delivery.publish_after {
+        let due = !delivery.failed && Instant::now() >= delivery.publish_after;
+        if delivery.published != Some(registry.generation) && due {
             // A registry that the store won't take keeps no scan from it.
             match store.publish(&delivery.journal.settings().edge, &registry) {
                 Ok(()) => {
@@ -249,10 +261,14 @@ impl Deliveries {
                 }
             }
         }
-        match delivery.journal.next(PATIENCE) {
-            Some(sealed) => self.deliver_one(delivery.journal, store, &sealed).map(|()| true),
-            None => Ok(false),
+        let Some(sealed) = delivery.journal.next(PATIENCE) else { return Ok(false) };
+        // Making a batch ready takes 0.1 s of the workers' core; not for a store that is down.
+        if delivery.failed {
+            store.ping(sealed.id)?;
         }
+        let delivered = self.deliver_one(delivery.journal, store, &sealed);
+        delivery.failed = delivered.is_err();
+        delivered.map(|()| true)
     }
 
     fn deliver_one(&self, journal: &Journal, store: &mut Store, sealed: &Sealed) -> Result<(), StoreError> {

@@ -85,6 +85,8 @@ impl Mood {
 pub struct Counts {
     /// Requests read whole, whatever became of them.
     pub requests: u64,
+    /// Of these, INSERTs.
+    pub inserts: u64,
     /// INSERTs that reached the store whole.
     pub inserts_forwarded: u64,
     /// Faults by the name of their mood: `too_many_parts`, `cut_request`, ….
@@ -238,6 +240,7 @@ impl Shared {
             let (mood, changes, upstream) = {
                 let mut state = self.state();
                 state.counts.requests += 1;
+                state.counts.inserts += u64::from(request.is_insert());
                 let mood = match state.mood.clone() {
                     Mood::InsertsOnly(mood) if request.is_insert() => *mood,
                     Mood::InsertsOnly(_) => Mood::Pass,
