@@ -9,12 +9,12 @@
 mod support;
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use mmdb_writer::{IpVersion, Writer, ipnet::IpNet};
 use serde_json::{Value, json};
-use support::{Edge, Setup, http, wait_for};
+use support::{Edge, Random, Setup, http, wait_for};
 use waypost::observe::{CountryFiles, Precision};
 
 /// A database of both families, or of one.
@@ -237,14 +237,40 @@ fn a_file_with_a_hole_does_not_keep_an_edge_from_starting() {
     assert_eq!(origins(&edge, &["113.161.72.1"]), ["/"]);
 }
 
+fn free_package() -> String {
+    std::env::var("WAYPOST_TEST_GEOIP").unwrap_or_else(|_| {
+        panic!("WAYPOST_TEST_GEOIP names no folder with iptoasn's databases; run tests/run, which installs them")
+    })
+}
+
+#[test]
+fn an_address_is_where_the_files_own_tree_says() {
+    let path = Path::new(&free_package()).join("iptoasn-country.mmdb");
+    let files = CountryFiles::open(std::slice::from_ref(&path));
+    let databases = files.subscribe().borrow().clone();
+    let tree = maxminddb::Reader::open_readfile(&path).unwrap();
+    let mut random = Random::new();
+    let mut known = 0;
+    for _ in 0..200_000 {
+        let bits = (0..4).fold(0, |bits, _| bits << 32 | u128::from(random.below(1 << 32)));
+        // All of IPv4; of IPv6 where networks are: 2001::/16 and 2400::/8 to 2a00::/8.
+        let address = match random.index(3) {
+            0 => IpAddr::V4(Ipv4Addr::from_bits(u32::try_from(bits >> 96).unwrap())),
+            1 => IpAddr::V6(Ipv6Addr::from_bits(bits >> 16 | 0x2001 << 112)),
+            _ => IpAddr::V6(Ipv6Addr::from_bits(bits & (u128::MAX >> 4) | 2 << 124)),
+        };
+        let found = tree.lookup(address).unwrap();
+        let country: Option<&str> = found.decode_path(&[maxminddb::PathElement::Key("country_code")]).unwrap();
+        let origin = databases.origin(address, Precision::Region);
+        assert_eq!(origin.country.as_str(), country.unwrap_or(""), "{address}");
+        known += u32::from(country.is_some());
+    }
+    assert!(known > 50_000, "{known} are somewhere");
+}
+
 #[test]
 fn the_free_package_that_is_recommended_is_read() {
-    let folder = std::env::var("WAYPOST_TEST_GEOIP").unwrap_or_else(|_| {
-        panic!(
-            "WAYPOST_TEST_GEOIP names no folder with iptoasn-country-ipv4.mmdb and iptoasn-country-ipv6.mmdb; \
-             run tests/run, which installs them"
-        )
-    });
+    let folder = free_package();
     let [four, six] = ["4", "6"].map(|version| {
         let path = Path::new(&folder).join(format!("iptoasn-country-ipv{version}.mmdb"));
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))

@@ -5,16 +5,19 @@
 //! `subdivisions[0].iso_code`), and flat, as the free packages have it
 //! (`country_code`, `state1`). A missing or broken file means an empty country and a
 //! metric, never an error; a replaced one is read anew, and if that is broken the old
-//! one stays. Nothing is ever fetched.
+//! one stays. Nothing is ever fetched. What a file tells of IPv4 a second time, for addresses of
+//! 6to4 and Teredo (both given up), is left out.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use maxminddb::{MaxMindDbError, PathElement, Reader, WithinOptions};
+use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
 use tokio::sync::watch;
 
+use super::networks::{Builder, Networks};
 use super::scan::Origin;
 use crate::registry::Stamp;
 
@@ -33,10 +36,15 @@ pub enum Precision {
 #[derive(Debug, Default)]
 pub struct Databases(Vec<Arc<Database>>);
 
+/// A file, unrolled: what is left of it is the origin of each network.
 #[derive(Debug)]
 struct Database {
-    reader: Reader<Vec<u8>>,
-    layout: Layout,
+    /// When its data was built, seconds since the Unix epoch.
+    built: Option<u64>,
+    /// By number; 0 is none.
+    origins: Vec<Origin>,
+    v4: Networks<u32>,
+    v6: Networks<u128>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +69,22 @@ impl Layout {
             Self::Flat => &[Key("state1")],
         }
     }
+
+    /// What a record says; nothing without a country.
+    fn origin(self, found: &LookupResult<'_, Vec<u8>>) -> Option<Origin> {
+        let country: &str = found.decode_path(self.country()).ok()??;
+        let mut origin = Origin::default();
+        for c in country.chars().take(2) {
+            origin.country.try_push(c.to_ascii_uppercase()).ok()?;
+        }
+        if !country.is_empty()
+            && let Ok(Some(region)) = found.decode_path::<&str>(self.region())
+        {
+            // As much as fits; a character that does not is not cut in two.
+            region.chars().all(|c| origin.region.try_push(c).is_ok());
+        }
+        Some(origin)
+    }
 }
 
 impl Databases {
@@ -71,36 +95,99 @@ impl Databases {
             return Origin::default();
         }
         let address = address.to_canonical();
-        self.0.iter().find_map(|database| database.origin(address, precision)).unwrap_or_default()
+        let Some(origin) = self.0.iter().find_map(|database| database.origin(address)) else {
+            return Origin::default();
+        };
+        match precision {
+            Precision::Region => *origin,
+            _ => Origin { country: origin.country, ..Origin::default() },
+        }
     }
 }
 
 impl Database {
-    fn open(path: &std::path::Path) -> Result<Self, MaxMindDbError> {
+    fn open(path: &Path) -> Result<Self, MaxMindDbError> {
         let reader = Reader::open_readfile(path)?;
         let layout = layout(&reader)?;
-        Ok(Self { reader, layout })
+        let built = reader.metadata().build_time().ok();
+        let built = built.and_then(|time: SystemTime| time.duration_since(UNIX_EPOCH).ok());
+        let mut origins = Origins::new(layout);
+        let (mut v4, mut v6) = (Builder::new(), Builder::new());
+        // A tree has as many leaves; one that is damaged can seem to have 2^128.
+        let mut left = u64::from(reader.metadata().node_count) + 1;
+        for found in reader.networks(WithinOptions::default())? {
+            let found = found?;
+            let number = origins.number(&found)?;
+            let network = found.network()?;
+            let prefix = u32::from(network.prefix());
+            let in_order = match network.ip() {
+                IpAddr::V4(first) => {
+                    let last = first.to_bits() | u32::MAX.checked_shr(prefix).unwrap_or(0);
+                    v4.add(first.to_bits(), last.checked_add(1), number)
+                }
+                IpAddr::V6(first) => {
+                    let last = first.to_bits() | u128::MAX.checked_shr(prefix).unwrap_or(0);
+                    // IPv4 is ::/96 of such a file.
+                    let all_of_v4 = first.is_unspecified() && prefix <= 96;
+                    v6.add(first.to_bits(), last.checked_add(1), number) && (!all_of_v4 || v4.add(0, None, number))
+                }
+            };
+            left = left.saturating_sub(1);
+            if !in_order || left == 0 {
+                return Err(MaxMindDbError::invalid_database("the search tree leads to one network by several ways"));
+            }
+        }
+        Ok(Self {
+            built: built.map(|since| since.as_secs()),
+            origins: origins.list,
+            v4: v4.build(|first: u32| (first >> 16) as u16),
+            v6: v6.build(|first: u128| (first >> 112) as u16),
+        })
     }
 
-    fn origin(&self, address: IpAddr, precision: Precision) -> Option<Origin> {
-        // An IPv6 address in an IPv4 file is an error to the reader, and unknown to us.
-        let found = self.reader.lookup(address).ok()?;
-        let country: &str = found.decode_path(self.layout.country()).ok()??;
-        if country.is_empty() {
-            // A record without a country: another file may know better.
-            return None;
+    fn origin(&self, address: IpAddr) -> Option<&Origin> {
+        let number = match address {
+            IpAddr::V4(address) => self.v4.get(address.to_bits(), (address.to_bits() >> 16) as u16),
+            IpAddr::V6(address) => self.v6.get(address.to_bits(), address.segments()[0]),
+        };
+        // A record without a country: another file may know better.
+        if number == 0 { None } else { self.origins.get(usize::from(number)) }
+    }
+}
+
+/// The different origins of a file, as they are met.
+struct Origins {
+    layout: Layout,
+    list: Vec<Origin>,
+    numbers: HashMap<Origin, u16>,
+    /// Numbers by the records' places in the file; many networks share one.
+    records: HashMap<usize, u16>,
+}
+
+impl Origins {
+    fn new(layout: Layout) -> Self {
+        let none = Origin::default();
+        Self { layout, list: vec![none], numbers: HashMap::from([(none, 0)]), records: HashMap::new() }
+    }
+
+    fn number(&mut self, found: &LookupResult<'_, Vec<u8>>) -> Result<u16, MaxMindDbError> {
+        let Some(record) = found.offset() else { return Ok(0) };
+        if let Some(&number) = self.records.get(&record) {
+            return Ok(number);
         }
-        let mut origin = Origin::default();
-        for c in country.chars().take(2) {
-            origin.country.try_push(c.to_ascii_uppercase()).ok()?;
+        // A record that can't be read is one without a country.
+        let origin = self.layout.origin(found).unwrap_or_default();
+        let number = match self.numbers.get(&origin) {
+            Some(&number) => number,
+            None => u16::try_from(self.list.len())
+                .map_err(|_| MaxMindDbError::invalid_database("it has more than 65,535 different regions"))?,
+        };
+        if usize::from(number) == self.list.len() {
+            self.list.push(origin);
+            self.numbers.insert(origin, number);
         }
-        if precision == Precision::Region
-            && let Ok(Some(region)) = found.decode_path::<&str>(self.layout.region())
-        {
-            // As much as fits; a character that does not is not cut in two.
-            region.chars().all(|c| origin.region.try_push(c).is_ok());
-        }
-        Some(origin)
+        self.records.insert(record, number);
+        Ok(number)
     }
 }
 
@@ -191,9 +278,7 @@ impl Kept {
         let path = &self.state.path;
         match Database::open(path) {
             Ok(database) => {
-                let built = database.reader.metadata().build_time().ok();
-                let built = built.and_then(|time: SystemTime| time.duration_since(UNIX_EPOCH).ok());
-                self.state.built = built.map(|since| since.as_secs());
+                self.state.built = database.built;
                 self.state.problem = None;
                 tracing::info!(path = %path.display(), "country database read");
                 self.database = Some(Arc::new(database));

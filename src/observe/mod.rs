@@ -6,6 +6,7 @@
 
 mod agent;
 mod country;
+mod networks;
 mod repeat;
 mod scan;
 

@@ -102,7 +102,7 @@ pub type Word = ArrayString<12>;
 pub type Region = ArrayString<40>;
 
 /// Where the visitor's address is, at the configured precision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Origin {
     /// ISO 3166-1 alpha-2, upper case; empty where unknown.
     pub country: ArrayString<2>,

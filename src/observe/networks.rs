@@ -1,0 +1,118 @@
+//! Where networks begin: what an address's origin is looked up in.
+//!
+//! Owns the table that a database is unrolled into when it is read. The file is a tree with a step for
+//! each bit of an address, and with visitors from everywhere the lower steps wait for memory, each for
+//! itself. Here an address's first 16 bits say between which beginnings, mostly a handful, to look:
+//! 890 instructions of 5,450 a scan less, and 0.1 to 0.3 µs. (Unrolling a file of countries takes
+//! 20 ms, one of IPv4's and one of IPv6's cities 0.8 s.)
+
+/// A number for every address, the same throughout a network. 0 is that of what belongs to none.
+#[derive(Debug)]
+pub(super) struct Networks<A> {
+    /// How many networks begin below each prefix of 16 bits, and how many there are.
+    below: Box<[u32]>,
+    /// Where each begins, and its number.
+    networks: Box<[(A, u16)]>,
+}
+
+impl<A: Copy + Ord> Networks<A> {
+    /// The number of an address.
+    #[inline]
+    pub fn get(&self, address: A, prefix: u16) -> u16 {
+        let (from, to) = (self.below[usize::from(prefix)] as usize, self.below[usize::from(prefix) + 1] as usize);
+        let later = self.networks[from..to].partition_point(|&(begin, _)| begin <= address);
+        // One begins at the first of all addresses.
+        self.networks[from + later - 1].1
+    }
+}
+
+/// Networks that are added in their order.
+pub(super) struct Builder<A> {
+    networks: Vec<(A, u16)>,
+    /// The first address after those that were added, `None` after the last of all.
+    next: Option<A>,
+}
+
+impl<A: Copy + Ord + Default> Builder<A> {
+    pub fn new() -> Self {
+        Self { networks: Vec::new(), next: Some(A::default()) }
+    }
+
+    /// Adds a network; `after` is the first address that is not in it. Returns whether it begins where it
+    /// may: at or after the end of the last.
+    #[must_use]
+    pub fn add(&mut self, first: A, after: Option<A>, number: u16) -> bool {
+        let Some(next) = self.next.filter(|&next| next <= first) else { return false };
+        if next < first {
+            self.begin(next, 0);
+        }
+        self.begin(first, number);
+        self.next = after;
+        true
+    }
+
+    pub fn build(mut self, prefix: impl Fn(A) -> u16) -> Networks<A> {
+        if let Some(next) = self.next {
+            self.begin(next, 0);
+        }
+        let mut below = Vec::with_capacity((1 << 16) + 1);
+        let mut number = 0;
+        for each in 0..=u16::MAX {
+            below.push(number as u32);
+            number += self.networks[number..].iter().take_while(|(begin, _)| prefix(*begin) == each).count();
+        }
+        below.push(number as u32);
+        Networks { below: below.into(), networks: self.networks.into() }
+    }
+
+    /// Neighbours with one number are one network.
+    fn begin(&mut self, first: A, number: u16) {
+        if self.networks.last().is_none_or(|&(_, last)| last != number) {
+            self.networks.push((first, number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_address_has_the_number_of_its_network(
+            mut cuts in prop::collection::btree_set(any::<u32>(), 2..40),
+            numbers in prop::collection::vec(0u16..4, 40),
+            ends: bool,
+            others in prop::collection::vec(any::<u32>(), 20),
+        ) {
+            cuts.insert(0x1234_0000);
+            let cuts: Vec<u32> = cuts.into_iter().collect();
+            let mut builder = Builder::new();
+            // Every other stretch is a network.
+            let networks: Vec<(u32, Option<u32>, u16)> = cuts
+                .chunks(2)
+                .zip(&numbers)
+                .filter_map(|(cut, &number)| match *cut {
+                    [first, after] => Some((first, Some(after), number)),
+                    [first] if ends => Some((first, None, number)),
+                    _ => None,
+                })
+                .collect();
+            for &(first, after, number) in &networks {
+                prop_assert!(builder.add(first, after, number));
+            }
+            prop_assert!(!builder.add(networks[0].0, None, 1), "it is there already");
+            let table = builder.build(|address| (address >> 16) as u16);
+            let around = cuts.iter().flat_map(|&cut| [cut.saturating_sub(1), cut, cut.saturating_add(1)]);
+            for address in around.chain(others).chain([0, u32::MAX]) {
+                let holds = |&&(first, after, _): &&(u32, Option<u32>, u16)| {
+                    first <= address && after.is_none_or(|after| address < after)
+                };
+                let expected = networks.iter().find(holds).map_or(0, |&(_, _, number)| number);
+                prop_assert_eq!(table.get(address, (address >> 16) as u16), expected, "{:08x}", address);
+            }
+        }
+    }
+}
