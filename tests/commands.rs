@@ -106,7 +106,8 @@ fn town() -> Setup {
             "config/overrides.csv",
             "scope,from,until,target,target:en\n\
              st1,2027-02-27T00:00,2027-03-05T00:00,https://example.vn/vi/festival,https://example.vn/en/festival\n\
-             A1,2027-03-01T00:00,2027-03-02T00:00,https://example.vn/vi/stage,\n",
+             A1,2027-03-01T00:00,2027-03-02T00:00,https://example.vn/vi/stage,\n\
+             A1,2027-03-01T00:00,2027-03-02T00:00,https://example.vn/vi/lower-row,\n",
         )
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::libc;
 use nix::sys::socket::getsockopt;
 use nix::{getsockopt_impl, sockopt_impl};
+use support::http::raw;
 use support::{Edge, Setup, many_signs};
 
 // The kernel's `struct tcp_info` (linux/tcp.h) up to `tcpi_segs_in`, its word 35.
@@ -52,6 +53,10 @@ fn it_is_whole_however_the_end_was_asked_for() {
     assert!(page.contains(" 404 ") && page.trim_end().ends_with("</html>"), "{page:?}");
     let refused = ask(&format!("POST /{code} HTTP/1.1"), "Connection: close\r\nContent-Length: 5\r\n");
     assert!(refused.contains(" 405 "), "{refused:?}");
+    // More than is read before the answer: the connection ends with a reset, after the answer.
+    let post = format!("POST /{code} HTTP/1.0\r\n\r\n{}", "x".repeat(8192));
+    let refused = raw(edge.address(), post.as_bytes());
+    assert!(refused.contains(" 405 "), "{refused:?}");
 }
 
 #[test]
@@ -68,5 +73,5 @@ fn the_end_takes_no_packet_of_its_own() {
     let request = format!("GET /{code} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     // The connection's, the request's acknowledgement, and the answer with the end. A busy machine may add one.
     let packets = (0..20).map(|_| until_closed(&edge, &request).1).min();
-    assert_eq!(packets, Some(3));
+    assert!(packets <= Some(3), "{packets:?}");
 }

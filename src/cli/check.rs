@@ -20,7 +20,7 @@ impl Check {
     pub fn run(&self, path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let (config, mut problems) = Config::examine(path);
         // With a wrong `[registry]` the tables would be blamed for what they did not do.
-        let readable = config.filter(|_| problems.list.iter().all(is_elsewhere));
+        let readable = config.filter(|_| problems.more == 0 && problems.list.iter().all(is_elsewhere));
         let (config, registry) = match readable.map(|config| (registry(&config), config)) {
             Some((Ok(registry), config)) if problems.is_empty() => (config, registry),
             Some((Err(more), _)) => {
@@ -52,7 +52,9 @@ impl Check {
 
 /// Whether a problem of the configuration lets the registry be looked at all the same.
 fn is_elsewhere(problem: &Problem) -> bool {
-    ["edge", "admin", "pages", "observe", "journal", "store", "log"]
-        .iter()
-        .any(|section| problem.text.strip_prefix(section).is_some_and(|rest| rest.starts_with(['.', ':'])))
+    // No target may lead back to the public URL's host.
+    !problem.text.starts_with("edge.public_url:")
+        && ["edge", "admin", "pages", "observe", "journal", "store", "log"]
+            .iter()
+            .any(|section| problem.text.strip_prefix(section).is_some_and(|rest| rest.starts_with(['.', ':'])))
 }

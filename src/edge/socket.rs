@@ -66,6 +66,8 @@ enum Stream {
     Bare {
         stream: StdStream,
         read: bool,
+        /// Whether the first read took all that had come.
+        drained: bool,
     },
     Registered(TcpStream),
     /// Epoll refused it.
@@ -75,7 +77,7 @@ enum Stream {
 impl Socket {
     /// `stream` does not block.
     pub fn new(stream: StdStream, worker: Rc<Worker>, activity: Rc<Activity>) -> TokioIo<Self> {
-        TokioIo::new(Self { stream: Stream::Bare { stream, read: false }, worker, activity })
+        TokioIo::new(Self { stream: Stream::Bare { stream, read: false, drained: false }, worker, activity })
     }
 
     fn note(&self, busy: bool) {
@@ -109,13 +111,14 @@ impl Stream {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Self::Bare { stream, read } = self
+        if let Self::Bare { stream, read, drained } = self
             && !std::mem::replace(read, true)
         {
             let mut bytes = [MaybeUninit::uninit(); FIRST_READ];
             let room = buf.remaining().min(FIRST_READ);
             match rustix::io::read(&*stream, &mut bytes[..room]) {
                 Ok((read, _)) => {
+                    *drained = read.len() < room;
                     buf.put_slice(read);
                     return Poll::Ready(Ok(()));
                 }
@@ -127,11 +130,12 @@ impl Stream {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8], last: bool) -> Poll<io::Result<usize>> {
-        if let Self::Bare { stream, .. } = self {
+        if let Self::Bare { stream, drained, .. } = self {
             // Kept for a moment: closing sends a packet anyway, and that takes the answer along. One
             // packet instead of two is 4 of 17.5 µs of a connection. (Should the close not come, the
-            // kernel sends the answer by itself after 200 ms: tcp(7), TCP_CORK.)
-            let more = if last { SendFlags::MORE } else { SendFlags::empty() };
+            // kernel sends the answer by itself after 200 ms: tcp(7), TCP_CORK. If there is something
+            // left to read, closing is a reset, which takes nothing along.)
+            let more = if last && *drained { SendFlags::MORE } else { SendFlags::empty() };
             match rustix::net::send(&*stream, buf, SendFlags::NOSIGNAL | more) {
                 Err(Errno::WOULDBLOCK | Errno::INTR) => {}
                 written => return Poll::Ready(Ok(written?)),

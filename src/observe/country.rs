@@ -9,7 +9,7 @@
 //! 6to4 and Teredo (both given up), is left out.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -113,9 +113,10 @@ impl Database {
         let built = built.and_then(|time: SystemTime| time.duration_since(UNIX_EPOCH).ok());
         let mut origins = Origins::new(layout);
         let (mut v4, mut v6) = (Builder::new(), Builder::new());
-        // A tree has as many leaves; one that is damaged can seem to have 2^128.
-        let mut left = u64::from(reader.metadata().node_count) + 1;
-        for found in reader.networks(WithinOptions::default())? {
+        // So many leaves a tree has; one that is damaged can seem to have many more.
+        let leaves = reader.metadata().node_count as usize + 1;
+        let tangled = || MaxMindDbError::invalid_database("the search tree leads to one network by several ways");
+        for (leaf, found) in reader.networks(leaves_of(&reader)?)?.enumerate() {
             let found = found?;
             let number = origins.number(&found)?;
             let network = found.network()?;
@@ -132,9 +133,8 @@ impl Database {
                     v6.add(first.to_bits(), last.checked_add(1), number) && (!all_of_v4 || v4.add(0, None, number))
                 }
             };
-            left = left.saturating_sub(1);
-            if !in_order || left == 0 {
-                return Err(MaxMindDbError::invalid_database("the search tree leads to one network by several ways"));
+            if !in_order || leaf >= leaves {
+                return Err(tangled());
             }
         }
         Ok(Self {
@@ -177,18 +177,26 @@ impl Origins {
         }
         // A record that can't be read is one without a country.
         let origin = self.layout.origin(found).unwrap_or_default();
-        let number = match self.numbers.get(&origin) {
-            Some(&number) => number,
-            None => u16::try_from(self.list.len())
-                .map_err(|_| MaxMindDbError::invalid_database("it has more than 65,535 different regions"))?,
-        };
-        if usize::from(number) == self.list.len() {
+        let number = if let Some(&number) = self.numbers.get(&origin) {
+            number
+        } else {
+            let number = u16::try_from(self.list.len())
+                .map_err(|_| MaxMindDbError::invalid_database("it has more than 65,535 different regions"))?;
             self.list.push(origin);
             self.numbers.insert(origin, number);
-        }
+            number
+        };
         self.records.insert(record, number);
         Ok(number)
     }
+}
+
+/// All leaves of a tree, but for those of IPv4 that it has a second time.
+fn leaves_of(reader: &Reader<Vec<u8>>) -> Result<WithinOptions, MaxMindDbError> {
+    let all = WithinOptions::default().include_networks_without_data();
+    // Where all of IPv4 is one leaf, or part of one, every leaf with its record would pass for a second time.
+    let v4_is_a_tree = reader.lookup(IpAddr::V4(Ipv4Addr::UNSPECIFIED))?.network()?.is_ipv4();
+    Ok(if v4_is_a_tree { all } else { all.include_aliased_networks() })
 }
 
 /// Which layout the first records have.

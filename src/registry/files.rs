@@ -5,7 +5,6 @@
 //! nothing is guessed: each problem is noted with its file and line, and with one
 //! problem there is no registry.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::BuildHasher as _;
 use std::io::{self, Read as _};
@@ -166,14 +165,8 @@ impl Sources {
         let (Some(mut places), Some(mut signs)) = (places, signs) else {
             return Err(problems);
         };
-        let mut build = Build {
-            registry: Registry::default(),
-            rules,
-            names: &names,
-            lines: Vec::new(),
-            later: Vec::new(),
-            begins: HashMap::new(),
-        };
+        let mut build =
+            Build { registry: Registry::default(), rules, names: &names, lines: Vec::new(), later: Vec::new() };
         let tables = [Some(&places), Some(&signs), overrides.as_ref()];
         build.languages(tables.into_iter().flatten(), &mut problems);
         places.rows(&mut problems, |row, problems| build.place(row, problems));
@@ -208,8 +201,6 @@ struct Build<'a> {
     lines: Vec<u32>,
     /// Signs with a successor or aliases, which may stand further down.
     later: Vec<Later>,
-    /// The line of each override, by its scope and beginning.
-    begins: HashMap<(Scope, i64), u64>,
 }
 
 struct Later {
@@ -444,12 +435,6 @@ impl Build<'_> {
         }
         if row.cell("target").is_empty() && row.variants("target").next().is_none() {
             wrong("target: is empty; an override says where to lead".to_owned());
-        }
-        if let (Some(scope), Some(from)) = (scope, from)
-            && let Some(line) = self.begins.insert((scope, from), row.line)
-        {
-            // The latest beginning wins, so neither of these would.
-            wrong(format!("from: {} is when the override on line {line} of the same scope begins", row.cell("from")));
         }
         let targets = self.targets(row, 2, problems);
         let (Some(scope), Some(from_ms), Some(until_ms)) = (scope, from, until) else {

@@ -139,11 +139,16 @@ impl ClickHouse {
         self.insert_block("signs", crc32fast::hash(edge.as_bytes()) as usize, &token, block)
     }
 
-    /// Asks the server of a batch for nothing.
+    /// Whether the server of a batch is there, and knows us.
     pub fn ping(&mut self, id: Uuid) -> Result<(), StoreError> {
-        let answer = self.wait(self.client(id.as_u128() as usize).query("SELECT 1").execute());
-        self.tries += usize::from(answer.is_err());
-        answer
+        match self.wait(self.client(id.as_u128() as usize).query("SELECT 1").execute()) {
+            // It is there: what it has against this question it may not have against a batch.
+            Err(StoreError::Later(text) | StoreError::Rejected(text)) if code(&text).is_some() => Ok(()),
+            answer => {
+                self.tries += usize::from(answer.is_err());
+                answer
+            }
+        }
     }
 
     /// The server of what has a place, or another after a failure if they are replicas.
