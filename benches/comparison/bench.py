@@ -26,8 +26,9 @@ class Bench:
             self.registries[key] = Registry(self.work / f"registry-{signs}-{signs_of_a_place}", *key)
         return self.registries[key]
 
-    def waypost(self, registry, name="waypost", sink=None, **options):
-        return Waypost(self.binaries["waypost"], self.geoip, sink or self.sink, self.work / name, registry, **options)
+    def waypost(self, registry, name="waypost", sink=None, countries=True, **options):
+        geoip = self.geoip if countries else None
+        return Waypost(self.binaries["waypost"], geoip, sink or self.sink, self.work / name, registry, **options)
 
     def nginx(self, registry, name="nginx"):
         return Nginx(self.work / name, registry)

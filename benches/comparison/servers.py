@@ -79,7 +79,7 @@ signs = "{tables}/signs.csv"
 overrides = "{tables}/overrides.csv"
 allowed_hosts = ["example.vn"]
 [observe]
-geoip = ["{geoip}"]
+geoip = [{geoip}]
 {observe}
 [journal]
 dir = "journal"
@@ -244,7 +244,7 @@ class Waypost(Server):
         self.logs, self.binary, self.workers, self.admin = record, binary, workers, free_port()
         config = {
             "port": self.port, "admin": self.admin, "workers": workers, "tables": self.registry.tables(),
-            "geoip": geoip, "sink": sink.address, "observe": "" if record else "record = false",
+            "geoip": f'"{geoip}"' if geoip else "", "sink": sink.address, "observe": "" if record else "record = false",
         }
         self.config = self.folder / "waypost.toml"
         self.config.write_text(WAYPOST.format(**config))
