@@ -176,8 +176,7 @@ struct Delivery<'a> {
     settings: &'a Settings,
     timezone: &'a TimeZone,
     store: Option<Store>,
-    /// The generation of the registry that the store has, and when to try again if it has not.
-    published: Option<u64>,
+    /// When to send the registry again after the store would not take it.
     publish_after: Instant,
     /// Whether the oldest batch was tried in vain.
     failed: bool,
@@ -200,7 +199,6 @@ impl Deliveries {
             settings,
             timezone,
             store: None,
-            published: None,
             publish_after: Instant::now(),
             failed: false,
         };
@@ -253,13 +251,11 @@ impl Deliveries {
             store.ping(sealed.id)?;
         }
         let registry = delivery.registry.borrow().clone();
-        if delivery.published != Some(registry.generation) && Instant::now() >= delivery.publish_after {
+        let is_published = self.published.load(Ordering::Relaxed) == registry.generation;
+        if !is_published && Instant::now() >= delivery.publish_after {
             // A registry that the store won't take keeps no scan from it.
             match store.publish(&delivery.journal.settings().edge, &registry) {
-                Ok(()) => {
-                    delivery.published = Some(registry.generation);
-                    self.published.store(registry.generation, Ordering::Relaxed);
-                }
+                Ok(()) => self.published.store(registry.generation, Ordering::Relaxed),
                 Err(error) => {
                     tracing::warn!(%error, generation = registry.generation, "the registry is not stored");
                     delivery.publish_after = Instant::now() + jittered(PUBLISH_PAUSE);
