@@ -51,5 +51,6 @@ pub mod admin;
 pub mod app;
 pub mod config;
 pub mod metrics;
+pub mod regular_file;
 
 pub mod cli;

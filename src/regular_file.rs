@@ -1,0 +1,50 @@
+//! Opening what is meant to be a file, whatever stands at its path.
+//!
+//! Owns one rule: a table, a country database, a segment or a secret is a regular file. Opening a
+//! FIFO waits for its other end for ever, and a device such as `/dev/zero` never ends; so a file
+//! is opened without blocking (`O_NONBLOCK`, open(2)), and looked at once it is open, when nobody
+//! can put another in its place. A share that hangs still holds up the thread that opens from it,
+//! so nobody may wait for that thread.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Opens a regular file to read, and tells its metadata; links are followed. What is not a
+/// regular file is an error that says what it is.
+pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other(what(&metadata))) }
+}
+
+fn what(metadata: &Metadata) -> String {
+    let kind = metadata.file_type();
+    let name = match kind {
+        _ if kind.is_dir() => "a folder",
+        _ if kind.is_fifo() => "a FIFO",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    format!("is {name}; only a regular file is read")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_file_is_named_and_never_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fifo = folder.path().join("fifo");
+        std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
+        for (path, name) in [(folder.path(), "a folder"), (&fifo, "a FIFO"), (Path::new("/dev/zero"), "a device")] {
+            assert!(open(path).expect_err(name).to_string().contains(name), "{name}");
+        }
+        std::fs::write(folder.path().join("table.csv"), "place\n").expect("a file");
+        assert_eq!(open(&folder.path().join("table.csv")).expect("a file").1.len(), 6);
+    }
+}
