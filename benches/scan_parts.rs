@@ -147,6 +147,7 @@ fn append_to_new_journal(scan: &Scan, count: u64) -> Duration {
         edge: "edge-1".to_owned(),
         segment: SEGMENT,
         seal_after: Duration::from_hours(1),
+        seal_after_outage: Duration::from_mins(5),
         sync_every: Duration::from_hours(1),
         max_size: 4 * SEGMENT,
         min_free: 0,

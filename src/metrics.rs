@@ -220,6 +220,11 @@ fn scans(parts: &Parts, counts: &Counts, page: &mut Page) {
         "Scans set aside: rejected by the store, or unreadable.",
         counts.quarantined,
     );
+    page.counters(
+        "waypost_scans_lost_total",
+        "Scans in files that somebody removed before they were stored, by reason.",
+    )
+    .add(&[("reason", "journal_removed")], counts.lost);
     page.gauge("waypost_scans_pending", "Scans in the journal that are not stored yet.", counts.pending.value());
     let mut dropped = page.counters("waypost_scans_dropped_total", "Scans answered and not recorded, by reason.");
     for (reason, count) in parts.journal.dropped() {
@@ -247,6 +252,11 @@ fn journal(parts: &Parts, counts: &Counts, page: &mut Page) {
     let (syncs, errors) = parts.journal.syncs();
     page.gauge("waypost_journal_bytes", "Bytes of all segments.", counts.bytes.value());
     page.gauge("waypost_journal_sealed_segments", "Segments that wait for delivery.", counts.sealed_segments.value());
+    page.gauge(
+        "waypost_journal_deferred_segments",
+        "Segments kept open beyond journal.seal_after because the store takes no batches.",
+        counts.deferred_segments.value(),
+    );
     let (files, bytes) = parts.journal.quarantined();
     page.gauge("waypost_journal_quarantine_files", "Files in quarantine/; a person should look.", files.value());
     page.gauge("waypost_journal_quarantine_bytes", "Their bytes, which count against journal.max_size.", bytes.value());
@@ -279,6 +289,16 @@ fn store(parts: &Parts, page: &mut Page) {
         "waypost_store_retries_total",
         "Deliveries that failed and are made again.",
         deliveries.retries.load(Relaxed),
+    );
+    page.gauge(
+        "waypost_store_batches_aside",
+        "Batches that the store does not take while it takes others; they are tried again later.",
+        deliveries.aside.load(Relaxed).value(),
+    );
+    page.counter(
+        "waypost_store_replaced_total",
+        "Times that the embedded store's file was found moved, replaced or removed, and opened anew.",
+        deliveries.replaced.load(Relaxed),
     );
     page.gauge(
         "waypost_store_credentials_refused",

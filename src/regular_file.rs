@@ -12,11 +12,24 @@ use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// Opens a regular file to read, and tells its metadata; links are followed. What is not a
 /// regular file is an error that says what it is.
 pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    open_with(path, OFlags::NONBLOCK)
+}
+
+/// The same for a file that nobody has reason to put elsewhere: a link is refused too.
+pub fn open_itself(path: &Path) -> io::Result<(File, Metadata)> {
+    open_with(path, OFlags::NONBLOCK | OFlags::NOFOLLOW).map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) => io::Error::other("is a link; only a regular file is read"),
+        _ => error,
+    })
+}
+
+fn open_with(path: &Path, flags: OFlags) -> io::Result<(File, Metadata)> {
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other(what(&metadata))) }
 }
@@ -46,5 +59,9 @@ mod tests {
         }
         std::fs::write(folder.path().join("table.csv"), "place\n").expect("a file");
         assert_eq!(open(&folder.path().join("table.csv")).expect("a file").1.len(), 6);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("table.csv", &link).expect("a link");
+        assert_eq!(open(&link).expect("a file behind a link").1.len(), 6);
+        assert!(open_itself(&link).expect_err("a link").to_string().contains("is a link"));
     }
 }

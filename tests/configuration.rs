@@ -122,6 +122,12 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     (
         "journal",
+        "seal_after_outage",
+        "\"2d\"",
+        "\"2d\" is not allowed; a time from 1s to 24h is, as \"5s\", \"200ms\" or \"2m\"",
+    ),
+    (
+        "journal",
         "sync_every",
         "\"1ms\"",
         "\"1ms\" is not allowed; a time from 10ms to 1m is, as \"5s\", \"200ms\" or \"2m\"",

@@ -227,6 +227,7 @@ fn fill(folder: &Path, scans: u64) -> Result<()> {
         edge: "edge-1".to_owned(),
         segment: 16 << 20,
         seal_after: PATIENCE,
+        seal_after_outage: Duration::from_mins(5),
         sync_every: PATIENCE,
         max_size: 1 << 40,
         min_free: 0,

@@ -211,6 +211,7 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
         edge: if name.is_empty() { host_name() } else { name },
         segment,
         seal_after: journal.get("seal_after", 5 * SECOND, duration(Duration::from_millis(100), HOUR)),
+        seal_after_outage: journal.get("seal_after_outage", 300 * SECOND, duration(SECOND, 24 * HOUR)),
         sync_every: journal.get("sync_every", SECOND, duration(Duration::from_millis(10), 60 * SECOND)),
         max_size,
         min_free: journal.get("min_free", 512 << 20, size(0, 1 << 50)),

@@ -14,14 +14,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::format::Header;
 use super::ledger::Sealed;
+use super::reader::{self, Start};
 use super::segment::{Appender, Segment, sync_folder};
-use super::{Dropped, Journal, reader, segments};
+use super::{Dropped, Journal, recovery, segments};
 
 /// How long a missing segment is left before the next try to make it.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// How often the folder is looked at for batches that a person put back.
-const LOOK_FOR_RETURNED: Duration = Duration::from_secs(2);
+/// How often the folder is looked at: for files that a person removed, and batches that one put back.
+const LOOK: Duration = Duration::from_secs(2);
 
 impl Journal {
     /// Has the next segments ready, until [`Journal::stop`].
@@ -33,7 +34,7 @@ impl Journal {
             self.slot_taken.wait(patience);
         }
         for slot in &self.slots {
-            if let Some(spare) = slot.spare.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            if let Some(spare) = slot.spare.pop() {
                 // Empty; the next start would remove it as well.
                 fs::remove_file(&spare.segment().path).ok();
             }
@@ -45,8 +46,9 @@ impl Journal {
         let (mut synced, mut looked) = (Instant::now(), Instant::now());
         while !self.is_stopping() {
             self.seal_closed();
-            if looked.elapsed() >= LOOK_FOR_RETURNED {
+            if looked.elapsed() >= LOOK {
                 looked = Instant::now();
+                self.look_for_removed();
                 self.take_returned();
             }
             if synced.elapsed() >= self.settings.sync_every {
@@ -56,6 +58,7 @@ impl Journal {
             self.segment_closed.wait(self.settings.sync_every);
         }
         self.seal_closed();
+        self.look_for_removed();
     }
 
     /// Ends both threads. The writers must be gone.
@@ -79,7 +82,7 @@ impl Journal {
     /// A worker begins to append to a segment.
     pub(super) fn open_segment(&self, worker: usize, segment: Arc<Segment>) {
         let mut ledger = self.ledger();
-        ledger.spare_bytes = ledger.spare_bytes.saturating_sub(segment.size());
+        ledger.take_spare(segment.size());
         ledger.active[worker] = Some(segment);
         drop(ledger);
         self.slot_taken.ring();
@@ -89,9 +92,19 @@ impl Journal {
         let closed = std::mem::take(&mut self.ledger().closed_segments);
         for segment in closed {
             match seal(&segment) {
-                Ok(sealed) => {
-                    self.ledger().seal(segment.size(), sealed);
+                Ok(Some(sealed)) => {
+                    let mut ledger = self.ledger();
+                    ledger.seal(segment.size(), sealed);
+                    self.waiting.store(ledger.waiting_segments(), Ordering::Relaxed);
+                    drop(ledger);
                     self.arrived.notify_all();
+                }
+                Ok(None) => {
+                    let records = segment.published();
+                    self.ledger().lose_closed(segment.size(), records);
+                    if records > 0 {
+                        tracing::error!(records, segment = %segment.path.display(), "a segment was removed before it was sealed; its scans are lost");
+                    }
                 }
                 // The records stay where they are, and pending; the next round tries again.
                 Err(error) => {
@@ -99,6 +112,47 @@ impl Journal {
                     self.sync_errors.fetch_add(1, Ordering::Relaxed);
                     self.ledger().closed_segments.push(segment);
                 }
+            }
+        }
+    }
+
+    /// Finds what somebody removed from under us: the folder, a lock, segments. What was in them
+    /// is counted as lost, and the journal goes on with new files.
+    fn look_for_removed(&self) {
+        let folder = &self.settings.folder;
+        let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
+        if !claim.holds(folder).unwrap_or(true) {
+            match claim.renew(folder) {
+                Ok(()) => {
+                    tracing::error!(folder = %folder.display(), "the journal's folder or its lock was removed; it is there again")
+                }
+                Err(error) => tracing::error!(%error, "the journal's folder was removed, and can't be made again"),
+            }
+        }
+        drop(claim);
+        // The spares first: a worker that must let go of its segment finds one that has a name.
+        for slot in &self.slots {
+            let made = slot.made.lock().unwrap_or_else(PoisonError::into_inner);
+            if made.upgrade().is_some_and(|segment| !segment.find().unwrap_or(true))
+                // If its worker has taken it, it is found below.
+                && let Some(spare) = slot.spare.pop()
+            {
+                self.ledger().take_spare(spare.segment().size());
+                self.slot_taken.ring();
+            }
+        }
+        let (active, waiting) = {
+            let ledger = self.ledger();
+            let active: Vec<_> = ledger.active.iter().flatten().cloned().collect();
+            (active, ledger.waiting().cloned().collect::<Vec<_>>())
+        };
+        for segment in active {
+            // Its worker lets go of it within a tick, and then it is counted.
+            segment.find().ok();
+        }
+        for sealed in waiting {
+            if fs::symlink_metadata(&sealed.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                self.lose(&sealed);
             }
         }
     }
@@ -111,31 +165,43 @@ impl Journal {
             if self.ledger().holds(id) {
                 continue;
             }
-            if let (Ok(start), Ok(metadata)) = (reader::start(&path), fs::metadata(&path))
-                && let Some(records) = start.published
-            {
-                tracing::info!(batch = %id, records, "a batch was put back");
-                self.ledger().recover(Sealed { id, path, records, bytes: metadata.len(), since_ms: start.since_ms });
-                self.arrived.notify_all();
+            match reader::start(&path) {
+                Ok(Start { published: Some(records), since_ms, bytes }) => {
+                    tracing::info!(batch = %id, records, "a batch was put back");
+                    let mut ledger = self.ledger();
+                    ledger.recover(Sealed { id, path, records, bytes, since_ms });
+                    self.waiting.store(ledger.waiting_segments(), Ordering::Relaxed);
+                    drop(ledger);
+                    self.arrived.notify_all();
+                }
+                // A damaged one is repaired at the next start; one that is gone was delivered meanwhile.
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::error!(%error, segment = %path.display(), "what was put into the journal can't be read; it is set aside in quarantine/");
+                    recovery::set_aside(&path).ok();
+                }
             }
         }
     }
 
     fn all_slots_full(&self) -> bool {
-        self.slots.iter().all(|slot| slot.spare.lock().unwrap_or_else(PoisonError::into_inner).is_some())
+        self.slots.iter().all(|slot| slot.spare.is_full())
     }
 
     /// Makes the segments that are missing.
     pub(super) fn fill_slots(&self) {
         for slot in &self.slots {
-            if slot.spare.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            if slot.spare.is_full() {
                 continue;
             }
             match self.make_segment() {
                 Ok(segment) => {
-                    self.ledger().spare_bytes += segment.segment().size();
+                    self.ledger().put_spare(segment.segment().size());
                     slot.missing.store(Dropped::NotReady as u8, Ordering::Relaxed);
-                    *slot.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(segment);
+                    *slot.made.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(segment.segment());
+                    // There is room: only this thread puts segments there.
+                    slot.spare.push(segment).ok();
                 }
                 Err(reason) => {
                     let before = slot.missing.swap(reason as u8, Ordering::Relaxed);
@@ -191,18 +257,23 @@ impl Journal {
     }
 }
 
-/// Cuts, syncs and renames a segment that has no appender any more; one without records is removed.
-fn seal(segment: &Segment) -> io::Result<Sealed> {
-    let records = segment.published();
+/// Cuts, syncs and renames a segment that has no appender any more; one without records is
+/// removed. `None` where somebody has removed its file. Can be tried again after any failure.
+fn seal(segment: &Segment) -> io::Result<Option<Sealed>> {
+    let (id, records) = (segment.header.id, segment.published());
     let path = segment.path.with_extension("sealed");
-    let (mut bytes, mut since_ms) = (0, 0);
-    if records == 0 {
-        fs::remove_file(&segment.path)?;
-    } else {
-        bytes = segment.finish()?;
-        since_ms = reader::start(&segment.path)?.since_ms;
+    if !segment.is_at(&path)? {
+        if !segment.find()? {
+            return Ok(None);
+        }
+        if records == 0 {
+            fs::remove_file(&segment.path)?;
+            return Ok(Some(Sealed { id, path, records, bytes: 0, since_ms: 0 }));
+        }
+        segment.finish()?;
         fs::rename(&segment.path, &path)?;
-        sync_folder(path.parent().unwrap_or(&path))?;
     }
-    Ok(Sealed { id: segment.header.id, path, records, bytes, since_ms })
+    sync_folder(path.parent().unwrap_or(&path))?;
+    let Start { bytes, since_ms, .. } = reader::start(&path)?;
+    Ok(Some(Sealed { id, path, records, bytes, since_ms }))
 }

@@ -1,9 +1,9 @@
 //! Where every record of this process is: the books behind the metrics.
 //!
-//! Owns the identity `recorded + recovered = stored + pending + quarantined`, true at
-//! every reading. The books are kept by segment and under one lock that no scan takes;
-//! what the workers append meanwhile is read once from each open segment, so both
-//! sides of the identity see the same number.
+//! Owns the identity `recorded + recovered = stored + pending + quarantined + lost`, true at
+//! every reading. The books are kept by segment and under one lock that no scan takes but the
+//! one that begins a segment; what the workers append meanwhile is read once from each open
+//! segment, so both sides of the identity see the same number.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,6 +41,10 @@ pub struct Counts {
     pub quarantined: u64,
     /// Records in segments that are open or wait for delivery.
     pub pending: u64,
+    /// Records in files that somebody removed before they were stored.
+    pub lost: u64,
+    /// Segments that are kept open beyond `journal.seal_after` because the store takes no batches.
+    pub deferred_segments: u64,
     /// Segments that wait for delivery.
     pub sealed_segments: u64,
     /// Bytes of all segments, open ones at their full size.
@@ -58,22 +62,26 @@ pub(super) struct Ledger {
     /// Handed over, not yet sealed: records and bytes.
     closing: (u64, u64),
     sealed: BTreeMap<Uuid, Sealed>,
+    /// The one whose file may be gone because its batch is stored or set aside at this moment.
+    settling: Option<Uuid>,
     /// Bytes of segments that wait to be written to.
-    pub spare_bytes: u64,
+    spare_bytes: u64,
     /// Records of the segments that are no longer active.
     closed: u64,
     recovered: u64,
     stored: u64,
     quarantined: u64,
+    lost: u64,
 }
 
 impl Ledger {
     pub fn counts(&self) -> Counts {
         let open = self.active.iter().flatten();
-        let (mut appended, mut bytes) = (0, self.spare_bytes + self.closing.1);
+        let (mut appended, mut bytes, mut deferred_segments) = (0, self.spare_bytes + self.closing.1, 0);
         for segment in open {
             appended += u64::from(segment.published());
             bytes += segment.size();
+            deferred_segments += u64::from(segment.is_deferred());
         }
         let waiting: u64 = self.sealed.values().map(|sealed| u64::from(sealed.records)).sum();
         bytes += self.sealed.values().map(|sealed| sealed.bytes).sum::<u64>();
@@ -83,10 +91,22 @@ impl Ledger {
             stored: self.stored,
             quarantined: self.quarantined,
             pending: appended + self.closing.0 + waiting,
+            lost: self.lost,
+            deferred_segments,
             sealed_segments: self.sealed.len() as u64,
             bytes,
             oldest_ms: self.sealed.values().map(|sealed| sealed.since_ms).min(),
         }
+    }
+
+    /// A segment waits to be written to.
+    pub fn put_spare(&mut self, bytes: u64) {
+        self.spare_bytes += bytes;
+    }
+
+    /// It is written to, or gone.
+    pub fn take_spare(&mut self, bytes: u64) {
+        self.spare_bytes = self.spare_bytes.saturating_sub(bytes);
     }
 
     /// A worker is done with its segment.
@@ -106,6 +126,13 @@ impl Ledger {
         self.wait(sealed);
     }
 
+    /// A closed segment can't be sealed: somebody removed its file.
+    pub fn lose_closed(&mut self, full_size: u64, records: u32) {
+        self.closing.0 -= u64::from(records);
+        self.closing.1 -= full_size;
+        self.lost += u64::from(records);
+    }
+
     /// A segment of an earlier process waits for its delivery.
     pub fn recover(&mut self, sealed: Sealed) {
         self.recovered += u64::from(sealed.records);
@@ -123,9 +150,35 @@ impl Ledger {
         self.sealed.contains_key(&id)
     }
 
-    /// The oldest that waits.
-    pub fn oldest(&self) -> Option<&Sealed> {
-        self.sealed.values().next()
+    /// All that wait, oldest first.
+    pub fn waiting(&self) -> impl Iterator<Item = &Sealed> {
+        self.sealed.values()
+    }
+
+    /// How many wait.
+    pub fn waiting_segments(&self) -> usize {
+        self.sealed.len()
+    }
+
+    /// From here to [`Ledger::end_to_settle`] the segment's file may be gone without being lost.
+    pub fn begin_to_settle(&mut self, id: Uuid) {
+        self.settling = Some(id);
+    }
+
+    /// It was settled, or could not be.
+    pub fn end_to_settle(&mut self) {
+        self.settling = None;
+    }
+
+    /// The file of a segment that waits is gone, and nobody here has removed it. Returns how many
+    /// records went with it, unless it is being settled.
+    pub fn lose(&mut self, id: Uuid) -> Option<u32> {
+        if self.settling == Some(id) {
+            return None;
+        }
+        let records = self.sealed.remove(&id)?.records;
+        self.lost += u64::from(records);
+        Some(records)
     }
 
     /// The store has said yes to all of a segment that could be read.

@@ -10,9 +10,13 @@
 //! UUID.open     being written, or left by a crash
 //! UUID.sealed   a batch: never changes again, delivered until the store says yes
 //! quarantine/   batches the store rejects, and segments with unreadable records
-//! lock          held by the process that owns the folder
+//! lock          held, as the folder is, by the process that owns it
 //! ```
+//!
+//! What somebody removes under a running edge can't be stored any more: it is counted as
+//! lost, and the journal goes on with new files.
 
+mod claim;
 mod format;
 mod housekeeping;
 mod ledger;
@@ -21,20 +25,27 @@ mod recovery;
 mod segment;
 mod writer;
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
 
 pub use format::{Header, MAX_EDGE_NAME};
 pub use ledger::{Counts, Sealed};
 pub use reader::{Contents, id_of, parse, read};
 pub use writer::Writer;
 
+use claim::Claim;
 use ledger::Ledger;
-use segment::Appender;
+use segment::{Appender, Segment};
+
+/// With so many sealed segments waiting, more of them bring no scan to the store any sooner.
+const MANY_WAITING: usize = 32;
 
 /// How a journal is kept.
 #[derive(Debug, Clone)]
@@ -47,6 +58,9 @@ pub struct Settings {
     pub segment: u64,
     /// A segment with records is sealed at this age.
     pub seal_after: Duration,
+    /// The same while the store takes no batches: files, inserts and bookkeeping then grow with
+    /// scans, and not with time.
+    pub seal_after_outage: Duration,
     /// How often appended records are brought to the disk.
     pub sync_every: Duration,
     /// Most bytes of all segments together, those in quarantine among them.
@@ -114,19 +128,32 @@ pub struct Journal {
     /// Wakes [`Journal::seal_segments`].
     segment_closed: Bell,
     stopping: AtomicBool,
+    /// Whether the store takes no batches.
+    store_away: AtomicBool,
+    /// Sealed segments that wait.
+    waiting: AtomicUsize,
     syncs: AtomicU64,
     sync_errors: AtomicU64,
     dropped: [AtomicU64; Dropped::ALL.len()],
-    /// Held open for its lock.
-    _lock: File,
+    claim: Mutex<Claim>,
 }
 
 /// The place where a worker finds its next segment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
-    spare: Mutex<Option<Appender>>,
+    /// At most one. Taken without a lock: a worker that met the maker at one would miss a
+    /// segment that is there, and drop scans.
+    spare: ArrayQueue<Appender>,
+    /// The one that was put there last, for the maker to look after.
+    made: Mutex<Weak<Segment>>,
     /// Why there is none, as a [`Dropped`].
     missing: AtomicU8,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self { spare: ArrayQueue::new(1), made: Mutex::default(), missing: AtomicU8::default() }
+    }
 }
 
 /// Wakes one sleeping thread; a ring that nobody hears is heard at the next wait.
@@ -154,27 +181,24 @@ impl Journal {
     pub fn open(settings: Settings, workers: usize) -> Result<Arc<Self>, JournalError> {
         let folder = settings.folder.clone();
         let io = |error| JournalError::Io { path: folder.clone(), error };
-        fs::create_dir_all(folder.join("quarantine")).map_err(io)?;
-        let lock = File::create(folder.join("lock")).map_err(io)?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => JournalError::InUse(folder.clone()),
-            TryLockError::Error(error) => io(error),
-        })?;
+        let claim = Claim::take(&folder)?;
         let mut ledger = Ledger::default();
         ledger.active.resize_with(workers, || None);
         recovery::recover(&folder, &settings.edge, |sealed| ledger.recover(sealed)).map_err(io)?;
         let journal = Arc::new(Self {
             settings,
+            waiting: AtomicUsize::new(ledger.waiting_segments()),
             ledger: Mutex::new(ledger),
             arrived: Condvar::new(),
             slots: (0..workers).map(|_| Slot::default()).collect(),
             slot_taken: Bell::default(),
             segment_closed: Bell::default(),
             stopping: AtomicBool::new(false),
+            store_away: AtomicBool::new(false),
             syncs: AtomicU64::new(0),
             sync_errors: AtomicU64::new(0),
             dropped: Default::default(),
-            _lock: lock,
+            claim: Mutex::new(claim),
         });
         journal.fill_slots();
         Ok(journal)
@@ -208,45 +232,87 @@ impl Journal {
     #[must_use]
     pub fn quarantined(&self) -> (u64, u64) {
         let entries = fs::read_dir(self.quarantine()).into_iter().flatten();
-        let sizes = entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.len()));
+        // What they take on the disk: a file of holes takes little.
+        let sizes = entries.filter_map(|entry| Some(entry.ok()?.metadata().ok()?.blocks() * 512));
         sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size))
     }
 
-    /// The oldest sealed segment; waits for one, for at most the given time.
+    /// The sealed segment that `choose` takes of all that wait, oldest first; waits until there
+    /// is one, for at most the given time.
     #[must_use]
-    pub fn next(&self, patience: Duration) -> Option<Sealed> {
+    pub fn next(
+        &self,
+        timeout: Duration,
+        choose: impl for<'s> Fn(&mut dyn Iterator<Item = &'s Sealed>) -> Option<&'s Sealed>,
+    ) -> Option<Sealed> {
         let ledger = self.ledger();
         let (ledger, _) = self
             .arrived
-            .wait_timeout_while(ledger, patience, |ledger| ledger.oldest().is_none() && !self.is_stopping())
+            .wait_timeout_while(ledger, timeout, |ledger| {
+                choose(&mut ledger.waiting()).is_none() && !self.is_stopping()
+            })
             .unwrap_or_else(PoisonError::into_inner);
-        ledger.oldest().cloned()
+        choose(&mut ledger.waiting()).cloned()
+    }
+
+    /// The store takes no batches, or takes them again. While it is away segments stay open for
+    /// `seal_after_outage`; when it is back those beyond `seal_after` are sealed at once.
+    pub fn set_store_away(&self, away: bool) {
+        self.store_away.store(away, Ordering::Relaxed);
+    }
+
+    /// Whether a segment is better kept open than sealed at its usual age. (A store that hangs
+    /// says nothing; a pile of sealed segments does.)
+    fn defers_sealing(&self) -> bool {
+        self.store_away.load(Ordering::Relaxed) || self.waiting.load(Ordering::Relaxed) >= MANY_WAITING
     }
 
     /// The store has `stored` of the segment's records. The file goes: that is the whole
     /// acknowledgement. If some could not be read it goes to the quarantine instead.
     pub fn settle(&self, sealed: &Sealed, stored: u32) -> io::Result<()> {
-        if stored < sealed.records {
-            self.set_aside(sealed, "damaged")?;
-        } else {
+        self.settle_by(sealed, stored, || {
+            if stored < sealed.records {
+                return self.set_aside(sealed, "damaged");
+            }
             match fs::remove_file(&sealed.path) {
                 // A crash before this line makes the store see the batch again, and know it.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => segment::sync_folder(&self.settings.folder)?,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => segment::sync_folder(&self.settings.folder),
             }
-        }
-        self.ledger().settle(sealed.id, stored);
-        Ok(())
+        })
     }
 
     /// The store rejects the segment for what it is: it is kept for a person to look at.
     pub fn quarantine_batch(&self, sealed: &Sealed) -> io::Result<()> {
-        self.set_aside(sealed, "rejected")?;
-        self.ledger().settle(sealed.id, 0);
-        Ok(())
+        self.settle_by(sealed, 0, || self.set_aside(sealed, "rejected"))
+    }
+
+    /// Takes a segment out of the books once its file is gone; whoever looks for files that
+    /// somebody removed does not take it for one meanwhile.
+    fn settle_by(&self, sealed: &Sealed, stored: u32, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        self.ledger().begin_to_settle(sealed.id);
+        let done = act();
+        let mut ledger = self.ledger();
+        ledger.end_to_settle();
+        if done.is_ok() {
+            ledger.settle(sealed.id, stored);
+            self.waiting.store(ledger.waiting_segments(), Ordering::Relaxed);
+        }
+        done
+    }
+
+    /// Somebody has removed the segment's file: its records can't be stored any more.
+    pub fn lose(&self, sealed: &Sealed) {
+        let mut ledger = self.ledger();
+        if let Some(records) = ledger.lose(sealed.id) {
+            self.waiting.store(ledger.waiting_segments(), Ordering::Relaxed);
+            drop(ledger);
+            tracing::error!(records, segment = %sealed.path.display(), "a segment was removed before it was stored; its scans are lost");
+        }
     }
 
     fn set_aside(&self, sealed: &Sealed, why: &str) -> io::Result<()> {
+        fs::create_dir_all(self.quarantine())?;
         match fs::rename(&sealed.path, self.quarantine().join(format!("{}.{why}", sealed.id))) {
             // Somebody has removed it; the books say that it is not stored.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

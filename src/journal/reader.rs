@@ -4,8 +4,8 @@
 //! order; a torn tail ends a block; what follows damage within a block is found again
 //! by its checksum; and what is missing is counted against the header's `published`.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use uuid::Uuid;
@@ -14,6 +14,10 @@ use super::format::{
     self, BLOCK, FRAME_HEADER, Header, PUBLISHED_AT, array, frame_crc, frame_len, frame_size, published_count,
 };
 use crate::observe::Scan;
+use crate::regular_file;
+
+/// The largest segment, in bytes: the limit of `journal.segment`. Nothing larger is read.
+pub const MAX_SEGMENT: u64 = 1 << 30;
 
 /// What a segment holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +42,21 @@ impl Contents {
     }
 }
 
-/// Reads a segment's file.
+/// Reads a segment's file. What is no regular file, or larger than any segment, is an error.
 pub fn read(path: &Path) -> io::Result<Contents> {
-    Ok(parse(&fs::read(path)?))
+    let (file, size) = open(path)?;
+    let mut bytes = Vec::with_capacity(size as usize);
+    file.take(MAX_SEGMENT).read_to_end(&mut bytes)?;
+    Ok(parse(&bytes))
+}
+
+/// The file and its size.
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let (file, metadata) = regular_file::open_itself(path)?;
+    match metadata.len() {
+        size @ 0..=MAX_SEGMENT => Ok((file, size)),
+        size => Err(io::Error::other(format!("is {size} bytes long; a segment has at most {MAX_SEGMENT}"))),
+    }
 }
 
 /// The beginning of a file.
@@ -50,18 +66,20 @@ pub(crate) struct Start {
     /// The time of its first record, or else that of the file; milliseconds since the Unix epoch.
     /// (A segment may wait for its first record for days.)
     pub since_ms: u64,
+    /// The size of the file, in bytes.
+    pub bytes: u64,
 }
 
 /// Reads the beginning of a file alone.
 pub(crate) fn start(path: &Path) -> io::Result<Start> {
-    use std::io::Read as _;
+    let (file, bytes) = open(path)?;
     let mut start = Vec::with_capacity(2 * BLOCK);
-    fs::File::open(path)?.take(2 * BLOCK as u64).read_to_end(&mut start)?;
+    file.take(2 * BLOCK as u64).read_to_end(&mut start)?;
     let mut scans = Vec::new();
     parse_block(start.get(BLOCK..).unwrap_or(&[]), &mut 0, &mut scans);
     let first = scans.first().map(|(_, scan)| scan.ts_ms);
     let since = first.or_else(|| Header::decode(&start).map(|header| header.created_ms)).unwrap_or(0);
-    Ok(Start { published: published_of(&start), since_ms: since.max(0).cast_unsigned() })
+    Ok(Start { published: published_of(&start), since_ms: since.max(0).cast_unsigned(), bytes })
 }
 
 fn published_of(bytes: &[u8]) -> Option<u32> {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::format::{Header, PUBLISHED_AT, published_word};
 use super::ledger::Sealed;
-use super::reader::{self, Contents};
+use super::reader::{self, Contents, Start};
 use super::segment::sync_folder;
 use super::segments;
 
@@ -43,8 +43,7 @@ fn seal(path: &Path, kind: &str, edge: &str) -> io::Result<Option<Sealed>> {
     };
     let sealed = path.with_extension("sealed");
     fs::rename(path, &sealed)?;
-    let bytes = fs::metadata(&sealed)?.len();
-    let since_ms = reader::start(&sealed)?.since_ms;
+    let Start { bytes, since_ms, .. } = reader::start(&sealed)?;
     Ok(Some(Sealed { id, path: sealed, records, bytes, since_ms }))
 }
 
@@ -72,7 +71,8 @@ fn repair(path: &Path, edge: &str) -> io::Result<u32> {
     Ok(written)
 }
 
-fn set_aside(path: &Path) -> io::Result<()> {
+/// Moves what can't be read to `quarantine/`, for a person to look at.
+pub(super) fn set_aside(path: &Path) -> io::Result<()> {
     let name = path.with_extension("damaged");
     fs::rename(path, path.with_file_name("quarantine").join(name.file_name().unwrap_or_default()))
 }

@@ -21,7 +21,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -47,6 +47,10 @@ pub(crate) struct Segment {
     synced: AtomicU32,
     /// Whether the file's name is on the disk.
     named: AtomicBool,
+    /// Whether it is kept open beyond its age while the store takes no batches.
+    deferred: AtomicBool,
+    /// Whether its file was found to be removed: the worker lets go of it.
+    removed: AtomicBool,
 }
 
 /// The sole writer of a segment.
@@ -84,8 +88,17 @@ impl Appender {
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), map.as_mut_ptr(), HEADER);
         }
-        let (end, synced, named) = (AtomicUsize::new(BLOCK), AtomicU32::new(0), AtomicBool::new(false));
-        let segment = Segment { header, path, file, map, end, synced, named };
+        let segment = Segment {
+            header,
+            path,
+            file,
+            map,
+            end: AtomicUsize::new(BLOCK),
+            synced: AtomicU32::new(0),
+            named: AtomicBool::new(false),
+            deferred: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+        };
         segment.published_word().store(published_word(0).to_le(), Ordering::Release);
         Ok(Self { segment: Arc::new(segment), seq: 0 })
     }
@@ -165,6 +178,36 @@ impl Segment {
         Ok(true)
     }
 
+    /// Its worker keeps it open beyond its age, or no longer.
+    pub fn defer(&self, deferred: bool) {
+        self.deferred.store(deferred, Ordering::Relaxed);
+    }
+
+    /// Whether its worker keeps it open beyond its age.
+    pub fn is_deferred(&self) -> bool {
+        self.deferred.load(Ordering::Relaxed)
+    }
+
+    /// Whether [`Segment::find`] has missed the file; for its worker, at no cost.
+    pub fn is_known_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether the file at its path is still this one. What is appended to a file that was
+    /// removed has no name, and is gone with the process.
+    pub fn find(&self) -> io::Result<bool> {
+        let is_there = self.is_at(&self.path)?;
+        if !is_there {
+            self.removed.store(true, Ordering::Relaxed);
+        }
+        Ok(is_there)
+    }
+
+    /// Whether the file at a path is this one.
+    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_at(&self.file, path)
+    }
+
     /// Bytes on the disk.
     pub fn size(&self) -> u64 {
         self.map.len() as u64
@@ -172,11 +215,9 @@ impl Segment {
 
     /// Cuts the file to what is used and brings it to the disk. Its appender must be
     /// gone: nothing may be stored beyond the new end.
-    pub fn finish(&self) -> io::Result<u64> {
-        let used = self.end.load(Ordering::Relaxed) as u64;
-        self.file.set_len(used)?;
-        self.file.sync_all()?;
-        Ok(used)
+    pub fn finish(&self) -> io::Result<()> {
+        self.file.set_len(self.end.load(Ordering::Relaxed) as u64)?;
+        self.file.sync_all()
     }
 }
 
@@ -208,6 +249,16 @@ fn prefault(map: &MmapRaw, size: usize) {
         unsafe {
             map.as_mut_ptr().add(page).write_volatile(0);
         }
+    }
+}
+
+/// Whether the open file or folder is the one that its path leads to.
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -54,13 +54,19 @@ impl Writer {
     }
 
     /// Hands the segment over once it is old enough, has records, and the next one is
-    /// ready. Called a few times a second.
+    /// ready; or at once if its file is gone. Called a few times a second.
     pub fn tick(&mut self) {
         let Some(current) = &self.current else { return };
-        let old = !current.is_empty() && self.opened.elapsed() >= self.journal.settings.seal_after;
-        let spare = &self.journal.slots[self.worker].spare;
+        let (segment, settings) = (current.segment(), &self.journal.settings);
+        let age = self.opened.elapsed();
+        let is_old = !current.is_empty() && age >= settings.seal_after;
+        let is_deferred = is_old && age < settings.seal_after_outage && self.journal.defers_sealing();
+        if segment.is_deferred() != is_deferred {
+            segment.defer(is_deferred);
+        }
         // Without a spare the scans of the gap would be lost; the segment is as safe open as sealed.
-        if old && spare.try_lock().is_ok_and(|spare| spare.is_some()) {
+        let is_next_ready = !self.journal.slots[self.worker].spare.is_empty();
+        if segment.is_known_removed() || (is_old && !is_deferred && is_next_ready) {
             self.hand_over();
             self.take_spare();
         }
@@ -73,12 +79,7 @@ impl Writer {
     }
 
     fn take_spare(&mut self) {
-        // The housekeeping holds this lock only to put a segment down.
-        let Ok(mut spare) = self.journal.slots[self.worker].spare.try_lock() else {
-            return;
-        };
-        if let Some(next) = spare.take() {
-            drop(spare);
+        if let Some(next) = self.journal.slots[self.worker].spare.pop() {
             self.journal.open_segment(self.worker, next.segment().clone());
             self.current = Some(next);
             self.opened = Instant::now();

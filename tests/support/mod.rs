@@ -327,8 +327,8 @@ impl Metrics {
     pub fn assert_books_balance(&self) {
         let of = |name: &str| self.get(&format!("waypost_scans_{name}"));
         let came = of("recorded_total") + of("recovered_total");
-        let is = of("stored_total") + of("pending") + of("quarantined_total");
-        assert_eq!(came, is, "recorded + recovered = stored + pending + quarantined");
+        let is = of("stored_total") + of("pending") + of("quarantined_total") + self.sum("waypost_scans_lost_total");
+        assert_eq!(came, is, "recorded + recovered = stored + pending + quarantined + lost");
     }
 }
 
