@@ -161,7 +161,7 @@ fn encode(criterion: &mut Criterion) {
     });
     group.bench_function("2 native block, LZ4", |bencher| {
         bencher.iter(|| {
-            let block = native::scans(batch.id, &batch.edge, black_box(&rows));
+            let (block, _) = native::scans(batch.id, &batch.edge, black_box(&rows));
             compress(&block).for_each(|frame| drop(black_box(frame)));
         });
     });

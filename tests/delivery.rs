@@ -351,6 +351,7 @@ fn a_segment(folder: &std::path::Path, created_ms: i64) -> std::path::PathBuf {
         edge: "test".to_owned(),
         segment: 64 << 10,
         seal_after: Duration::from_secs(1),
+        seal_after_outage: Duration::from_mins(5),
         sync_every: Duration::from_secs(1),
         max_size: 1 << 20,
         min_free: 0,

@@ -54,7 +54,7 @@ fn patiently(mut insert: impl FnMut() -> Result<(), StoreError>) -> Result<(), S
     let mut pause = Duration::from_millis(200);
     for _ in 1..TRIES {
         match insert() {
-            Err(StoreError::Later(_)) => std::thread::sleep(pause),
+            Err(StoreError::Away(_) | StoreError::Later(_)) => std::thread::sleep(pause),
             done => return done,
         }
         pause *= 2;

@@ -6,29 +6,27 @@
 //! checksum of the content, inserted at once and not asynchronously, with the rollup
 //! deduplicated as well. A retry goes to the server that the first try went to, unless
 //! the servers are replicas of each other: another server does not know the token.
+//! Whose answer a yes is, is `client.rs`'s to judge; only questions go by the crate.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use clickhouse::{Client, Compression, Row};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use clickhouse::Row;
+use hyper::StatusCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
+use super::client::{Client, Content, RequestError};
 use super::schema::Schema;
 use super::usage::{By, Question, Tally};
 use super::{Batch, StoreError, native};
 use crate::observe::Scan;
 use crate::registry::Registry;
 
-/// A body is compressed and sent in frames of this size.
-const FRAME: usize = 1 << 20;
 /// Tries of a batch that the server finds fault with, before it is set aside: a body that
 /// was damaged on its way can look like one that is wrong.
 const TRIES: usize = 3;
@@ -52,7 +50,7 @@ pub struct Settings {
     pub apply_schema: bool,
     /// Of a connection.
     pub connect_timeout: Duration,
-    /// Of each frame, and of the answer after the last.
+    /// Of each megabyte sent, and of the answer after the last.
     pub timeout: Duration,
 }
 
@@ -80,20 +78,8 @@ impl ClickHouse {
     /// Prepares to talk; makes the tables where that is allowed.
     pub fn open(settings: &Settings, timezone: &TimeZone) -> Result<Self, StoreError> {
         let runtime =
-            Builder::new_current_thread().enable_all().build().map_err(|error| StoreError::Later(error.to_string()))?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(settings.connect_timeout));
-        connector.set_nodelay(true);
-        let http = HttpClient::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(2)).build(connector);
-        let client = |url: &String| {
-            Client::with_http_client(http.clone())
-                .with_url(url)
-                .with_user(&settings.user)
-                .with_password(&settings.password.0)
-                .with_compression(Compression::Lz4)
-                .with_product_info("waypost", env!("CARGO_PKG_VERSION"))
-        };
-        let clients = settings.urls.iter().map(client).collect();
+            Builder::new_current_thread().enable_all().build().map_err(|error| StoreError::Away(error.to_string()))?;
+        let clients = Client::for_each_url(settings).map_err(StoreError::Credentials)?;
         let store = Self { runtime, clients, settings: settings.clone(), timezone: timezone.clone(), tries: 0 };
         if settings.apply_schema {
             store.apply_schema()?;
@@ -105,12 +91,13 @@ impl ClickHouse {
     fn apply_schema(&self) -> Result<(), StoreError> {
         let schema = Schema::new(&self.settings, &self.timezone);
         for client in &self.clients {
+            let execute = |statement| self.runtime.block_on(client.post(&[], Content::Sql(statement)));
             for statement in schema.statements() {
-                self.wait(client.query_raw(&statement).execute())?;
+                execute(statement).map_err(|error| classify(&error))?;
             }
             // What only an administrator may do is no reason not to record.
             for statement in schema.reader() {
-                if let Err(error) = self.wait(client.query_raw(&statement).execute()) {
+                if let Err(error) = execute(statement) {
                     tracing::warn!(%error, "the reader's role can't be made; `waypost schema` shows its statements");
                     break;
                 }
@@ -122,8 +109,8 @@ impl ClickHouse {
     /// Stores a batch: one insert for each month in it.
     pub fn insert(&mut self, batch: &Batch) -> Result<(), StoreError> {
         for (month, rows) in by_month(&batch.scans) {
-            let block = native::scans(batch.id, &batch.edge, &rows);
-            let token = format!("{}-{month}-{:08x}", batch.id, crc32fast::hash(&block));
+            let (block, checksum) = native::scans(batch.id, &batch.edge, &rows);
+            let token = format!("{}-{month}-{checksum:08x}", batch.id);
             self.insert_block("scans", batch.id.as_u128() as usize, &token, block)?;
         }
         Ok(())
@@ -141,9 +128,15 @@ impl ClickHouse {
 
     /// Whether the server of a batch is there, and knows us.
     pub fn ping(&mut self, id: Uuid) -> Result<(), StoreError> {
-        match self.wait(self.client(id.as_u128() as usize).query("SELECT 1").execute()) {
+        let client = self.client(id.as_u128() as usize);
+        let answer = self.runtime.block_on(client.post(&[], Content::Sql("SELECT 1".to_owned())));
+        let answer = answer.and_then(|body| match body.trim_end() {
+            "1" => Ok(()),
+            _ => Err(client.foreign(StatusCode::OK, &body)),
+        });
+        match answer.map_err(|error| classify(&error)) {
             // It is there: what it has against this question it may not have against a batch.
-            Err(StoreError::Later(text) | StoreError::Rejected(text)) if code(&text).is_some() => Ok(()),
+            Err(StoreError::Later(_) | StoreError::Rejected(_)) => Ok(()),
             answer => {
                 self.tries += usize::from(answer.is_err());
                 answer
@@ -151,19 +144,32 @@ impl ClickHouse {
         }
     }
 
-    /// The server of what has a place, or another after a failure if they are replicas.
-    fn client(&self, place: usize) -> &Client {
+    /// The server for a routing key; after a failure the next, if they are replicas.
+    fn client(&self, key: usize) -> &Client {
         let step = if self.settings.replicas { self.tries } else { 0 };
-        &self.clients[place.wrapping_add(step) % self.clients.len()]
+        &self.clients[key.wrapping_add(step) % self.clients.len()]
     }
 
-    fn insert_block(&mut self, table: &str, place: usize, token: &str, block: Vec<u8>) -> Result<(), StoreError> {
+    fn insert_block(&mut self, table: &str, key: usize, token: &str, block: Vec<u8>) -> Result<(), StoreError> {
         let block = Bytes::from(block);
+        let sql = format!("INSERT INTO {}.{table} FORMAT Native", self.settings.database);
+        let parameters = [
+            ("query", sql.as_str()),
+            ("insert_deduplication_token", token),
+            ("insert_deduplicate", "1"),
+            ("async_insert", "0"),
+            ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+        ];
         let mut faults = 0;
         loop {
-            let client = self.client(place);
-            let insert = self.send(client, table, token, block.clone());
-            let Err(error) = self.runtime.block_on(insert) else { return Ok(()) };
+            let client = self.client(key);
+            let answer = self.runtime.block_on(client.post(&parameters, Content::Block(block.clone())));
+            let stored = answer.and_then(|body| match body.as_str() {
+                "" => Ok(()),
+                // An insert has nothing to say.
+                text => Err(client.foreign(StatusCode::OK, text)),
+            });
+            let Err(error) = stored else { return Ok(()) };
             self.tries += 1;
             match classify(&error) {
                 StoreError::Rejected(_) if faults + 1 < TRIES => faults += 1,
@@ -172,43 +178,22 @@ impl ClickHouse {
         }
     }
 
-    async fn send(
-        &self,
-        client: &Client,
-        table: &str,
-        token: &str,
-        block: Bytes,
-    ) -> Result<(), clickhouse::error::Error> {
-        let sql = format!("INSERT INTO {}.{table} FORMAT Native", self.settings.database);
-        let timeout = Some(self.settings.timeout);
-        let mut insert = client
-            .insert_formatted_with(sql)
-            .with_timeouts(timeout, timeout)
-            .with_setting("insert_deduplication_token", token)
-            .with_setting("insert_deduplicate", "1")
-            .with_setting("async_insert", "0")
-            .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1");
-        for frame in block.chunks(FRAME) {
-            insert.send(block.slice_ref(frame)).await?;
-        }
-        insert.end().await
-    }
-
     /// The figures of a question, by key.
     pub fn tallies(&self, question: &Question, mut each: impl FnMut(String, Tally)) -> Result<(), StoreError> {
         let sql = self.question(question);
-        let client = &self.clients[0];
-        for row in self.wait(client.query(&sql).fetch_all::<Figures>())? {
+        let client = clickhouse::Client::default()
+            .with_url(&self.settings.urls[0])
+            .with_user(&self.settings.user)
+            .with_password(&self.settings.password.0)
+            .with_product_info("waypost", env!("CARGO_PKG_VERSION"));
+        let rows =
+            async { tokio::time::timeout(self.settings.timeout, client.query(&sql).fetch_all::<Figures>()).await };
+        let late = |_| StoreError::Away("ClickHouse does not answer in time".to_owned());
+        let rows = self.runtime.block_on(rows).map_err(late)?;
+        for row in rows.map_err(|error| StoreError::Later(format!("ClickHouse: {error}")))? {
             each(row.key, Tally { all: row.all, scans: row.scans, repeats: row.repeats, bots: row.bots });
         }
         Ok(())
-    }
-
-    /// Waits for an answer, for at most the timeout.
-    fn wait<T>(&self, answer: impl Future<Output = Result<T, clickhouse::error::Error>>) -> Result<T, StoreError> {
-        let timed = async { tokio::time::timeout(self.settings.timeout, answer).await };
-        let late = |_| StoreError::Later("ClickHouse does not answer in time".to_owned());
-        self.runtime.block_on(timed).map_err(late)?.map_err(|error| classify(&error))
     }
 
     /// Whole hours are asked of the rollup, anything finer of the scans.
@@ -286,29 +271,23 @@ fn month_of(ms: i64) -> (i64, i64, i32) {
 }
 
 /// What an error means for the batch. Codes: ClickHouse's `ErrorCodes.cpp`.
-fn classify(error: &clickhouse::error::Error) -> StoreError {
-    let text = format!("ClickHouse: {}", shortened(&error.to_string()));
-    match code(&text) {
-        // Who we are, not what we send: 516 AUTHENTICATION_FAILED, 497 ACCESS_DENIED,
-        // 192 UNKNOWN_USER, 193 WRONG_PASSWORD, 194 REQUIRED_PASSWORD.
-        Some(516 | 497 | 192 | 193 | 194) => StoreError::Credentials(text),
-        // What we send: 6 CANNOT_PARSE_TEXT, 53 TYPE_MISMATCH, 70 CANNOT_CONVERT_TYPE,
-        // 117 INCORRECT_DATA, 131 TOO_LARGE_STRING_SIZE, 349 CANNOT_INSERT_NULL_…,
-        // 469 VIOLATED_CONSTRAINT.
-        Some(6 | 53 | 70 | 117 | 131 | 349 | 469) => StoreError::Rejected(text),
-        // Everything else may pass: networks, memory, too many parts, a table that is not
-        // there yet, a body that was cut.
-        _ => StoreError::Later(text),
+fn classify(error: &RequestError) -> StoreError {
+    let text = error.to_string();
+    match error {
+        RequestError::Exception { code, .. } => match code {
+            // Who we are, not what we send: 516 AUTHENTICATION_FAILED, 497 ACCESS_DENIED,
+            // 192 UNKNOWN_USER, 193 WRONG_PASSWORD, 194 REQUIRED_PASSWORD.
+            516 | 497 | 192 | 193 | 194 => StoreError::Credentials(text),
+            // What we send: 6 CANNOT_PARSE_TEXT, 53 TYPE_MISMATCH, 70 CANNOT_CONVERT_TYPE,
+            // 117 INCORRECT_DATA, 131 TOO_LARGE_STRING_SIZE, 349 CANNOT_INSERT_NULL_…,
+            // 469 VIOLATED_CONSTRAINT.
+            6 | 53 | 70 | 117 | 131 | 349 | 469 => StoreError::Rejected(text),
+            // Everything else may pass: memory, too many parts, a table that is not there yet, a
+            // body that was cut. If it does not, the batch steps aside for the others.
+            _ => StoreError::Later(text),
+        },
+        RequestError::Connection { .. } | RequestError::Late { .. } | RequestError::Foreign { .. } => {
+            StoreError::Away(text)
+        }
     }
-}
-
-/// The number in `Code: 241. DB::Exception: …`.
-fn code(text: &str) -> Option<u32> {
-    let rest = &text[text.find("Code: ")? + 6..];
-    rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
-}
-
-/// An error's text may quote data, and be long.
-fn shortened(text: &str) -> String {
-    text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

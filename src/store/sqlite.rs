@@ -2,11 +2,15 @@
 //!
 //! Owns the tables. A batch is one transaction that begins with a row for the batch
 //! itself, so a batch is stored once however often it is offered. Write-ahead logging
-//! (<https://sqlite.org/wal.html>) lets `waypost usage` read while the edge writes.
+//! (<https://sqlite.org/wal.html>) lets `waypost usage` read while the edge writes. What is stored
+//! in a file that somebody has moved or removed is not in the store: so whoever stores asks
+//! [`Sqlite::is_replaced`] before a batch, and before its segment goes.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::{Batch, StoreError, Stored};
@@ -43,18 +47,57 @@ const BUSY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Sqlite {
     pub(super) connection: Connection,
+    path: PathBuf,
+    /// Device and inode of the file that is open.
+    identity: Option<(u64, u64)>,
+}
+
+/// Device and inode of the file at a path. (Looked up by name: opening it ourselves, and closing it
+/// again, would end SQLite's locks on it. <https://sqlite.org/howtocorrupt.html>, section 2.2)
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl Sqlite {
     /// Opens the store for writing, and makes it where there is none.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| StoreError::Later(error.to_string()))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|error| StoreError::Away(format!("{}: {error}", folder.display())))?;
         }
-        let connection = Connection::open(path).map_err(|error| later(&error))?;
-        connection.busy_timeout(BUSY).map_err(|error| later(&error))?;
-        connection.execute_batch(SETUP).map_err(|error| later(&error))?;
-        Ok(Self { connection })
+        let connection = Connection::open(path).map_err(|error| away(&error))?;
+        connection.busy_timeout(BUSY).map_err(|error| away(&error))?;
+        connection.execute_batch(SETUP).map_err(|error| away(&error))?;
+        Ok(Self::with(connection, path))
+    }
+
+    fn with(connection: Connection, path: &Path) -> Self {
+        Self { connection, path: path.to_owned(), identity: identity(path) }
+    }
+
+    /// Whether the file at the store's path is no longer the one that is open. (One that is written
+    /// over in place keeps its inode, and is not told from the old one.)
+    pub fn is_replaced(&self) -> bool {
+        identity(&self.path) != self.identity
+    }
+
+    /// Lets go of a file that was moved or removed: what is in its write-ahead log is brought into
+    /// it first. The log is found by its name and not by its file, so opening the path while it
+    /// still has something would lose that, or take it into the new file; and closing must not
+    /// remove a log that belongs to the new one. Gives the store back where readers hold it up.
+    pub fn close(self) -> Result<(), (Self, StoreError)> {
+        let checkpoint = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+        match self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], checkpoint) {
+            Ok(true) => return Err((self, StoreError::Away("its old file is still being read".to_owned()))),
+            Ok(false) => {}
+            // What can't be brought over now never can.
+            Err(error) => {
+                tracing::warn!(%error, "the write-ahead log of the store's old file can't be brought into it")
+            }
+        }
+        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).ok();
+        self.connection.close().ok();
+        Ok(())
     }
 
     /// Opens the store to read; `None` where there is none yet, or none that is whole.
@@ -64,13 +107,19 @@ impl Sqlite {
         }
         // Not read-only to SQLite: a write-ahead log left by a crash is taken in by the first reader.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|error| later(&error))?;
-        connection.busy_timeout(BUSY).map_err(|error| later(&error))?;
-        connection.execute_batch("PRAGMA query_only = ON").map_err(|error| later(&error))?;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| away(&error))?;
+        connection.busy_timeout(BUSY).map_err(|error| away(&error))?;
+        connection.execute_batch("PRAGMA query_only = ON").map_err(|error| away(&error))?;
         // The setup says this last: before, the edge is making the tables at this moment.
         let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-        let is_made = version.map_err(|error| later(&error))? > 0;
-        Ok(is_made.then_some(Self { connection }))
+        let is_made = version.map_err(|error| away(&error))? > 0;
+        Ok(is_made.then(|| Self::with(connection, path)))
+    }
+
+    /// Whether it can be written to: somebody else may have locked it.
+    pub fn ping(&mut self) -> Result<(), StoreError> {
+        let lock = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        lock.and_then(rusqlite::Transaction::rollback).map_err(|error| away(&error))
     }
 
     /// Stores a batch, whole and once.
@@ -79,7 +128,7 @@ impl Sqlite {
             Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig) => {
                 StoreError::Rejected(error.to_string())
             }
-            _ => later(&error),
+            _ => away(&error),
         })
     }
 
@@ -90,12 +139,12 @@ impl Sqlite {
             self.connection.execute_batch("CREATE TABLE IF NOT EXISTS carried (batch INTEGER PRIMARY KEY) STRICT")?;
             self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
         };
-        read().map(|(left, all)| (left.cast_unsigned(), all.cast_unsigned())).map_err(|error| later(&error))
+        read().map(|(left, all)| (left.cast_unsigned(), all.cast_unsigned())).map_err(|error| away(&error))
     }
 
     /// The oldest batch that is not carried over yet, and its number here.
     pub fn backfill_next(&self) -> Result<Option<(i64, Batch)>, StoreError> {
-        self.try_backfill_next().map_err(|error| later(&error))
+        self.try_backfill_next().map_err(|error| away(&error))
     }
 
     fn try_backfill_next(&self) -> rusqlite::Result<Option<(i64, Batch)>> {
@@ -111,7 +160,7 @@ impl Sqlite {
     /// The batch is where it was to be carried.
     pub fn backfill_done(&self, number: i64) -> Result<(), StoreError> {
         let done = self.connection.execute("INSERT OR IGNORE INTO carried VALUES (?1)", [number]);
-        done.map(|_| ()).map_err(|error| later(&error))
+        done.map(|_| ()).map_err(|error| away(&error))
     }
 
     fn try_insert(&mut self, batch: &Batch) -> rusqlite::Result<Stored> {
@@ -154,8 +203,8 @@ impl Sqlite {
     }
 }
 
-pub(super) fn later(error: &rusqlite::Error) -> StoreError {
-    StoreError::Later(format!("SQLite: {error}"))
+pub(super) fn away(error: &rusqlite::Error) -> StoreError {
+    StoreError::Away(format!("SQLite: {error}"))
 }
 
 /// A row of `scans` as it was recorded.

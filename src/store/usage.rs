@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use rusqlite::params;
 use serde::Serialize;
 
-use super::sqlite::{Sqlite, later};
+use super::sqlite::{Sqlite, away};
 use super::{ClickHouse, ClickHouseSettings, Kind, Settings, StoreError};
 use crate::registry::{Code, PlaceRef, Registry};
 
@@ -199,15 +199,15 @@ impl Sqlite {
         let from = question.from.map_or(i64::MIN, Timestamp::as_millisecond);
         let to = question.to.map_or(i64::MAX, Timestamp::as_millisecond);
         let connection = &self.connection;
-        let mut statement = connection.prepare(&sql).map_err(|error| later(&error))?;
-        let mut rows = statement.query(params![from, to]).map_err(|error| later(&error))?;
-        while let Some(row) = rows.next().map_err(|error| later(&error))? {
+        let mut statement = connection.prepare(&sql).map_err(|error| away(&error))?;
+        let mut rows = statement.query(params![from, to]).map_err(|error| away(&error))?;
+        while let Some(row) = rows.next().map_err(|error| away(&error))? {
             let figure = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
             let read = || {
                 let tally = Tally { all: figure(1)?, scans: figure(2)?, repeats: figure(3)?, bots: figure(4)? };
                 Ok((row.get(0)?, tally))
             };
-            let (key, tally) = read().map_err(|error| later(&error))?;
+            let (key, tally) = read().map_err(|error| away(&error))?;
             each(key, tally);
         }
         Ok(())
