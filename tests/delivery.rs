@@ -83,8 +83,12 @@ fn the_clients_counts_the_scans_and_the_rollup_agree() {
     for round in 0..30 {
         proxy.set(a_mood(&mut random));
         std::thread::sleep(Duration::from_millis(100 + random.below(400)));
+        let lost = proxy.faults("commit_then_lose");
         proxy.set(if round % 2 == 0 { Mood::Pass } else { Mood::CommitThenLose.for_inserts() });
         std::thread::sleep(Duration::from_millis(100 + random.below(400)));
+        if round % 4 == 3 {
+            wait_for("an answer is lost", || (proxy.faults("commit_then_lose") > lost).then_some(()));
+        }
         if round % 10 == 9 {
             engine.restart();
             proxy.go_to(engine.address);
