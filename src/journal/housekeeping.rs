@@ -151,7 +151,10 @@ impl Journal {
             segment.find().ok();
         }
         for sealed in waiting {
-            if fs::symlink_metadata(&sealed.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            let is_gone =
+                fs::symlink_metadata(&sealed.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            // (Looked at in this order: what is held no longer is settled, or still there.)
+            if is_gone && !self.ledger().is_held(sealed.id) {
                 self.lose(&sealed);
             }
         }

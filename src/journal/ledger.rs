@@ -62,8 +62,8 @@ pub(super) struct Ledger {
     /// Handed over, not yet sealed: records and bytes.
     closing: (u64, u64),
     sealed: BTreeMap<Uuid, Sealed>,
-    /// The one whose file may be gone because its batch is stored or set aside at this moment.
-    settling: Option<Uuid>,
+    /// The one that is being delivered.
+    held: Option<Uuid>,
     /// Bytes of segments that wait to be written to.
     spare_bytes: u64,
     /// Records of the segments that are no longer active.
@@ -160,22 +160,19 @@ impl Ledger {
         self.sealed.len()
     }
 
-    /// From here to [`Ledger::end_to_settle`] the segment's file may be gone without being lost.
-    pub fn begin_to_settle(&mut self, id: Uuid) {
-        self.settling = Some(id);
+    /// Somebody reads this segment to deliver it: what becomes of it is theirs to say.
+    pub fn hold(&mut self, id: Option<Uuid>) {
+        self.held = id;
     }
 
-    /// It was settled, or could not be.
-    pub fn end_to_settle(&mut self) {
-        self.settling = None;
+    /// Whether somebody does.
+    pub fn is_held(&self, id: Uuid) -> bool {
+        self.held == Some(id)
     }
 
     /// The file of a segment that waits is gone, and nobody here has removed it. Returns how many
-    /// records went with it, unless it is being settled.
+    /// records went with it.
     pub fn lose(&mut self, id: Uuid) -> Option<u32> {
-        if self.settling == Some(id) {
-            return None;
-        }
         let records = self.sealed.remove(&id)?.records;
         self.lost += u64::from(records);
         Some(records)

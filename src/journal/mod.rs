@@ -267,38 +267,44 @@ impl Journal {
         self.store_away.load(Ordering::Relaxed) || self.waiting.load(Ordering::Relaxed) >= MANY_WAITING
     }
 
+    /// From here to [`Journal::release`] the segment is being delivered. Should its file be removed
+    /// meanwhile its records are in memory, and not lost yet.
+    pub fn hold(&self, sealed: &Sealed) {
+        self.ledger().hold(Some(sealed.id));
+    }
+
+    /// The delivery is over, however it went.
+    pub fn release(&self) {
+        self.ledger().hold(None);
+    }
+
     /// The store has `stored` of the segment's records. The file goes: that is the whole
     /// acknowledgement. If some could not be read it goes to the quarantine instead.
     pub fn settle(&self, sealed: &Sealed, stored: u32) -> io::Result<()> {
-        self.settle_by(sealed, stored, || {
-            if stored < sealed.records {
-                return self.set_aside(sealed, "damaged");
-            }
+        if stored < sealed.records {
+            self.set_aside(sealed, "damaged")?;
+        } else {
             match fs::remove_file(&sealed.path) {
                 // A crash before this line makes the store see the batch again, and know it.
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => segment::sync_folder(&self.settings.folder),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => segment::sync_folder(&self.settings.folder)?,
             }
-        })
+        }
+        self.settled(sealed, stored);
+        Ok(())
     }
 
     /// The store rejects the segment for what it is: it is kept for a person to look at.
     pub fn quarantine_batch(&self, sealed: &Sealed) -> io::Result<()> {
-        self.settle_by(sealed, 0, || self.set_aside(sealed, "rejected"))
+        self.set_aside(sealed, "rejected")?;
+        self.settled(sealed, 0);
+        Ok(())
     }
 
-    /// Takes a segment out of the books once its file is gone; whoever looks for files that
-    /// somebody removed does not take it for one meanwhile.
-    fn settle_by(&self, sealed: &Sealed, stored: u32, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        self.ledger().begin_to_settle(sealed.id);
-        let done = act();
+    fn settled(&self, sealed: &Sealed, stored: u32) {
         let mut ledger = self.ledger();
-        ledger.end_to_settle();
-        if done.is_ok() {
-            ledger.settle(sealed.id, stored);
-            self.waiting.store(ledger.waiting_segments(), Ordering::Relaxed);
-        }
-        done
+        ledger.settle(sealed.id, stored);
+        self.waiting.store(ledger.waiting_segments(), Ordering::Relaxed);
     }
 
     /// Somebody has removed the segment's file: its records can't be stored any more.

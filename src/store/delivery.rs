@@ -106,6 +106,13 @@ impl Delivery<'_> {
         self.journal.next(WAIT, |waiting| self.choose(waiting))
     }
 
+    /// Whether a failure is the store's. An answer about one batch may be that batch's fault: others
+    /// must be sealed and tried to tell.
+    fn is_the_stores_fault(&self, error: &StoreError) -> bool {
+        let doubtful = self.troubles.values().filter(|trouble| trouble.aside.is_none()).count();
+        !matches!(error, StoreError::Later(_)) || doubtful > 1
+    }
+
     /// The store has taken a batch: those that it did not take are at fault, and step aside.
     fn step_aside(&mut self, taken: Uuid) {
         self.troubles.remove(&taken);
@@ -142,8 +149,13 @@ impl Deliveries {
         };
         loop {
             let stopping = self.stopping.load(Ordering::Acquire);
+            let failed_before = delivery.failed;
             let delivered = self.deliver_next(&mut delivery);
-            if delivered.is_err() {
+            if delivery.failed == Some(Failure::Answered) && failed_before != delivery.failed {
+                // It is there again: what it has against a batch is soon asked again.
+                pause = PAUSE.0;
+            }
+            if delivered.as_ref().is_err_and(|error| delivery.is_the_stores_fault(error)) {
                 journal.set_store_away(true);
             }
             let aside = delivery.troubles.values().filter(|trouble| trouble.aside.is_some()).count();
@@ -216,9 +228,12 @@ impl Deliveries {
             }
         }
         let Some(sealed) = delivery.next() else { return Ok(false) };
-        // (Borrowed anew: the choice looked at all of the delivery.)
-        let Some(store) = &mut delivery.store else { return Ok(false) };
+        // (Borrowed anew: the choice looked at all of the delivery.) A file that was replaced while
+        // there was nothing to store gets no batch any more.
+        let Some(store) = delivery.store.as_mut().filter(|store| !store.is_replaced()) else { return Ok(true) };
+        delivery.journal.hold(&sealed);
         let delivered = self.deliver_one(delivery.journal, store, &sealed);
+        delivery.journal.release();
         match &delivered {
             Ok(()) => {
                 delivery.failed = None;

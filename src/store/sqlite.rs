@@ -67,8 +67,13 @@ impl Sqlite {
         }
         let connection = Connection::open(path).map_err(|error| away(&error))?;
         connection.busy_timeout(BUSY).map_err(|error| away(&error))?;
-        connection.execute_batch(SETUP).map_err(|error| away(&error))?;
-        Ok(Self::with(connection, path))
+        // At once: what follows may wait for somebody's lock, and the file be moved meanwhile.
+        let store = Self::with(connection, path);
+        store.connection.execute_batch(SETUP).map_err(|error| away(&error))?;
+        if store.is_replaced() {
+            return Err(StoreError::Away(format!("{}: was removed while it was opened", path.display())));
+        }
+        Ok(store)
     }
 
     fn with(connection: Connection, path: &Path) -> Self {
@@ -78,7 +83,7 @@ impl Sqlite {
     /// Whether the file at the store's path is no longer the one that is open. (One that is written
     /// over in place keeps its inode, and is not told from the old one.)
     pub fn is_replaced(&self) -> bool {
-        identity(&self.path) != self.identity
+        self.identity.is_none() || identity(&self.path) != self.identity
     }
 
     /// Lets go of a file that was moved or removed: what is in its write-ahead log is brought into

@@ -39,6 +39,15 @@ pub enum Mood {
     Memory,
     WrongPassword,
     UnknownTable,
+    /// Somebody else answers at the store's address: these bytes, and the end of the connection.
+    Impostor(String),
+    /// An error whose text never ends, until the client hangs up.
+    Endless,
+    /// Only batches with this in their token are refused, with an error's code.
+    Stubborn {
+        token: String,
+        code: u16,
+    },
     /// This mood for requests with an INSERT, `Pass` for all others.
     InsertsOnly(Box<Mood>),
 }
@@ -63,6 +72,9 @@ impl Mood {
             Self::Memory => "memory",
             Self::WrongPassword => "wrong_password",
             Self::UnknownTable => "unknown_table",
+            Self::Impostor(_) => "impostor",
+            Self::Endless => "endless",
+            Self::Stubborn { .. } => "stubborn",
             Self::InsertsOnly(mood) => mood.kind(),
         }
     }
@@ -76,6 +88,7 @@ impl Mood {
             Self::Memory => ("500 Internal Server Error", Some(241), "Memory limit exceeded (MEMORY_LIMIT_EXCEEDED)"),
             Self::WrongPassword => ("403 Forbidden", Some(516), "Authentication failed (AUTHENTICATION_FAILED)"),
             Self::UnknownTable => ("404 Not Found", Some(60), "Table does not exist (UNKNOWN_TABLE)"),
+            Self::Stubborn { code, .. } => ("500 Internal Server Error", Some(*code), "Not this one"),
             _ => return None,
         })
     }
@@ -91,6 +104,8 @@ pub struct Counts {
     pub inserts_forwarded: u64,
     /// Faults by the name of their mood: `too_many_parts`, `cut_request`, ….
     pub faults: BTreeMap<&'static str, u64>,
+    /// The deduplication tokens of INSERTs, in their order.
+    pub tokens: Vec<String>,
 }
 
 pub struct FaultProxy {
@@ -241,9 +256,14 @@ impl Shared {
                 let mut state = self.state();
                 state.counts.requests += 1;
                 state.counts.inserts += u64::from(request.is_insert());
+                let token = request.token();
+                state.counts.tokens.extend(token.clone());
                 let mood = match state.mood.clone() {
                     Mood::InsertsOnly(mood) if request.is_insert() => *mood,
                     Mood::InsertsOnly(_) => Mood::Pass,
+                    Mood::Stubborn { token: part, .. } if !token.is_some_and(|token| token.contains(&part)) => {
+                        Mood::Pass
+                    }
                     mood => mood,
                 };
                 if mood != Mood::Pass {
@@ -263,6 +283,13 @@ impl Shared {
                     store.set_read_timeout(Some(Duration::from_secs(5)))?;
                     let _ = store.read(&mut [0; 1024]);
                     return Ok(());
+                }
+                Mood::Impostor(bytes) => return (&*client).write_all(bytes.as_bytes()),
+                Mood::Endless => {
+                    (&*client).write_all(b"HTTP/1.1 500 Internal Server Error\r\nX-ClickHouse-Query-Id: 1\r\n\r\n")?;
+                    loop {
+                        (&*client).write_all(&[b'e'; 64 << 10])?;
+                    }
                 }
                 Mood::CommitThenLose => return self.forward(&request, upstream).map(drop),
                 Mood::Delay(time) => {
@@ -377,6 +404,13 @@ impl Message {
     fn send(&self, mut to: &TcpStream) -> io::Result<()> {
         to.write_all(&self.head)?;
         to.write_all(&self.body)
+    }
+
+    /// The deduplication token in the URL.
+    fn token(&self) -> Option<String> {
+        let head = String::from_utf8_lossy(&self.head);
+        let (_, rest) = head.lines().next()?.split_once("insert_deduplication_token=")?;
+        Some(rest.split(['&', ' ']).next()?.to_owned())
     }
 
     /// The query is in the URL, or at the start of the body. `insert_…` settings are no INSERT.

@@ -196,6 +196,13 @@ impl Edge {
         self.child.as_ref().expect("it is running").id()
     }
 
+    /// A figure of its memory in bytes, as `/proc/PID/status` has it: `VmHWM` is the most it ever had.
+    pub fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it is running");

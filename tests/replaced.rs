@@ -1,0 +1,184 @@
+//! A file that was moved, replaced or removed under a running edge takes no scan with it in silence:
+//! the store is opened anew at its path, and what went with the journal is counted as lost.
+#![allow(clippy::unwrap_used, clippy::float_cmp, missing_docs, reason = "a test that can't go on panics")]
+
+mod support;
+
+use std::fs;
+
+use rusqlite::Connection;
+use support::{Edge, Setup, wait_for};
+
+fn scan(edge: &Edge, times: usize) {
+    (0..times).for_each(|_| assert_eq!(edge.scan("/A1B2C3").status, 302));
+}
+
+/// Scans that wait in the journal, because somebody has locked the store.
+fn scan_and_wait(edge: &Edge, times: usize) -> Connection {
+    wait_for("the store is there", || edge.setup.path("data/waypost.db").exists().then_some(()));
+    let database = edge.database();
+    wait_for("the store is locked", || database.execute_batch("BEGIN EXCLUSIVE").ok());
+    scan(edge, times);
+    database
+}
+
+fn rows(database: &Connection) -> u32 {
+    database.query_row("SELECT count(*) FROM scans", [], |row| row.get(0)).unwrap()
+}
+
+fn lost(edge: &Edge) -> f64 {
+    edge.metrics().get("waypost_scans_lost_total{reason=\"journal_removed\"}")
+}
+
+fn remove_store(edge: &Edge) {
+    for name in ["waypost.db", "waypost.db-wal", "waypost.db-shm"] {
+        fs::remove_file(edge.setup.path("data").join(name)).ok();
+    }
+}
+
+#[test]
+fn a_store_that_was_removed_is_made_anew_and_gets_every_later_scan() {
+    let mut edge = Setup::new().start();
+    scan(&edge, 5);
+    edge.wait_until_stored();
+    remove_store(&edge);
+    scan(&edge, 30);
+    edge.wait_until_stored();
+    assert!(edge.log().contains("moved, replaced or removed"), "{}", edge.log());
+    assert_eq!(edge.metrics().get("waypost_store_replaced_total"), 1.0);
+    edge.metrics().assert_books_balance();
+    edge.stop();
+    assert_eq!(edge.counts().get("A1B2C3"), Some(&30), "the five went with the old file");
+}
+
+#[test]
+fn a_store_that_was_moved_keeps_what_it_had() {
+    let edge = Setup::new().start();
+    scan(&edge, 5);
+    edge.wait_until_stored();
+    // Its write-ahead log stays behind, with all five in it.
+    fs::rename(edge.setup.path("data/waypost.db"), edge.setup.path("data/old.db")).unwrap();
+    scan(&edge, 7);
+    edge.wait_until_stored();
+    assert_eq!(rows(&Connection::open(edge.setup.path("data/old.db")).unwrap()), 5);
+    assert_eq!(edge.counts().get("A1B2C3"), Some(&7));
+}
+
+#[test]
+fn a_store_that_was_put_back_from_a_backup_goes_on_from_there() {
+    let mut edge = Setup::new().start();
+    scan(&edge, 5);
+    edge.wait_until_stored();
+    edge.stop();
+    fs::copy(edge.setup.path("data/waypost.db"), edge.setup.path("data/backup.db")).unwrap();
+    edge.start();
+    scan(&edge, 4);
+    edge.wait_until_stored();
+    remove_store(&edge);
+    fs::rename(edge.setup.path("data/backup.db"), edge.setup.path("data/waypost.db")).unwrap();
+    scan(&edge, 3);
+    edge.wait_until_stored();
+    assert_eq!(edge.counts().get("A1B2C3"), Some(&8));
+}
+
+#[test]
+fn a_batch_that_was_stored_in_a_file_that_is_gone_is_stored_again() {
+    let edge = Setup::new().start();
+    let database = scan_and_wait(&edge, 6);
+    wait_for("it is tried", || (edge.metrics().get("waypost_journal_sealed_segments") > 0.0).then_some(()));
+    // At this moment the edge waits for the lock, or asks for it again soon.
+    remove_store(&edge);
+    database.execute_batch("ROLLBACK").unwrap();
+    edge.wait_until_stored();
+    assert_eq!(edge.counts().get("A1B2C3"), Some(&6));
+    edge.metrics().assert_books_balance();
+}
+
+#[test]
+fn a_journal_that_was_removed_is_counted_as_lost_and_goes_on() {
+    let mut edge = Setup::new().set("edge", "workers", "2").start();
+    let database = scan_and_wait(&edge, 40);
+    wait_for("some are sealed", || (edge.metrics().get("waypost_journal_sealed_segments") > 0.0).then_some(()));
+    fs::remove_dir_all(edge.setup.path("data/journal")).unwrap();
+    // But for a batch that the delivery has in its hands: that one may still be stored.
+    wait_for("what went with it is counted", || {
+        let metrics = edge.metrics();
+        metrics.assert_books_balance();
+        (lost(&edge) > 0.0 && metrics.get("waypost_journal_sealed_segments") <= 1.0).then_some(())
+    });
+    assert!(edge.log().contains("its scans are lost"));
+    let lock = edge.setup.path("data/journal/lock");
+    assert!(lock.exists(), "the folder is there again");
+    scan(&edge, 10);
+    database.execute_batch("ROLLBACK").unwrap();
+    edge.wait_until_stored();
+    edge.metrics().assert_books_balance();
+    let lost = edge.status()["scans"]["lost"]["journal_removed"].as_u64().unwrap();
+    edge.stop();
+    assert_eq!(edge.counts()["A1B2C3"] + lost, 50);
+}
+
+#[test]
+fn a_segment_that_was_removed_is_counted_as_lost_and_the_others_go_on() {
+    let edge = Setup::new().start();
+    let database = scan_and_wait(&edge, 3);
+    let journal = edge.setup.path("data/journal");
+    // The first is in the hands of the delivery; a later one is not.
+    let (path, _) = wait_for("two are sealed", || {
+        scan(&edge, 1);
+        let segments = waypost::journal::segments(&journal).unwrap();
+        segments.into_iter().filter(|(_, kind)| kind == "sealed").nth(1)
+    });
+    let in_it = waypost::journal::read(&path).unwrap().scans.len() as u64;
+    fs::remove_file(&path).unwrap();
+    wait_for("it is counted", || (lost(&edge) > 0.0).then_some(()));
+    scan(&edge, 4);
+    database.execute_batch("ROLLBACK").unwrap();
+    edge.wait_until_stored();
+    assert_eq!(edge.status()["scans"]["lost"]["journal_removed"], in_it);
+    let recorded = edge.status()["scans"]["recorded"].as_u64().unwrap();
+    assert_eq!(edge.counts()["A1B2C3"], recorded - in_it);
+    edge.metrics().assert_books_balance();
+}
+
+#[test]
+fn a_second_process_does_not_take_the_journal_whose_lock_was_removed() {
+    let edge = Setup::new().start();
+    let lock = edge.setup.path("data/journal/lock");
+    fs::remove_file(&lock).unwrap();
+    let second = edge.setup.run(&["serve"]);
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("data/journal is in use by another process"), "{said}");
+    scan(&edge, 3);
+    edge.wait_until_stored();
+    // For older releases, which know no other lock.
+    wait_for("the lock is there again", || {
+        let lock = fs::File::open(&lock).ok()?;
+        matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)).then_some(())
+    });
+}
+
+#[test]
+fn what_is_no_segment_costs_neither_memory_nor_the_others_their_turn() {
+    let mut edge = Setup::new().start();
+    edge.stop();
+    let put = |edge: &Edge| {
+        let name = || edge.setup.path(&format!("data/journal/{}.sealed", uuid::Uuid::now_v7()));
+        std::os::unix::fs::symlink("/dev/zero", name()).unwrap();
+        std::process::Command::new("mkfifo").arg(name()).status().unwrap();
+        // A hole of 2 GiB: nothing on the disk, and too large for a segment.
+        fs::File::create(name()).unwrap().set_len(2 << 30).unwrap();
+        fs::create_dir(name()).unwrap();
+    };
+    put(&edge);
+    edge.start();
+    let quarantined = |edge: &Edge| edge.metrics().get("waypost_journal_quarantine_files");
+    assert_eq!(quarantined(&edge), 4.0);
+    put(&edge);
+    wait_for("all are set aside", || (quarantined(&edge) == 8.0).then_some(()));
+    assert!(edge.memory("VmHWM") < 200 << 20);
+    scan(&edge, 3);
+    edge.wait_until_stored();
+    assert_eq!(edge.counts().get("A1B2C3"), Some(&3));
+}
