@@ -188,7 +188,7 @@ impl Journal {
         }
     }
 
-    fn all_slots_full(&self) -> bool {
+    pub(super) fn all_slots_full(&self) -> bool {
         self.slots.iter().all(|slot| slot.spare.is_full())
     }
 

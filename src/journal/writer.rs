@@ -92,3 +92,62 @@ impl Drop for Writer {
         self.hand_over();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::journal::Settings;
+    use crate::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan, Word};
+
+    fn scan() -> Scan {
+        Scan {
+            ts_ms: 1_800_000_000_000,
+            generation: 1,
+            code: "A1B2C3".parse().expect("a code"),
+            outcome: Outcome::Found,
+            channel: Channel::Qr,
+            client: Client { device: Device::Phone, os: Os::Android, app: App::Zalo, agent: Agent::Person },
+            repeat: false,
+            lang: Word::default(),
+            served: Word::default(),
+            origin: Origin::default(),
+        }
+    }
+
+    #[test]
+    fn a_segment_that_is_ready_is_taken_whoever_looks_at_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = Settings {
+            folder: folder.path().to_owned(),
+            edge: "test".to_owned(),
+            segment: 8 << 10,
+            seal_after: Duration::from_secs(5),
+            seal_after_outage: Duration::from_mins(5),
+            sync_every: Duration::from_secs(1),
+            max_size: 1 << 40,
+            min_free: 0,
+        };
+        let journal = Journal::open(settings, 1).expect("a journal");
+        let mut writer = Writer::new(journal.clone(), 0);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // The maker looks as often as it can; nothing is missing, so it makes none.
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::black_box(journal.all_slots_full());
+                }
+            });
+            for _ in 0..300 {
+                journal.fill_slots();
+                while !journal.slots[0].spare.is_empty() {
+                    writer.append(&scan());
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(journal.dropped().map(|(_, count)| count), [0; 4], "each next segment was there");
+    }
+}
