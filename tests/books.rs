@@ -1,4 +1,4 @@
-//! `recorded + recovered = stored + pending + quarantined`, at every scrape.
+//! `recorded + recovered = stored + pending + quarantined + lost`, at every scrape.
 //!
 //! The edge is scraped without a pause while it is loaded, killed, stopped and started,
 //! and while its store is locked by somebody else, so that scans wait in the journal.
