@@ -124,7 +124,7 @@ impl Journal {
         if !claim.holds(folder).unwrap_or(true) {
             match claim.renew(folder) {
                 Ok(()) => {
-                    tracing::error!(folder = %folder.display(), "the journal's folder or its lock was removed; it is there again")
+                    tracing::error!(folder = %folder.display(), "the journal's folder or its lock was removed; it is there again");
                 }
                 Err(error) => tracing::error!(%error, "the journal's folder was removed, and can't be made again"),
             }

@@ -251,14 +251,13 @@ impl Deliveries {
 
     /// A store whose file was moved, replaced or removed is let go of, and opened anew at its path.
     fn look_for_replaced(&self, delivery: &mut Delivery<'_>) -> Result<(), StoreError> {
-        let Some(store) = delivery.store.take_if(|store| store.is_replaced()) else { return Ok(()) };
+        let Some(store) = delivery.store.as_ref().filter(|store| store.is_replaced()) else { return Ok(()) };
+        store.leave()?;
+        delivery.store = None;
         self.replaced.fetch_add(1, Ordering::Relaxed);
         let path = delivery.settings.path.display();
         tracing::error!(%path, "the store's file was moved, replaced or removed; it is opened anew");
-        store.close().map_err(|(store, error)| {
-            delivery.store = Some(store);
-            error
-        })
+        Ok(())
     }
 
     fn deliver_one(&self, journal: &Journal, store: &mut Store, sealed: &Sealed) -> Result<(), StoreError> {

@@ -117,10 +117,10 @@ impl Store {
         }
     }
 
-    /// Lets go of it, with everything that was stored in its file.
-    fn close(self) -> Result<(), (Self, StoreError)> {
+    /// Prepares to let go of it, with everything that was stored in its file.
+    fn leave(&self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(store) => store.close().map_err(|(store, error)| (Self::Sqlite(store), error)),
+            Self::Sqlite(store) => store.leave(),
             Self::ClickHouse(_) => Ok(()),
         }
     }

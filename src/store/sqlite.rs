@@ -86,22 +86,24 @@ impl Sqlite {
         self.identity.is_none() || identity(&self.path) != self.identity
     }
 
-    /// Lets go of a file that was moved or removed: what is in its write-ahead log is brought into
-    /// it first. The log is found by its name and not by its file, so opening the path while it
-    /// still has something would lose that, or take it into the new file; and closing must not
-    /// remove a log that belongs to the new one. Gives the store back where readers hold it up.
-    pub fn close(self) -> Result<(), (Self, StoreError)> {
-        let checkpoint = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
-        match self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], checkpoint) {
-            Ok(true) => return Err((self, StoreError::Away("its old file is still being read".to_owned()))),
+    /// Prepares to let go of a file that was moved or removed: what is in its write-ahead log is
+    /// brought into it, and dropping this store then leaves nothing behind. The log is found by its
+    /// name and not by its file, so opening the path while it still has something would lose that,
+    /// or take it into the new file; and closing must not remove a log that belongs to the new one.
+    /// An error says that readers hold it up.
+    pub fn leave(&self) -> Result<(), StoreError> {
+        let is_busy = |row: &rusqlite::Row<'_>| row.get::<_, bool>(0);
+        match self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], is_busy) {
+            Ok(true) => return Err(StoreError::Away("its old file is still being read".to_owned())),
             Ok(false) => {}
             // What can't be brought over now never can.
             Err(error) => {
-                tracing::warn!(%error, "the write-ahead log of the store's old file can't be brought into it")
+                tracing::warn!(%error, "the write-ahead log of the store's old file can't be brought into it");
             }
         }
-        self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).ok();
-        self.connection.close().ok();
+        self.connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .map_err(|error| away(&error))?;
         Ok(())
     }
 
