@@ -98,7 +98,7 @@ fn print_csv(by: By, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandEr
     for row in &usage.rows {
         let Tally { scans, repeats, bots, all } = row.tally;
         // A table of codes, for spreadsheets as likely as not.
-        let code = row.key.parse::<Code>().ok().filter(|_| by == By::Sign);
+        let code = row.key.parse::<Code>().ok().filter(|code| by == By::Sign && code.text().as_str() == row.key);
         let mut cells = vec![code.map_or_else(|| row.key.clone(), |code| code.grouped().to_string())];
         cells.extend(has_names(by).then(|| row.name.clone()));
         cells.extend([scans, repeats, bots, all].map(|figure| figure.to_string()));

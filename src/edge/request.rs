@@ -327,7 +327,7 @@ mod tests {
         ) {
             let host = host.replace('\\', "\\\\").replace('"', "\\\"");
             let line = format!("{theirs}, for=198.51.100.1;host=\"{host}\"");
-            let read = forwarded(&line).into_iter().last().flatten().and_then(quoted_node);
+            let read = forwarded(&line).into_iter().next_back().flatten().and_then(quoted_node);
             prop_assert!(read.is_none() || read == Some(IpAddr::from([198, 51, 100, 1])), "{line} gives {read:?}");
         }
     }

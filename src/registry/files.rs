@@ -514,7 +514,7 @@ impl Build<'_> {
 fn spoiled_by(cell: &str) -> String {
     spoiled(cell).map_or_else(String::new, |what| {
         format!(
-            " looks like a code that a spreadsheet turned into {what}; \
+            "; it looks like a code that a spreadsheet turned into {what}; \
              write it in groups of four with a hyphen, as 7K3M-9QX5"
         )
     })
