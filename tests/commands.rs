@@ -97,7 +97,7 @@ fn town() -> Setup {
              st1,street,Kỳ Lừa,Đường Một,One Street,一街,https://example.vn/vi/1,https://example.vn/en/1,https://example.vn/zh/1\n\
              re1,relic,Tam Thanh,Chùa,Pagoda,,https://example.vn/vi/chua,,\n",
             "code,place,status,target,successor,aliases\n\
-             7K3M9QX5,st1,active,,,/vi/duong/hung-vuong?id=12\n\
+             7K3M9QX5,st1,active,,,/vi/duong/hung-vuong?id=12 /cu/đường\n\
              A1,st1,planned,https://example.vn/own,,\n\
              B1,st1,retired,,7K3M9QX5,\n\
              C1,re1,active,,,\n",
@@ -129,6 +129,7 @@ fn resolve_tells_where_a_code_leads_and_why() {
             "en",
             "the target of the place",
         ),
+        (&["/cu/đường", "--at", "2027-01-01"], "vi/1", "vi", "the target of the place"),
         (&["7K3M9QX5", "--at", "2027-02-26T23:59:59"], "vi/1", "vi", "the target of the place"),
         (
             &["7K3M9QX5", "--at", "2027-02-26T17:00:00Z"],

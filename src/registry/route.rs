@@ -73,7 +73,7 @@ impl Route {
 /// An old path and query as browsers send it, or why none does. Browsers escape some
 /// characters, which is done here as they do it; and they resolve `.`, `..` and `\` before
 /// anything is sent (WHATWG URL), which would be another path than the one that is written.
-pub(super) fn as_sent(alias: &str) -> Result<String, String> {
+pub fn as_sent(alias: &str) -> Result<String, String> {
     let url = Url::parse(&format!("https://host{alias}")).map_err(|error| format!("is no path ({error})"))?;
     let sent = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
@@ -171,6 +171,15 @@ mod tests {
             }
             let sent = as_sent(&format!("/{text}"));
             prop_assert!(sent.is_err() || sent.is_ok_and(|sent| sent.is_ascii()));
+        }
+
+        /// What a browser sends is what hyper gives, or an alias would never be found.
+        #[test]
+        fn what_is_sent_arrives_as_it_is(alias in "/[!-~đ？]{0,40}") {
+            if !alias.contains('#') && let Ok(sent) = as_sent(&alias) {
+                let arrived: hyper::Uri = sent.parse().expect("what hyper takes");
+                prop_assert_eq!(arrived.path_and_query().map(|path| path.as_str().to_owned()), Some(sent));
+            }
         }
 
         #[test]
