@@ -213,6 +213,11 @@ impl Code {
 #[must_use]
 pub(super) fn spoiled(cell: &str) -> Option<&'static str> {
     const SHORT: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    // Codes as they should be written, of which a table may have millions.
+    let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-';
+    if cell.bytes().all(plain) && cell.bytes().any(|b| b.is_ascii_uppercase()) {
+        return None;
+    }
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let parts: Vec<&str> = cell.split(['-', '/', '.']).collect();
     let numbers: Vec<u32> = parts.iter().filter(|part| is_digits(part)).filter_map(|part| part.parse().ok()).collect();
@@ -431,8 +436,11 @@ mod tests {
         }
 
         #[test]
-        fn codes_that_are_drawn_survive(_ in 0..1000u32) {
-            prop_assert!(Code::random().expect("randomness").survives_spreadsheets());
+        fn codes_that_are_drawn_survive(count in 100..200) {
+            // Of 256 times as many, a dozen are drawn again.
+            for _ in 0..count {
+                prop_assert!(Code::random().expect("randomness").survives_spreadsheets());
+            }
         }
 
         #[test]
