@@ -130,6 +130,14 @@ fn a_wrong_sign_is_told_with_its_line_and_field() {
         ("B1,one,active,,,,,/go?x=1", ":3: aliases: \"/go?x=1\" is a page of this service (/go)"),
         ("B1,one,active,,,,,/old#top", ":3: aliases: \"/old#top\" is too long (over 1024 bytes) or contains #"),
         ("B1,one,active,,,,,/A1", ":3: aliases: \"/A1\" reads as the code A1 of another sign"),
+        ("B1,one,active,,,,,/go/?x=1", ":3: aliases: \"/go/?x=1\" is a page of this service (/go/)"),
+        ("B1,one,active,,,,,/A1/", ":3: aliases: \"/A1/\" reads as the code A1 of another sign"),
+        ("B1,one,active,,,,,/%41-l?x=1", ":3: aliases: \"/%41-l?x=1\" reads as the code A1 of another sign"),
+        ("B1,one,active,,,,,/A1+", ":3: aliases: \"/A1+\" is never reached: it reads as the page that says what A1 is"),
+        ("B1,one,active,,,,,/b1%2B/?x", ":3: aliases: \"/b1%2B/?x\" is never reached: it reads as the page that says"),
+        ("B1,one,active,,,,,/cu+", ":3: aliases: \"/cu+\" is never reached: it reads as the page that says what CU is"),
+        ("B1,one,active,,,,,/old/../new", ":3: aliases: \"/old/../new\" is sent as \"/new\" by browsers; write it so"),
+        ("B1,one,active,,,,,/old\\new", ":3: aliases: \"/old\\\\new\" is sent as \"/old/new\" by browsers"),
         ("B1,one,active", ":3: has 3 cells where the header has 8"),
         ("B1,one,active,,,,,,,", ":3: has 10 cells where the header has 8"),
         (
@@ -138,6 +146,34 @@ fn a_wrong_sign_is_told_with_its_line_and_field() {
         ),
     ] {
         refused("signs.csv", &[(&row(text), expected)]);
+    }
+}
+
+/// What LibreOffice and Excel leave of `12345E67`, `MAR1-2026` and their like.
+#[test]
+fn a_code_that_a_spreadsheet_has_changed_is_told_with_the_cause() {
+    let cure = "; write it in groups of four with a hyphen, as 7K3M-9QX5";
+    for (cell, what) in [
+        ("1.2345E+071", "a number"),
+        ("\"1,2345E+71\"", "a number"),
+        ("2026-03-01", "a date"),
+        ("01/03/2026", "a date"),
+        ("Mar-26", "a date"),
+    ] {
+        let said =
+            format!("{:?}; it looks like a code that a spreadsheet turned into {what}{cure}\n", cell.trim_matches('"'));
+        let signs = format!("code,place,status\nA1,one,active\n{cell},one,active\n");
+        refused("signs.csv", &[(&signs, &format!(":3: code: {said}"))]);
+    }
+    let successor = "code,place,status,successor\nA1,one,retired,1.2345E+071\n";
+    refused(
+        "signs.csv",
+        &[(successor, ":2: successor: \"1.2345E+071\" is not the code of a sign; it looks like a code")],
+    );
+    // What can be a code is taken as one.
+    for code in ["12345", "12345E67", "2026-0301", "MAR2-6", "mar-26"] {
+        let signs = format!("code,place,status\n{code},one,active\n");
+        assert_eq!(resolved("signs.csv", signs.as_bytes(), code)["place"], "one", "{code}");
     }
 }
 

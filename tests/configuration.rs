@@ -31,12 +31,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "\"qr.langson.gov.vn\"",
         "\"qr.langson.gov.vn\" is not a URL; one like \"https://qr.langson.gov.vn\" is allowed",
     ),
-    (
-        "edge",
-        "home_url",
-        "\"javascript:alert(1)\"",
-        "\"javascript:alert(1)\" is not a URL; one like \"https://qr.langson.gov.vn\" is allowed",
-    ),
+    ("edge", "home_url", "\"javascript:alert(1)\"", "the scheme \"javascript\" is not allowed; it must begin https://"),
     ("edge", "max_connections", "0", "0 is not allowed; a whole number from 1 to 1000000 is"),
     ("edge", "idle_timeout", "30", "30 is not allowed; a time from 1s to 1h is, as \"5s\", \"200ms\" or \"2m\""),
     (
@@ -282,6 +277,78 @@ fn other_slips_are_told_with_their_line() {
             assert!(line.starts_with(&format!("written.toml:{expected}")), "expected {expected}\nsaid {line}");
         }
     }
+}
+
+/// Whoever runs `check` may show its words to others.
+#[test]
+fn a_password_in_a_url_is_refused_and_never_shown() {
+    let secrets = "a name belongs in store.user, and a password in store.password_file or the environment's \
+                   WAYPOST_CLICKHOUSE_PASSWORD";
+    let info = format!("a URL with user info (name:password@) is not allowed; {secrets}\n");
+    let one = "one like \"http://127.0.0.1:8123\" is allowed\n";
+    for (url, said) in [
+        ("[\"http://name:hunter2@127.0.0.1:8123\"]", info.clone()),
+        ("[\"http://127.0.0.1:8123\", \"http://name:hunter2@127.0.0.1:8123\"]", info.clone()),
+        ("[\"http://hunter2@127.0.0.1\"]", info.clone()),
+        ("[\"name:hunter2@127.0.0.1:8123\"]", info.clone()),
+        ("[\"https://name:hunter2@127.0.0.1:99999\"]", info.clone()),
+        ("[\"http://name:hunter2@\"]", info),
+        (
+            "[\"http://127.0.0.1:8123/?password=hunter2\"]",
+            format!("a URL with a query or a fragment is not allowed; {secrets}; {one}"),
+        ),
+        (
+            "[\"http://127.0.0.1:8123/#hunter2\"]",
+            format!("a URL with a query or a fragment is not allowed; {secrets}; {one}"),
+        ),
+        ("[\"http://name:hunter2\"]", format!("a URL whose port is not a number is not allowed; {one}")),
+        (
+            "\"http://name:hunter2@127.0.0.1:8123\"",
+            "a text is not allowed; a list of texts is, as [\"http://127.0.0.1:8123\"]\n".to_owned(),
+        ),
+    ] {
+        let toml = format!("registry.allowed_hosts = [\"example.vn\"]\n[store]\nurl = {url}\n");
+        assert_eq!(check(&toml), (1, format!("written.toml:3: store.url: {said}")), "{url}");
+    }
+    for (key, said) in [
+        ("public_url", "has user info before its host, or another @; none is allowed\n"),
+        ("home_url", "has user info before its host; none is allowed\n"),
+    ] {
+        for url in ["https://name:hunter2@example.vn/", "http://name:hunter2@example.vn/"] {
+            let toml = format!("registry.allowed_hosts = [\"example.vn\"]\n[edge]\n{key} = \"{url}\"\n");
+            assert_eq!(check(&toml), (1, format!("written.toml:3: edge.{key}: {said}")));
+        }
+    }
+}
+
+#[test]
+fn the_home_is_checked_as_targets_are() {
+    let hosts = "[registry]\nallowed_hosts = [\"example.vn\", \"*.example.vn\"]\n";
+    let edge = |url: &str| format!("{hosts}[edge]\npublic_url = \"https://qr.example.vn\"\nhome_url = \"{url}\"\n");
+    for (url, said) in [
+        ("http://example.vn/", "\"http://example.vn/\" is http; only https is allowed (registry.allow_http is false)"),
+        ("https://example.com/", "host example.com is not in allowed_hosts"),
+        (
+            "https://qr.example.vn/",
+            "host qr.example.vn is this service's own (edge.public_url); a scan would lead back here",
+        ),
+        ("https://example.vn/a b", "contains ' '; a URL has no spaces or control characters"),
+        ("https://example.vn/\\n", "contains '\\n'; a URL has no spaces or control characters"),
+    ] {
+        assert_eq!(check(&edge(url)), (1, format!("written.toml:5: edge.home_url: {said}\n")), "{url}");
+    }
+    for (rest, url) in [("", "https://example.vn/du-lịch"), ("[registry]\nallow_http = true\n", "http://example.vn/")]
+    {
+        let text = edge(url).replace("[registry]\n", if rest.is_empty() { "[registry]\n" } else { rest });
+        let (code, said) = check(&text);
+        assert!(code == 0, "{url}: {said}");
+    }
+    let text = edge("https://example.vn/du-lịch");
+    let config = Config::parse("waypost.toml", &text, Path::new(".")).unwrap();
+    assert_eq!(config.pages.home_url, "https://example.vn/du-l%E1%BB%8Bch", "as it is sent");
+    // Hosts that are wrong are told alone.
+    let (_, said) = check("edge.home_url = \"https://example.vn/\"\n[registry]\nallowed_hosts = [\"*\"]\n");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]

@@ -151,6 +151,33 @@ fn forwarded_is_read_by_its_own_rules() {
     );
 }
 
+/// A proxy passes the visitor's `Host` on in quotes, and what is in quotes is no part of the chain.
+#[test]
+fn forwarded_is_read_with_its_quoted_strings_whole() {
+    let many = ["for=6.6.6.6"; 40].join(", ");
+    derived(
+        "[\"127.0.0.1\", \"10.0.0.0/8\"]",
+        "forwarded",
+        "127.0.0.1:0",
+        &[
+            (&["host=\"a;for=6.6.6.6\";for=198.51.100.1"], "VN"),
+            (&["for=198.51.100.1;host=\"a, for=6.6.6.6\""], "VN"),
+            (&["for=198.51.100.1;host=\"a, for=6.6.6.6\", for=10.0.0.2;host=\", for=6.6.6.6\""], "VN"),
+            (&["for=198.51.100.1;host=\"\\\", for=6.6.6.6;x=\\\"\""], "VN"),
+            (&["for=\"203\\.0.113.9\""], "TH"),
+            (&[&format!("{many}, host=\"{many}\";for=198.51.100.1")], "VN"),
+            // Each line stands for itself: a string that a visitor leaves open swallows nothing of ours.
+            (&["for=\"6.6.6.6", "for=198.51.100.1"], "VN"),
+            // Within a line it does, and then nobody is believed.
+            (&["host=\", for=198.51.100.1;host=\"a, for=6.6.6.6;x=\""], "LO"),
+            (&["for=6.6.6.6\", for=198.51.100.1"], "LO"),
+            (&["for=\"198.51.100.1\"x"], "LO"),
+            (&["for=198.51.100.1;for=6.6.6.6"], "LO"),
+            (&["for=198.51.100.1;secure"], "LO"),
+        ],
+    );
+}
+
 /// A socket for both families shows an IPv4 proxy as `::ffff:127.0.0.1`.
 #[test]
 fn a_proxy_is_known_on_a_socket_for_both_families() {

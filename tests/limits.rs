@@ -125,6 +125,54 @@ fn a_client_that_never_reads_its_answers_is_cut_off() {
     assert_cut_off_in_time(&edge, took);
 }
 
+/// Its requests come together, so nothing of the later ones is read once the answers are stuck.
+#[test]
+fn a_client_that_pipelines_and_never_reads_is_cut_off_by_the_time_for_answers() {
+    let edge = impatient().set("edge", "idle_timeout", "\"1h\"").start();
+    let request = bytes("GET", "/", &[]);
+    let requests = request.repeat(20);
+    let mut sent = 0;
+    let took = while_others_are_served(&edge, || {
+        until_cut_off(&edge, false, |stream| {
+            // Whole requests, one after the other: bytes that are none would end the connection.
+            sent += stream.write(&requests[sent % request.len()..])?;
+            Ok(())
+        })
+    });
+    assert_cut_off_in_time(&edge, took);
+}
+
+/// Some hundred connections wait, and there are descriptors for a few: it is enough that each is
+/// answered, and its descriptor free again, before many more are taken.
+#[test]
+fn a_burst_is_answered_as_it_comes() {
+    let edge = Setup::new().start();
+    // What it opens now and then, and a burst's part.
+    edge.scan("/A1B2C3");
+    edge.wait_until_stored();
+    let has = std::fs::read_dir(format!("/proc/{}/fd", edge.pid())).unwrap().count();
+    let limit = (has + 40).to_string();
+    let nofile = format!("--nofile={limit}:{limit}");
+    let set = std::process::Command::new("prlimit").args(["--pid", &edge.pid().to_string(), &nofile]).status().unwrap();
+    assert!(set.success());
+    edge.signal("STOP");
+    let request = bytes("GET", "/A1B2C3", &[("User-Agent", PHONE), ("Connection", "close")]);
+    let mut waiting: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(edge.address()).unwrap()).collect();
+    for stream in &mut waiting {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(&request).unwrap();
+    }
+    edge.signal("CONT");
+    for mut stream in waiting {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 302 "), "{answer:?}");
+    }
+    let metrics = edge.metrics();
+    assert_eq!(metrics.get("waypost_accept_errors_total"), 0.0, "never out of descriptors");
+    assert_eq!(metrics.get("waypost_requests_total{outcome=\"found\"}"), 401.0);
+}
+
 #[test]
 fn a_client_that_scans_slowly_but_does_is_kept() {
     let edge = impatient().start();

@@ -263,7 +263,16 @@ fn the_box_takes_a_code_as_people_type_it() {
     // An O on the keyboard is the 0 on the plate, and a code that no sign has is looked up all the same.
     assert_eq!(edge.scan("/go?code=oldl").location(), Some("/01D1?c=typed"));
     assert_eq!(edge.scan("/go?code=nope").location(), Some("/N0PE?c=typed"));
-    for empty in ["/go", "/go?code=", "/go?code=+-+", "/go?code=ph%E1%BB%91", "/go?code=123456789012345678901"] {
+    // A plus that was typed arrives as %2B, and is no space.
+    for empty in [
+        "/go?code=ACT1%2BVE99",
+        "/go?code=ACT1VE99%2B",
+        "/go",
+        "/go?code=",
+        "/go?code=+-+",
+        "/go?code=ph%E1%BB%91",
+        "/go?code=123456789012345678901",
+    ] {
         assert_eq!(edge.scan(empty).status, 404, "{empty}");
     }
     assert_eq!(edge.scan("/ACT1VE99?c=typed").status, 302);

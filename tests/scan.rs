@@ -92,7 +92,7 @@ next,Kỳ Lừa,Sau,After,https://example.vn/next,,,
 
 const SIGNS: &str = "\
 code,place,status,target,target:en,successor,aliases
-7K3M-9QX5,many,active,,,,/vi/duong/hung-vuong?id=12 /cu/%C4%91uong
+7K3M-9QX5,many,active,,,,/vi/duong/hung-vuong?id=12 /cu/%C4%91uong /cu/sign/
 HANT1,hant,active,,,,
 ON1,only,active,,,,
 PLAN1,only,planned,,,,
@@ -120,11 +120,29 @@ fn rows() -> Vec<Row> {
         get("/0nL").leads_to("https://example.vn/vi/only").recorded("0N1 found qr _ vi"),
         get("/OWN1").leads_to("https://example.vn/own").recorded("0WN1 found qr _ vi"),
         get("/plan1").leads_to("https://example.vn/vi/only").recorded("P1AN1 found qr _ vi"),
+        // A slash at the end changes nothing for what is ours.
+        many("/7K3M9QX5/"),
+        many("/7k3m-9qx5/"),
+        many("/7k3m%2D9qx5/"),
+        get("/7K3M9QX5/?c=nfc").leads_to(VI).recorded("7K3M9QX5 found nfc _ vi"),
+        get("/7K3M9QX5/?lang=zh").leads_to(ZH).recorded("7K3M9QX5 found qr zh zh"),
+        get("/GONE1/").answers(410).recorded("G0NE1 retired qr _ _"),
+        get("/7K3M9QX2/").answers(404).recorded("7K3M9QX2 unknown qr _ _"),
+        get("/7K3M9QX5+/").answers(200),
+        get("/go/?code=7k3m-9qx5").answers(303),
+        get("/robots.txt/").answers(200),
+        get("/7K3M9QX5//"),
+        get("/7K3M9QX5%2F"),
+        get("//7K3M9QX5"),
+        get("//"),
         // Aliases, matched exactly.
         many("/vi/duong/hung-vuong?id=12"),
         many("/cu/%C4%91uong"),
         get("/vi/duong/hung-vuong?id=13"),
         get("/vi/duong/hung-vuong"),
+        get("/vi/duong/hung-vuong/?id=12"),
+        many("/cu/sign/"),
+        get("/cu/sign"),
         get("/VI/duong/hung-vuong?id=12"),
         // Languages.
         wanted("vi-VN,vi;q=0.9", VI, "7K3M9QX5 found qr vi vi"),
@@ -296,6 +314,9 @@ fn the_headers_are_those_of_the_table() {
     assert_eq!(edge.scan("/ON1").header("vary"), None, "the place has one");
     let typed = edge.scan("/go?code=7k3m-9qx5");
     assert_eq!((typed.status, typed.location()), (303, Some("/7K3M9QX5?c=typed")));
+    for path in ["/go/?code=7k3m-9qx5", "/go?code=7k3m+9qx5", "/go?x=1&code=%37k3m9qx5"] {
+        assert_eq!(edge.scan(path).location(), Some("/7K3M9QX5?c=typed"), "{path}");
+    }
     let refused = http::request(edge.address(), "POST", "/7K3M9QX5", &[]).unwrap();
     assert_eq!(refused.header("allow"), Some("GET, HEAD"));
 }

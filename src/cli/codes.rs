@@ -24,8 +24,9 @@ enum CodesCommand {
 
 /// Draw new codes that no sign has, a line each
 ///
-/// Seven random characters and a check character, without I, L, O and U. What is
-/// printed is not kept anywhere: enter it in signs.csv before printing a plate.
+/// Seven random characters and a check character, without I, L, O and U, in groups
+/// with a hyphen and none that a spreadsheet would change. What is printed is not
+/// kept anywhere: enter it in signs.csv before printing a plate.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost codes new --count 6")]
 struct New {
@@ -43,7 +44,7 @@ impl Codes {
             let code = Code::random()
                 .map_err(|error| CommandError::Refused(format!("the system gives no random bytes: {error}")))?;
             if registry.sign(code).is_none() && drawn.insert(code) {
-                writeln!(out, "{code}")?;
+                writeln!(out, "{}", code.grouped())?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{CommandError, Shape, registry, time};
 use crate::config::Config;
-use crate::registry::{Code, Origin, Registry, SignRef, Status, Wanted};
+use crate::registry::{Code, Origin, Registry, SignRef, Status, Wanted, as_sent};
 
 /// Show where a code leads, and why
 #[derive(Debug, clap::Args)]
@@ -84,7 +84,9 @@ impl Resolve {
     }
 
     fn find<'r>(&self, registry: &'r Registry) -> Result<SignRef<'r>, CommandError> {
-        if let Some(sign) = registry.alias(&self.code) {
+        // In the table it may stand as people write it, with letters that browsers escape.
+        let path = self.code.starts_with('/').then(|| as_sent(&self.code).ok()).flatten();
+        if let Some(sign) = path.and_then(|path| registry.alias(&path)) {
             return Ok(sign);
         }
         let code: Code =

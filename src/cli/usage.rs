@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{CommandError, Format, registry, time};
 use crate::config::Config;
 use crate::observe::DEFINITION;
+use crate::registry::Code;
 use crate::store::{By, Question, Row, Tally, Usage};
 
 /// Count scans by sign, place, area, day, hour, language, country or app
@@ -96,7 +97,9 @@ fn print_csv(by: By, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandEr
     .map_err(broken)?;
     for row in &usage.rows {
         let Tally { scans, repeats, bots, all } = row.tally;
-        let mut cells = vec![row.key.clone()];
+        // A table of codes, for spreadsheets as likely as not.
+        let code = row.key.parse::<Code>().ok().filter(|code| by == By::Sign && code.text().as_str() == row.key);
+        let mut cells = vec![code.map_or_else(|| row.key.clone(), |code| code.grouped().to_string())];
         cells.extend(has_names(by).then(|| row.name.clone()));
         cells.extend([scans, repeats, bots, all].map(|figure| figure.to_string()));
         csv.write_record(cells).map_err(broken)?;

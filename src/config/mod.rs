@@ -141,9 +141,8 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
     let listen = edge.get("listen", vec![SocketAddr::from(([0u16; 8], 8080))], addresses);
     let workers = edge.get("workers", 0, whole(0, MAX_WORKERS));
     let public_url = edge.get("public_url", "https://qr.langson.gov.vn".to_owned(), web_url);
-    let home_url = edge.get("home_url", String::new(), |value| {
-        if value.as_str() == Some("") { Ok(String::new()) } else { web_url(value) }
-    });
+    // Checked as targets are, by the rules that stand further down.
+    let (home_url, home_line) = (edge.text("home_url", ""), edge.line("home_url"));
     let limits = Limits {
         connections: edge.get("max_connections", 10_000, whole(1, 1_000_000)) as usize,
         idle: edge.get("idle_timeout", 30 * SECOND, duration(SECOND, HOUR)),
@@ -185,6 +184,11 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
     let max_shrink = registry.get("max_shrink", 0.5, share);
     let poll = registry.get("poll", 5 * SECOND, duration(Duration::from_millis(100), HOUR));
     registry.finish();
+    let rules = Rules { default_language, timezone, allowed_hosts, allow_http, public_host };
+    let home_url = home(&rules, &home_url).unwrap_or_else(|error| {
+        source.problem(home_line, format!("edge.home_url: {error}"));
+        String::new()
+    });
 
     let mut observe = top.section("observe");
     let record = observe.get("record", true, boolean);
@@ -234,7 +238,7 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
         admin: admin_listen,
         per_sign_metrics,
         files,
-        rules: Rules { default_language, timezone, allowed_hosts, allow_http, public_host },
+        rules,
         public_url,
         max_shrink,
         poll,
@@ -290,14 +294,35 @@ fn password(section: &mut Section<'_, '_>, folder: &Path) -> store::Secret {
 }
 
 fn http_urls(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    // A single text is not shown: there may be a password in it.
+    if value.as_str().is_some() {
+        return Err("a text is not allowed; a list of texts is, as [\"http://127.0.0.1:8123\"]".to_owned());
+    }
     let urls = texts(value)?;
-    let is_http = |text: &String| Url::parse(text).is_ok_and(|url| url.scheme() == "http" && url.has_host());
-    match urls.iter().find(|text| !is_http(text)) {
-        _ if urls.is_empty() => Err("is empty; at least one is needed, as [\"http://127.0.0.1:8123\"]".to_owned()),
-        Some(text) => {
-            Err(format!("{text:?} is not the URL of an HTTP interface; one like \"http://127.0.0.1:8123\" is allowed"))
-        }
-        None => Ok(urls),
+    if urls.is_empty() {
+        return Err("is empty; at least one is needed, as [\"http://127.0.0.1:8123\"]".to_owned());
+    }
+    urls.iter().try_for_each(|text| http_url(text))?;
+    Ok(urls)
+}
+
+/// The URL of an HTTP interface. An error shows none in which there may be a password.
+fn http_url(text: &str) -> Result<(), String> {
+    const ALLOWED: &str = "one like \"http://127.0.0.1:8123\" is allowed";
+    const SECRETS: &str = "a name belongs in store.user, and a password in store.password_file or the environment's \
+                           WAYPOST_CLICKHOUSE_PASSWORD";
+    // Also where it can't be read as a URL.
+    if text.contains('@') {
+        return Err(format!("a URL with user info (name:password@) is not allowed; {SECRETS}"));
+    }
+    if text.contains(['?', '#']) {
+        return Err(format!("a URL with a query or a fragment is not allowed; {SECRETS}; {ALLOWED}"));
+    }
+    match Url::parse(text) {
+        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(()),
+        // `http://user:password`, without a host: the port is none.
+        Err(url::ParseError::InvalidPort) => Err(format!("a URL whose port is not a number is not allowed; {ALLOWED}")),
+        _ => Err(format!("{text:?} is not the URL of an HTTP interface; {ALLOWED}")),
     }
 }
 
@@ -375,9 +400,25 @@ fn hosts(value: &DeValue<'_>) -> Result<Vec<HostPattern>, String> {
 
 fn web_url(value: &DeValue<'_>) -> Result<String, String> {
     let text = text(value)?;
+    if text.contains('@') {
+        return Err("has user info before its host, or another @; none is allowed".to_owned());
+    }
     let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     url.map(|_| text.clone())
         .ok_or_else(|| format!("{text:?} is not a URL; one like \"https://qr.langson.gov.vn\" is allowed"))
+}
+
+/// Where `/` leads: as a target. Empty stays empty.
+fn home(rules: &Rules, text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    if !rules.allowed_hosts.is_empty() {
+        return rules.target(text);
+    }
+    // That is told by itself; this one's host is not to blame for it.
+    let host = Url::parse(text).ok().and_then(|url| HostPattern::parse(url.host_str()?).ok());
+    Rules { allowed_hosts: host.into_iter().collect(), ..rules.clone() }.target(text)
 }
 
 fn language(value: &DeValue<'_>) -> Result<Tag, String> {

@@ -101,7 +101,7 @@ impl Pages {
     pub(super) fn unknown(&self, wanted: &Wanted<'_>, code: Option<Code>) -> Answer {
         let mut page = self.begin(wanted, UNKNOWN_TITLE);
         if let Some(code) = code {
-            page.html += &format!("<p class=code>{}</p>", grouped(code));
+            page.html += &format!("<p class=code>{}</p>", code.grouped());
         }
         page.paragraph(UNKNOWN_TEXT).code_box().end(StatusCode::NOT_FOUND, "")
     }
@@ -110,7 +110,7 @@ impl Pages {
     pub(super) fn retired(&self, wanted: &Wanted<'_>, sign: SignRef<'_>, now_ms: i64) -> Answer {
         let mut page = self.begin(wanted, RETIRED_TITLE);
         page.html += &format!("<p>{}</p>", escaped(sign.place().name_in(page.tag())));
-        page.html += &format!("<p class=\"code soft\">{}</p>", grouped(sign.code()));
+        page.html += &format!("<p class=\"code soft\">{}</p>", sign.code().grouped());
         // The last of the line: a successor may itself have been replaced.
         let last = std::iter::successors(sign.successor(), |sign| sign.successor()).last();
         if let Some(last) = last {
@@ -146,7 +146,7 @@ impl Pages {
         page.html += "<dl>";
         page.fact(PLACE, &escaped(place.name_in(page.tag())));
         page.fact(AREA, &escaped(place.area()));
-        page.fact(CODE, &format!("<span class=code>{}</span>", grouped(sign.code())));
+        page.fact(CODE, &format!("<span class=code>{}</span>", sign.code().grouped()));
         // A retired sign leads nowhere, whatever targets its place has.
         if let Some(target) = targets.choose(wanted).filter(|_| !is_retired) {
             page.fact(LEADS_TO, &format!("<a href=\"{0}\">{0}</a>", escaped(target.url)));
@@ -220,13 +220,6 @@ impl Page {
         self.html += "</nav></main></html>";
         answer::page(status, self.html)
     }
-}
-
-/// As it is printed on the plate: in groups of four.
-fn grouped(code: Code) -> String {
-    let text = code.text();
-    let groups = text.as_bytes().chunks(4).map(|group| std::str::from_utf8(group).unwrap_or(""));
-    groups.collect::<Vec<_>>().join("-")
 }
 
 fn escaped(text: &str) -> String {

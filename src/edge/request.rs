@@ -5,66 +5,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use arrayvec::ArrayVec;
+use arrayvec::{ArrayString, ArrayVec};
 use hyper::header::{AsHeaderName, FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use crate::observe::Channel;
 use crate::registry::Code;
 
-/// Longest path that can be a code, with its hyphens and escapes.
-const MAX_CODE_PATH: usize = 128;
 /// Hops of a forwarded header that are walked.
 const MAX_HOPS: usize = 16;
-
-/// Where a request goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
-    /// `/CODE`
-    Code(Code),
-    /// `/CODE+`
-    Inspect(Code),
-    /// `/`
-    Home,
-    /// `/go`
-    Typed,
-    /// `/robots.txt`
-    Robots,
-    /// `/favicon.ico`
-    Favicon,
-    /// Anything else: an alias, or nobody's.
-    Other,
-}
-
-impl Route {
-    pub fn of(path: &str) -> Self {
-        match path {
-            "/" => return Self::Home,
-            "/go" => return Self::Typed,
-            "/robots.txt" => return Self::Robots,
-            "/favicon.ico" => return Self::Favicon,
-            _ => {}
-        }
-        let Some(text) = path.strip_prefix('/').filter(|text| text.len() <= MAX_CODE_PATH) else {
-            return Self::Other;
-        };
-        let mut decoded = ArrayVec::<u8, MAX_CODE_PATH>::new();
-        let mut text = text.as_bytes();
-        if text.contains(&b'%') {
-            decoded.extend(percent_encoding::percent_decode(text));
-            text = &decoded;
-        }
-        let (text, inspect) = match text.strip_suffix(b"+") {
-            Some(text) => (text, true),
-            None => (text, false),
-        };
-        match Code::parse(text) {
-            Ok(code) if inspect => Self::Inspect(code),
-            Ok(code) => Self::Code(code),
-            Err(_) => Self::Other,
-        }
-    }
-}
+/// Longest address with brackets and port, in bytes, with room to spare.
+const MAX_NODE: usize = 64;
 
 /// The two parameters that are read: how the visitor came, and a language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,15 +40,10 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The code that was put into the box: `/go?code=7k3m-9qx2`.
+/// The code that was put into the box: `/go?code=7k3m-9qx2`, as a form sends it.
 pub(super) fn typed_code(query: Option<&str>) -> Option<Code> {
-    let text = query?.split('&').find_map(|pair| pair.strip_prefix("code="))?;
-    let mut decoded = ArrayVec::<u8, MAX_CODE_PATH>::new();
-    for byte in percent_encoding::percent_decode_str(text) {
-        // A form writes a space as a plus (WHATWG URL, application/x-www-form-urlencoded).
-        decoded.try_push(if byte == b'+' { b' ' } else { byte }).ok()?;
-    }
-    Code::parse(&decoded).ok()
+    let (_, text) = url::form_urlencoded::parse(query?.as_bytes()).find(|(name, _)| name == "code")?;
+    text.parse().ok()
 }
 
 /// A header's value, if it is text.
@@ -118,21 +64,21 @@ impl Trust {
     /// The visitor's address: the peer's, or where that is a trusted proxy's, the
     /// first hop from the right that is not.
     pub(super) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
-        let mut address = peer.ip().to_canonical();
-        let mut hops = 0;
+        let mut walk = Walk { trust: self, address: peer.ip().to_canonical(), hops: 0 };
         for line in headers.get_all(&self.header).iter().rev() {
-            for hop in line.to_str().unwrap_or("").rsplit(',') {
-                hops += 1;
-                if hops > MAX_HOPS || !self.trusts(address) {
-                    return address;
-                }
-                let hop = if self.header == FORWARDED { forwarded_for(hop) } else { Some(hop) };
-                // What can't be read may be anybody's: the last hop we know stands.
-                let Some(hop) = hop.and_then(node) else { return address };
-                address = hop;
+            let line = line.to_str().unwrap_or("");
+            let on = if self.header == FORWARDED {
+                // Nothing is read for somebody who is not believed.
+                self.trusts(walk.address)
+                    && forwarded(line).into_iter().rev().all(|hop| walk.to(hop.and_then(quoted_node)))
+            } else {
+                line.rsplit(',').all(|hop| walk.to(node(hop)))
+            };
+            if !on {
+                break;
             }
         }
-        address
+        walk.address
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -140,11 +86,105 @@ impl Trust {
     }
 }
 
-/// The `for` of one element of `Forwarded` (RFC 7239 section 4).
-fn forwarded_for(element: &str) -> Option<&str> {
-    let pair = |pair: &'_ str| pair.split_once('=').is_some_and(|(name, _)| name.trim().eq_ignore_ascii_case("for"));
-    let found = element.split(';').find(|p| pair(p))?;
-    Some(found.split_once('=')?.1.trim().trim_matches('"'))
+/// From hop to hop, away from us.
+struct Walk<'a> {
+    trust: &'a Trust,
+    /// The last that is known.
+    address: IpAddr,
+    hops: usize,
+}
+
+impl Walk<'_> {
+    /// Goes on to a hop, if there is one to go on from; whether it did.
+    fn to(&mut self, hop: Option<IpAddr>) -> bool {
+        self.hops += 1;
+        if self.hops > MAX_HOPS || !self.trust.trusts(self.address) {
+            return false;
+        }
+        // What can't be read may be anybody's: the last hop we know stands.
+        let Some(hop) = hop else { return false };
+        self.address = hop;
+        true
+    }
+}
+
+/// White space around the parts of a list (RFC 9110 section 5.6.3).
+const OWS: [char; 2] = [' ', '\t'];
+
+/// The `for` of the last elements of a line of `Forwarded` (RFC 7239 section 4), of each as it is
+/// written, and `None` of an element that has none or is malformed. A quoted string is one
+/// value, whatever is in it; so a line can only be read from its beginning. Where quotes are
+/// where none may be, nothing says any more what is within a string and what is not: the
+/// rest of the line is one malformed element, which is the first that a walk meets.
+fn forwarded(line: &str) -> ArrayVec<Option<&str>, MAX_HOPS> {
+    let mut hops = ArrayVec::new();
+    let mut rest = Some(line);
+    while let Some(line) = rest {
+        let (hop, next) = element(line).unwrap_or((None, None));
+        if hops.is_full() {
+            hops.remove(0);
+        }
+        hops.push(hop);
+        rest = next;
+    }
+    hops
+}
+
+/// The `for` of the first element, and what follows its comma. `None` where quotes are misplaced.
+#[allow(clippy::type_complexity, reason = "two parts of a text")]
+fn element(line: &str) -> Option<(Option<&str>, Option<&str>)> {
+    let (mut node, mut sound, mut rest) = (None, true, line);
+    loop {
+        let end = rest.find(['=', ';', ',', '"']).unwrap_or(rest.len());
+        let (name, after) = (rest[..end].trim_matches(OWS), &rest[end..]);
+        rest = after;
+        if let Some(after) = after.strip_prefix('=') {
+            let (value, after) = value(after)?;
+            if name.eq_ignore_ascii_case("for") {
+                // Twice is once too often (section 4).
+                sound &= node.replace(value).is_none();
+            }
+            sound &= !name.is_empty();
+            rest = after;
+        } else {
+            sound &= name.is_empty();
+        }
+        match rest.as_bytes().first() {
+            None => return Some((node.filter(|_| sound), None)),
+            Some(b',') => return Some((node.filter(|_| sound), Some(&rest[1..]))),
+            Some(b';') => rest = &rest[1..],
+            Some(_) => return None,
+        }
+    }
+}
+
+/// A value with its quotes, if it has any, and what follows it.
+fn value(text: &str) -> Option<(&str, &str)> {
+    let text = text.trim_start_matches(OWS);
+    let end = if text.starts_with('"') {
+        let mut escaped = false;
+        let closes = |&byte: &u8| {
+            let closes = byte == b'"' && !escaped;
+            escaped = byte == b'\\' && !escaped;
+            closes
+        };
+        // After the quote that opens it, to behind the one that closes it.
+        text.as_bytes()[1..].iter().position(closes)? + 2
+    } else {
+        text.find([';', ',', '"']).unwrap_or(text.len())
+    };
+    Some((text[..end].trim_end_matches(OWS), text[end..].trim_start_matches(OWS)))
+}
+
+/// An address as a value of `Forwarded`: quoted, or as it is.
+fn quoted_node(value: &str) -> Option<IpAddr> {
+    let Some(quoted) = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) else { return node(value) };
+    let mut text = ArrayString::<MAX_NODE>::new();
+    let mut characters = quoted.chars();
+    while let Some(character) = characters.next() {
+        text.try_push(if character == '\\' { characters.next()? } else { character }).ok()?;
+    }
+    node(&text)
 }
 
 /// An address, with or without brackets and port (RFC 7239 section 6). `unknown` and
@@ -173,33 +213,12 @@ mod tests {
     }
 
     #[test]
-    fn paths_go_where_they_should() {
-        for (path, route) in [
-            ("/", Route::Home),
-            ("/go", Route::Typed),
-            ("/7k3m-9qx5", Route::Code(code("7K3M9QX5"))),
-            ("/7k3m%2D9qx5", Route::Code(code("7K3M9QX5"))),
-            ("/7K3M%209QX5", Route::Code(code("7K3M9QX5"))),
-            ("/7K3M9QX5+", Route::Inspect(code("7K3M9QX5"))),
-            ("/7K3M9QX5%2b", Route::Inspect(code("7K3M9QX5"))),
-            ("/GO", Route::Code(code("G0"))),
-            ("/wp-login.php", Route::Other),
-            ("/a/b", Route::Other),
-            ("/+", Route::Other),
-            ("//", Route::Other),
-            ("/%ff", Route::Other),
-            ("/%", Route::Other),
-            ("*", Route::Other),
-            ("", Route::Other),
-        ] {
-            assert_eq!(Route::of(path), route, "{path}");
-        }
-    }
-
-    #[test]
     fn the_box_takes_a_code_as_people_type_it() {
         assert_eq!(typed_code(Some("code=7k3m+9qx5")), Some(code("7K3M9QX5")));
         assert_eq!(typed_code(Some("x=1&code=%37K3M-9QX5")), Some(code("7K3M9QX5")));
+        assert_eq!(typed_code(Some("c%6Fde=7K3M+9QX5&code=A1")), Some(code("7K3M9QX5")));
+        // A plus that was typed is a plus, and no code has one.
+        assert_eq!(typed_code(Some("code=7K3M%2B9QX5")), None);
         assert_eq!(typed_code(Some("code=")), None);
         assert_eq!(typed_code(Some("code=<script>")), None);
         assert_eq!(typed_code(None), None);
@@ -248,6 +267,22 @@ mod tests {
             ("proto=https;for=198.51.100.1, for=10.0.0.5", "198.51.100.1"),
             ("for=198.51.100.1, for=_hidden", "10.0.0.1"),
             ("for=unknown", "10.0.0.1"),
+            ("host=\"a;for=6.6.6.6\";for=198.51.100.1", "198.51.100.1"),
+            ("for=198.51.100.1;host=\"a, for=6.6.6.6\"", "198.51.100.1"),
+            ("for=198.51.100.1;host=\"a\\\", for=6.6.6.6;x=\\\"\"", "198.51.100.1"),
+            ("for=\"198.51.100\\.1\"", "198.51.100.1"),
+            ("for=198.51.100.1;", "198.51.100.1"),
+            ("for=6.6.6.6, for=\"198.51.100.1\" , for=10.0.0.5", "198.51.100.1"),
+            // Malformed: the last hop that is known stands.
+            ("for=198.51.100.1;for=6.6.6.6", "10.0.0.1"),
+            ("for=198.51.100.1;secure", "10.0.0.1"),
+            ("=x;for=198.51.100.1", "10.0.0.1"),
+            ("for=6.6.6.6, rubbish, for=10.0.0.5", "10.0.0.5"),
+            ("for=\"198.51.100.1", "10.0.0.1"),
+            ("for=\"198.51.100.1\"x", "10.0.0.1"),
+            ("for=198.51.100.1\"", "10.0.0.1"),
+            ("host=\", for=198.51.100.1;host=\"a, for=6.6.6.6;x=\"", "10.0.0.1"),
+            ("fo\"r=6.6.6.6, for=198.51.100.1", "10.0.0.1"),
         ] {
             assert_eq!(client("forwarded", ten, "10.0.0.1", &[line]), expected, "{line}");
         }
@@ -256,10 +291,44 @@ mod tests {
     proptest! {
         #[test]
         fn any_path_query_and_hop_is_read_without_a_panic(text in ".{0,200}") {
-            let _ = Route::of(&text);
             let _ = Query::read(Some(&text));
             let _ = typed_code(Some(&text));
-            let _ = forwarded_for(&text).and_then(node);
+            let _ = forwarded(&text).into_iter().flatten().map(quoted_node).count();
+        }
+
+        /// Elements that are written by the grammar, whatever is in their strings, and read again.
+        #[test]
+        fn what_is_written_by_the_grammar_is_read_by_it(
+            hops in proptest::collection::vec((1u8..=254, "[ -~]{0,12}", "[ -~]{0,12}", 0usize..4), 1..12),
+        ) {
+            let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+            let line: Vec<String> = hops
+                .iter()
+                .map(|(last, host, by, form)| {
+                    let address = match form {
+                        0 => format!("10.0.0.{last}"),
+                        1 => format!("\"10.0.0.{last}:80\""),
+                        2 => format!("\"1\\0.0.0.{last}\""),
+                        _ => format!("\"[::ffff:10.0.0.{last}]\""),
+                    };
+                    format!("host={};For={address};by={}", quoted(host), quoted(by))
+                })
+                .collect();
+            let read: Vec<_> = forwarded(&line.join(", ")).into_iter().map(|hop| hop.and_then(quoted_node)).collect();
+            let meant: Vec<_> = hops.iter().map(|(last, ..)| Some(IpAddr::from([10, 0, 0, *last]))).collect();
+            prop_assert_eq!(read, meant);
+        }
+
+        /// A visitor's line, to which our proxy has added its element, gives the proxy's word or nothing.
+        #[test]
+        fn nothing_that_a_visitor_writes_takes_the_place_of_the_proxys_word(
+            theirs in "(for=6\\.6\\.6\\.6|[\",;=\\\\ a]){0,12}",
+            host in "(for=6\\.6\\.6\\.6|[\",;=\\\\ a]){0,12}",
+        ) {
+            let host = host.replace('\\', "\\\\").replace('"', "\\\"");
+            let line = format!("{theirs}, for=198.51.100.1;host=\"{host}\"");
+            let read = forwarded(&line).into_iter().next_back().flatten().and_then(quoted_node);
+            prop_assert!(read.is_none() || read == Some(IpAddr::from([198, 51, 100, 1])), "{line} gives {read:?}");
         }
     }
 }

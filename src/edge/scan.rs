@@ -17,10 +17,10 @@ use tokio::sync::watch;
 use super::answer::{self, Answer, Redirects};
 use super::counters::{Counters, Tallies, UnknownRate};
 use super::pages::{self, Pages};
-use super::request::{Query, Route, Trust, text, typed_code};
+use super::request::{Query, Trust, text, typed_code};
 use crate::journal::Writer;
 use crate::observe::{self, Agent, Agents, Databases, Keys, Outcome, Precision, Repeats, Scan, Word};
-use crate::registry::{Code, Registry, SignRef, Status, Wanted};
+use crate::registry::{Code, Registry, Route, SignRef, Status, Wanted};
 
 /// What the workers share: set at the start, or written by all of them.
 pub struct Shared {

@@ -28,7 +28,7 @@ const FIRST_READ: usize = 4096;
 
 /// What a connection is at, and since when.
 pub(super) struct Activity {
-    /// Between the first byte of a request and its answer.
+    /// Between the first byte of a request and its answer, or while an answer is not taken.
     pub busy: Cell<bool>,
     /// The worker's tick at which that began or ended.
     pub since: Cell<u32>,
@@ -160,8 +160,12 @@ impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let last = self.activity.last.get();
         let written = self.stream.poll_write(cx, buf, last);
-        if matches!(written, Poll::Ready(Ok(len)) if len == buf.len()) {
-            self.note_answered();
+        match written {
+            Poll::Ready(Ok(len)) if len == buf.len() => self.note_answered(),
+            // An answer that is not taken: also to a request that came with others before it, so that
+            // no byte of it is read from here on.
+            Poll::Ready(Ok(_)) | Poll::Pending => self.note(true),
+            Poll::Ready(Err(_)) => {}
         }
         written
     }

@@ -11,7 +11,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::code::CodeError;
+use super::code::{CodeError, spoiled};
+use super::route::{Route, as_sent};
 use super::rules::Rules;
 use super::table::{Columns, Row, Table};
 pub use super::table::{Problem, Problems};
@@ -265,6 +266,10 @@ impl Build<'_> {
         let mut wrong = |text: String| problems.add(&self.names[1], row.line, text);
         let cell = row.cell("code");
         let code = match cell.parse::<Code>() {
+            _ if spoiled(cell).is_some() => {
+                wrong(format!("code: {cell:?}{}", spoiled_by(cell)));
+                None
+            }
             Ok(code) if code.text().as_str() == RESERVED => {
                 wrong(format!("code: {cell:?} is reserved for the page /go"));
                 Some(code)
@@ -345,7 +350,11 @@ impl Build<'_> {
             if !later.successor.is_empty() {
                 match later.successor.parse::<Code>().ok().and_then(|code| self.registry.sign(code)) {
                     Some(successor) => self.registry.signs[later.sign as usize].successor = successor.number,
-                    None => wrong(format!("successor: {:?} is not the code of a sign", later.successor)),
+                    None => wrong(format!(
+                        "successor: {:?} is not the code of a sign{}",
+                        later.successor,
+                        spoiled_by(&later.successor)
+                    )),
                 }
             }
             // A path holds no white space, so a cell may list several.
@@ -391,16 +400,19 @@ impl Build<'_> {
         if alias.len() > MAX_ALIAS || alias.contains('#') {
             return Err(format!("is too long (over {MAX_ALIAS} bytes) or contains #, which browsers do not send"));
         }
-        let path = alias.split('?').next().unwrap_or(alias);
-        if ["/", "/go", "/robots.txt", "/favicon.ico"].contains(&path) {
-            return Err(format!("is a page of this service ({path})"));
+        let sent = as_sent(alias)?;
+        let path = sent.split('?').next().unwrap_or(&sent);
+        match Route::of(path) {
+            Route::Other => Ok(sent),
+            Route::Code(code) => match self.registry.sign(code) {
+                Some(other) if other.number != sign => Err(format!("reads as the code {code} of another sign")),
+                _ => Ok(sent),
+            },
+            Route::Inspect(code) => Err(format!("is never reached: it reads as the page that says what {code} is")),
+            Route::Home | Route::Typed | Route::Robots | Route::Favicon => {
+                Err(format!("is a page of this service ({path})"))
+            }
         }
-        if let Some(other) = Code::parse(&path.as_bytes()[1..]).ok().and_then(|code| self.registry.sign(code))
-            && other.number != sign
-        {
-            return Err(format!("reads as the code {} of another sign", other.code()));
-        }
-        Ok(percent_encoding::utf8_percent_encode(alias, percent_encoding::CONTROLS).to_string())
     }
 
     fn override_(&mut self, row: &Row<'_>, problems: &mut Problems) {
@@ -417,8 +429,10 @@ impl Build<'_> {
             }
             (None, None) => {
                 wrong(format!(
-                    "scope: {cell:?} is neither a place in {} nor a code in {}",
-                    self.names[0], self.names[1]
+                    "scope: {cell:?} is neither a place in {} nor a code in {}{}",
+                    self.names[0],
+                    self.names[1],
+                    spoiled_by(cell)
                 ));
                 None
             }
@@ -494,6 +508,16 @@ impl Build<'_> {
             _ => self.text(text),
         }
     }
+}
+
+/// What to do about a code that a spreadsheet has changed; nothing where it does not look like it.
+fn spoiled_by(cell: &str) -> String {
+    spoiled(cell).map_or_else(String::new, |what| {
+        format!(
+            "; it looks like a code that a spreadsheet turned into {what}; \
+             write it in groups of four with a hyphen, as 7K3M-9QX5"
+        )
+    })
 }
 
 fn slice(text: &str, span: Span) -> &str {

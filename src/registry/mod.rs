@@ -10,6 +10,7 @@ mod code;
 mod files;
 mod language;
 mod last_good;
+mod route;
 mod rules;
 mod table;
 mod watch;
@@ -23,6 +24,7 @@ pub use code::{Code, CodeError};
 pub use files::{Files, Problem, Problems, Sources, Stamp};
 pub use language::{Tag, Wanted, parse_tag};
 pub use last_good::LastGood;
+pub use route::{Route, as_sent};
 pub use rules::{HostPattern, Rules};
 pub use watch::{Keeper, RegistryError, Reload, State, watch};
 

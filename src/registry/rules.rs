@@ -72,6 +72,10 @@ impl Rules {
         let schemes = if self.allow_http { "https:// or http://" } else { "https://" };
         let url =
             Url::parse(text).map_err(|error| format!("{text:?} is not a URL ({error}); it must begin {schemes}"))?;
+        // First of all: what follows repeats the text.
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("has user info before its host; none is allowed".to_owned());
+        }
         match url.scheme() {
             "https" => {}
             "http" if self.allow_http => {}
@@ -79,9 +83,6 @@ impl Rules {
                 return Err(format!("{text:?} is http; only https is allowed (registry.allow_http is false)"));
             }
             scheme => return Err(format!("the scheme {scheme:?} is not allowed; it must begin {schemes}")),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("has user info before its host; none is allowed".to_owned());
         }
         let host = url.host_str().unwrap_or("");
         if !self.allowed_hosts.iter().any(|pattern| pattern.matches(host)) {
@@ -141,6 +142,7 @@ mod tests {
             ("https://.langson.gov.vn/", "allowed_hosts"),
             ("https://langson.gov.vn.evil.com/", "allowed_hosts"),
             ("https://langson.gov.vn@evil.com/", "user info"),
+            ("http://user:secret@langson.gov.vn/", "user info"),
             ("https://evil.com\\@langson.gov.vn/", "allowed_hosts"),
             ("http://langson.gov.vn/", "only https"),
             ("javascript:alert(1)", "scheme"),
