@@ -162,6 +162,7 @@ impl Journal {
         })?;
         let mut ledger = Ledger::default();
         ledger.active.resize_with(workers, || None);
+        segment::sync_folders_above(&folder).map_err(io)?;
         recovery::recover(&folder, &settings.edge, |sealed| ledger.recover(sealed)).map_err(io)?;
         let journal = Arc::new(Self {
             settings,
