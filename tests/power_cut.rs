@@ -16,7 +16,7 @@
 //! A file's count of records and its header are in one sector. So the count is never there without
 //! the header, and it may be older or newer than the records that are there.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
-#![allow(clippy::print_stderr, reason = "what the test went through is for people")]
+#![allow(clippy::print_stderr, clippy::cast_possible_truncation, reason = "small numbers, for people")]
 
 mod support;
 
@@ -637,8 +637,8 @@ impl<'a> Image<'a> {
         folders.map(|(path, _)| path.to_path_buf())
     }
 
-    fn place(&self, file: &Possible<'a>) -> &'a Option<PathBuf> {
-        file.places[self.choices[file.digit]]
+    fn place(&self, file: &Possible<'a>) -> Option<&'a PathBuf> {
+        file.places[self.choices[file.digit]].as_ref()
     }
 
     fn content(&self, file: &Possible<'_>) -> Version {
@@ -656,8 +656,8 @@ impl<'a> Image<'a> {
     fn files(&self) -> impl Iterator<Item = Left<'a>> {
         let folders: BTreeSet<PathBuf> = self.folders().collect();
         self.moment.files.iter().filter_map(move |file| {
-            let place = self.place(file).clone().filter(|place| folders.contains(place.parent().unwrap()))?;
-            Some(Left { life: file.life, place, content: self.content(file) })
+            let place = self.place(file).filter(|place| folders.contains(place.parent().unwrap()))?;
+            Some(Left { life: file.life, place: place.clone(), content: self.content(file) })
         })
     }
 

@@ -206,3 +206,7 @@ fn seal(segment: &Segment) -> io::Result<Sealed> {
     }
     Ok(Sealed { id: segment.header.id, path, records, bytes, since_ms })
 }
+
+#[cfg(test)]
+#[path = "model.rs"]
+mod model;
