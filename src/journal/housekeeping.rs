@@ -280,3 +280,7 @@ fn seal(segment: &Segment) -> io::Result<Option<Sealed>> {
     let Start { bytes, since_ms, .. } = reader::start(&path)?;
     Ok(Some(Sealed { id, path, records, bytes, since_ms }))
 }
+
+#[cfg(test)]
+#[path = "model.rs"]
+mod model;

@@ -184,6 +184,7 @@ impl Journal {
         let claim = Claim::take(&folder)?;
         let mut ledger = Ledger::default();
         ledger.active.resize_with(workers, || None);
+        segment::sync_folders_above(&folder).map_err(io)?;
         recovery::recover(&folder, &settings.edge, |sealed| ledger.recover(sealed)).map_err(io)?;
         let journal = Arc::new(Self {
             settings,

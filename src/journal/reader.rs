@@ -109,10 +109,11 @@ pub fn parse(bytes: &[u8]) -> Contents {
     }
     let read = contents.scans.len() as u32;
     contents.lost = match published_of(bytes) {
-        // A crash between a record and its count leaves one more than the count.
-        Some(published) => published.saturating_sub(read),
+        // A crash between a record and its count leaves one more than the count; a power cut may leave
+        // any number more, with gaps, where the count did not reach the disk.
+        Some(published) => published.max(next) - read,
         // Without the count, the gaps in the sequence tell, and a tail that is not clean.
-        None => next.saturating_sub(read) + u32::from(damaged_tail),
+        None => next - read + u32::from(damaged_tail),
     };
     contents
 }

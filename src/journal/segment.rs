@@ -266,3 +266,11 @@ pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
+
+/// Brings the names of the folders above to the disk as well: after a power cut, what was synced in
+/// a folder whose own name was not is gone with it.
+pub(super) fn sync_folders_above(folder: &Path) -> io::Result<()> {
+    // One that can't be opened or synced is not one that a start has made.
+    std::fs::canonicalize(folder)?.ancestors().skip(1).take_while(|above| sync_folder(above).is_ok()).for_each(drop);
+    Ok(())
+}

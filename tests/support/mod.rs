@@ -69,12 +69,13 @@ pub fn wait_for<T>(what: &str, mut state: impl FnMut() -> Option<T>) -> T {
 pub struct Setup {
     pub folder: TempDir,
     settings: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Setup {
     /// One worker, quick to seal, loopback ports of the system's choice.
     pub fn new() -> Self {
-        let setup = Self { folder: tempfile::tempdir().unwrap(), settings: BTreeMap::new() };
+        let setup = Self { folder: tempfile::tempdir().unwrap(), settings: BTreeMap::new(), environment: Vec::new() };
         fs::create_dir(setup.folder.path().join("config")).unwrap();
         let setup = setup
             .set("edge", "name", "\"test\"")
@@ -100,6 +101,12 @@ impl Setup {
     /// Sets a key of `waypost.toml` to a TOML value.
     pub fn set(mut self, section: &'static str, key: &'static str, value: impl Into<String>) -> Self {
         self.settings.entry(section).or_default().insert(key, value.into());
+        self
+    }
+
+    /// Sets a variable of the edge's environment.
+    pub fn env(mut self, name: &'static str, value: impl Into<PathBuf>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -176,6 +183,7 @@ impl Edge {
         self.starts += 1;
         let log = File::create(self.log_path()).unwrap();
         let mut command = self.setup.command(&["serve"]);
+        command.envs(self.setup.environment.iter().cloned());
         command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
         let log = self.log_path();
