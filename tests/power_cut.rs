@@ -774,6 +774,7 @@ fn settings(folder: PathBuf) -> Settings {
         edge: "test".to_owned(),
         segment: 64 << 10,
         seal_after: Duration::from_secs(5),
+        seal_after_outage: Duration::from_mins(5),
         sync_every: Duration::from_secs(1),
         max_size: 1 << 30,
         min_free: 0,

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::super::format::{BLOCK, Payload, frame_size};
-use super::super::{Counts, Journal, Settings, Writer, read, retry_quarantined, segments};
+use super::super::{Counts, Journal, Sealed, Settings, Writer, read, retry_quarantined, segments};
 use crate::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 
 const WORKERS: usize = 2;
@@ -41,6 +41,8 @@ enum Step {
     Quarantine,
     /// A person puts back what was rejected.
     Retry,
+    /// Somebody removes the oldest batch.
+    Remove,
     /// `kill -9`.
     Crash,
     Restart,
@@ -58,6 +60,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..100u32).prop_map(|of_100| Step::Settle { of_100 }),
         1 => Just(Step::Quarantine),
         1 => Just(Step::Retry),
+        1 => Just(Step::Remove),
         1 => Just(Step::Crash),
         1 => Just(Step::Restart),
     ];
@@ -87,7 +90,7 @@ fn scan(number: u64) -> Scan {
 fn assert_books_balance(counts: &Counts) {
     assert_eq!(
         counts.recorded + counts.recovered,
-        counts.stored + counts.pending + counts.quarantined,
+        counts.stored + counts.pending + counts.quarantined + counts.lost,
         "the books balance: {counts:?}"
     );
 }
@@ -133,6 +136,7 @@ struct List {
     recovered: u64,
     stored: u64,
     quarantined: u64,
+    lost: u64,
     dropped: u64,
     syncs: u64,
 }
@@ -175,7 +179,8 @@ impl List {
         self.seal();
         self.spare = [None; WORKERS];
         self.recovered = records(&self.sealed);
-        (self.recorded, self.stored, self.quarantined, self.dropped, self.syncs) = (0, 0, 0, 0, 0);
+        (self.recorded, self.stored, self.quarantined, self.lost) = (0, 0, 0, 0);
+        (self.dropped, self.syncs) = (0, 0);
         self.make();
     }
 
@@ -238,6 +243,7 @@ impl Real {
             edge: "test".to_owned(),
             segment: SEGMENT as u64,
             seal_after: Duration::ZERO,
+            seal_after_outage: Duration::ZERO,
             sync_every: Duration::from_secs(1),
             max_size: 1 << 30,
             min_free: 0,
@@ -279,14 +285,26 @@ impl Real {
         Self::open(folder)
     }
 
+    fn oldest(&self) -> Option<Sealed> {
+        self.journal.next(Duration::ZERO, |waiting| waiting.next())
+    }
+
     fn assert_is(&self, list: &List, step: &Step) {
         let counts = self.journal.counts();
         assert_books_balance(&counts);
-        let Counts { recorded, recovered, stored, quarantined, pending, sealed_segments, .. } = counts;
+        let Counts { recorded, recovered, stored, quarantined, pending, lost, sealed_segments, .. } = counts;
         assert_eq!(
-            (recorded, recovered, stored, quarantined, pending, sealed_segments),
-            (list.recorded, list.recovered, list.stored, list.quarantined, list.pending(), list.sealed.len() as u64),
-            "recorded, recovered, stored, quarantined, pending, sealed segments after {step:?}"
+            (recorded, recovered, stored, quarantined, pending, lost, sealed_segments),
+            (
+                list.recorded,
+                list.recovered,
+                list.stored,
+                list.quarantined,
+                list.pending(),
+                list.lost,
+                list.sealed.len() as u64
+            ),
+            "recorded, recovered, stored, quarantined, pending, lost, sealed segments after {step:?}"
         );
         assert_eq!(self.journal.dropped().iter().map(|(_, scans)| scans).sum::<u64>(), list.dropped);
         assert_eq!(self.journal.syncs(), (list.syncs, 0), "after {step:?}");
@@ -331,7 +349,7 @@ fn take(mut real: Real, list: &mut List, step: &Step) -> Real {
             }
         }
         Step::Settle { of_100 } => {
-            let sealed = real.journal.next(Duration::ZERO);
+            let sealed = real.oldest();
             assert_eq!(sealed.is_some(), !list.sealed.is_empty());
             if let (Some(sealed), Some((name, oldest))) = (sealed, list.sealed.pop_first()) {
                 let stored = sealed.records * of_100 / 100;
@@ -344,7 +362,7 @@ fn take(mut real: Real, list: &mut List, step: &Step) -> Real {
             }
         }
         Step::Quarantine => {
-            if let Some(sealed) = real.journal.next(Duration::ZERO) {
+            if let Some(sealed) = real.oldest() {
                 real.journal.quarantine_batch(&sealed).unwrap();
                 list.quarantined += u64::from(sealed.records);
                 list.rejected.extend(list.sealed.pop_first());
@@ -357,6 +375,13 @@ fn take(mut real: Real, list: &mut List, step: &Step) -> Real {
             // They are found as if at a start; what they were before stays in the books.
             list.recovered += records(&list.rejected);
             list.sealed.append(&mut list.rejected);
+        }
+        Step::Remove => {
+            if let Some(sealed) = real.oldest() {
+                fs::remove_file(&sealed.path).unwrap();
+                list.lost += list.sealed.pop_first().map_or(0, |(_, oldest)| oldest.scans.len() as u64);
+            }
+            real.journal.look_for_removed();
         }
         Step::Crash => {
             real = real.crash();
