@@ -245,3 +245,29 @@ fn a_second_process_leaves_the_copy_as_it_is() {
     assert_eq!(fs::read(&copy).unwrap(), before);
     assert_eq!(edge.scan("/B1").status, 404);
 }
+
+#[test]
+fn an_edit_made_while_the_process_starts_is_loaded() {
+    for _ in 0..5 {
+        let mut edge = Setup::new().start();
+        edge.stop();
+        let (path, stop) = (edge.setup.path("config/signs.csv"), Arc::new(AtomicUsize::new(0)));
+        let stopped = stop.clone();
+        // Again and again, until it serves: one of them falls between the first read and the first look.
+        let editing = std::thread::spawn(move || {
+            for n in 0.. {
+                fs::write(&path, format!("code,place,status\nA1B2C3,one,active\nA1B2C4,one,active\nN{n},one,active\n"))
+                    .unwrap();
+                if stopped.load(Ordering::Relaxed) > 0 {
+                    return n;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            0
+        });
+        edge.start();
+        stop.store(1, Ordering::Relaxed);
+        let last = editing.join().unwrap();
+        wait_for("the last edit", || (edge.scan(&format!("/N{last}")).status == 302).then_some(()));
+    }
+}
