@@ -5,6 +5,7 @@
 //! last good one, and then it says so.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
 #![allow(clippy::float_cmp, reason = "metrics that are counts are whole")]
+#![allow(clippy::format_collect, reason = "tables are made once")]
 
 mod support;
 
