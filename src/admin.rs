@@ -103,7 +103,7 @@ async fn reload(parts: Arc<Parts>, query: Option<&str>) -> Answer {
 
 fn status(parts: &Parts) -> Value {
     let (registry, state, counts) = (parts.keeper.current(), parts.keeper.state(), parts.journal.counts());
-    let signs = |status: Status| registry.signs().filter(|sign| sign.status() == status).count();
+    let signs = |status: Status| registry.signs_in(status);
     let dropped: serde_json::Map<String, Value> =
         parts.journal.dropped().into_iter().map(|(reason, count)| (reason.as_str().to_owned(), count.into())).collect();
     let geoip: Vec<Value> = parts
@@ -123,12 +123,14 @@ fn status(parts: &Parts) -> Value {
         "workers": parts.counters.len(),
         "registry": {
             "generation": registry.generation,
+            "content_hash": registry.content_hash_text(),
             "places": registry.places().len(),
             "signs": { "planned": signs(Status::Planned), "active": signs(Status::Active), "retired": signs(Status::Retired) },
             "languages": registry.languages().iter().map(Tag::as_str).collect::<Vec<_>>(),
             "last_reload_successful": state.last_reload_successful,
             "last_success": state.last_success.map(|time| time.to_string()),
             "from_last_good": state.from_last_good,
+            "unsettled": state.unsettled,
             "problems": state.problems,
         },
         "scans": {

@@ -98,6 +98,7 @@ impl App {
         admin.set_nonblocking(true)?;
 
         let journal = Journal::open(config.journal.clone(), config.workers)?;
+        keeper.keep_copy();
         for listeners in &listeners {
             edge::listen(listeners)?;
         }
@@ -253,7 +254,7 @@ async fn watch_countries(parts: Arc<Parts>) {
         tokio::time::sleep(parts.config.poll).await;
         let countries = parts.countries.clone();
         // Reading 100 MB takes a while, and must not hold the admin port up.
-        tokio::task::spawn_blocking(move || countries.refresh(false)).await.ok();
+        tokio::task::spawn_blocking(move || countries.refresh()).await.ok();
     }
 }
 

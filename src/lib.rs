@@ -49,8 +49,10 @@ pub mod store;
 
 pub mod admin;
 pub mod app;
+pub mod aside;
 pub mod config;
 pub mod metrics;
+pub mod published;
 pub mod regular_file;
 
 pub mod cli;

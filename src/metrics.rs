@@ -320,10 +320,12 @@ fn store(parts: &Parts, page: &mut Page) {
 fn registry(parts: &Parts, page: &mut Page) {
     let (registry, state) = (parts.keeper.current(), parts.keeper.state());
     page.gauge("waypost_registry_generation", "Generation of the registry that serves.", registry.generation.value());
+    page.gauges("waypost_registry_info", "Hash of the content of the registry that serves; always 1.")
+        .add(&[("content_hash", &registry.content_hash_text())], 1.0);
     page.gauge("waypost_registry_places", "Places in it.", (registry.places().len() as u64).value());
     let mut signs = page.gauges("waypost_registry_signs", "Signs in it, by status.");
     for status in [Status::Planned, Status::Active, Status::Retired] {
-        let count = registry.signs().filter(|sign| sign.status() == status).count() as u64;
+        let count = registry.signs_in(status) as u64;
         signs.add(&[("status", status.as_str())], count.value());
     }
     drop(signs);
@@ -341,6 +343,11 @@ fn registry(parts: &Parts, page: &mut Page) {
         "waypost_registry_from_last_good",
         "Whether the last-known-good copy serves because the files were bad at the start.",
         f64::from(u8::from(state.from_last_good)),
+    );
+    page.gauge(
+        "waypost_registry_unsettled_files",
+        "Tables that changed all the time for 10 s, or do not answer: others are read without them.",
+        (state.unsettled.len() as u64).value(),
     );
     let mut reloads = page.counters("waypost_registry_reloads_total", "Reloads, by result.");
     reloads.add(&[("result", "success")], state.succeeded);

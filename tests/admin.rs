@@ -34,6 +34,10 @@ fn write_registry(edge: &Edge, places: &str, signs: &str) {
     fs::write(edge.setup.path("config/signs.csv"), signs).unwrap();
 }
 
+fn generation(edge: &Edge) -> u64 {
+    edge.status()["registry"]["generation"].as_u64().unwrap()
+}
+
 /// What `POST /reload` answers.
 fn reload(edge: &Edge, query: &str) -> (u16, Value) {
     let reply = edge.admin("POST", &format!("/reload{query}"));
@@ -150,7 +154,13 @@ fn the_status_says_how_everything_stands() {
     assert_eq!(status["listen"], json!([edge.address().to_string()]));
     assert!(status["started"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
     let registry = &status["registry"];
-    assert_eq!((&registry["generation"], &registry["places"]), (&json!(1), &json!(1)));
+    // Milliseconds since 1970: what no lost file can make it give again.
+    assert!(registry["generation"].as_u64().unwrap() > 1_700_000_000_000, "{registry}");
+    assert_eq!(registry["places"], 1);
+    let hash = registry["content_hash"].as_str().unwrap();
+    assert!(hash.len() == 16 && hash.chars().all(|c| c.is_ascii_hexdigit()), "{hash}");
+    assert_eq!(edge.metrics().get(&format!("waypost_registry_info{{content_hash=\"{hash}\"}}")), 1.0);
+    assert_eq!(registry["unsettled"], json!([]));
     assert_eq!(registry["signs"], json!({ "planned": 1, "active": 2, "retired": 1 }));
     assert_eq!((&registry["languages"], &registry["problems"]), (&json!(["vi"]), &json!([])));
     assert_eq!((&registry["last_reload_successful"], &registry["from_last_good"]), (&json!(true), &json!(false)));
@@ -167,16 +177,17 @@ fn the_status_says_how_everything_stands() {
 #[test]
 fn a_reload_says_whether_it_published() {
     let edge = edge();
-    assert_eq!(reload(&edge, ""), (200, json!({ "result": "unchanged", "generation": 1 })));
+    let first = generation(&edge);
+    assert_eq!(reload(&edge, ""), (200, json!({ "result": "unchanged", "generation": first })));
     // The folder is watched too, and may be quicker than we are; then the next change is asked for.
     let (number, answer) = wait_for("a reload that publishes", || {
-        let number = edge.status()["registry"]["generation"].as_u64().unwrap() + 1;
+        let number = generation(&edge);
         write_registry(&edge, &PLACES.replace("/one", &format!("/{number}")), SIGNS);
         let (status, answer) = reload(&edge, "");
         assert_eq!(status, 200);
         (answer["result"] == "published").then_some((number, answer))
     });
-    assert_eq!(answer["generation"], number);
+    assert!(answer["generation"].as_u64().unwrap() > number, "it rises");
     assert_eq!(edge.scan("/A1").location(), Some(format!("https://example.vn/{number}").as_str()), "at the next scan");
     assert_eq!(reload(&edge, "").1["result"], "unchanged");
 }
@@ -184,9 +195,10 @@ fn a_reload_says_whether_it_published() {
 #[test]
 fn a_reload_that_is_refused_lists_every_problem_and_the_old_registry_serves() {
     let edge = edge();
+    let first = generation(&edge);
     write_registry(&edge, PLACES, &format!("{SIGNS}D1,nowhere,active\nD!,one,active\nD2,one,lost\n"));
     let (status, answer) = reload(&edge, "");
-    assert_eq!((status, &answer["result"], &answer["generation"]), (422, &json!("refused"), &json!(1)));
+    assert_eq!((status, &answer["result"], &answer["generation"]), (422, &json!("refused"), &json!(first)));
     let problems: Vec<&str> =
         answer["problems"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
     assert_eq!(problems.len(), 3, "{problems:?}");
@@ -206,6 +218,7 @@ fn a_reload_that_is_refused_lists_every_problem_and_the_old_registry_serves() {
 #[test]
 fn a_registry_that_shrinks_is_taken_only_by_force() {
     let edge = edge();
+    let first = generation(&edge);
     write_registry(&edge, PLACES, "code,place,status\nA1,one,active\n");
     for query in ["", "?force=false"] {
         let (status, answer) = reload(&edge, query);
@@ -215,13 +228,16 @@ fn a_registry_that_shrinks_is_taken_only_by_force() {
     }
     assert_eq!(edge.scan("/A2").status, 302);
     assert_eq!(edge.admin("POST", "/reload?force=please").status, 400);
-    assert_eq!(reload(&edge, "?force=true"), (200, json!({ "result": "published", "generation": 2 })));
+    let (status, answer) = reload(&edge, "?force=true");
+    assert_eq!((status, &answer["result"]), (200, &json!("published")));
+    assert!(answer["generation"].as_u64().unwrap() > first, "{answer}");
     assert_eq!((edge.scan("/A1").status, edge.scan("/A2").status), (302, 404));
 }
 
 #[test]
 fn other_methods_and_paths_are_told_what_there_is() {
     let edge = edge();
+    let first = generation(&edge);
     for path in ["/metrics", "/livez", "/readyz", "/status", "/"] {
         for method in ["POST", "DELETE"] {
             let reply = edge.admin(method, path);
@@ -234,18 +250,19 @@ fn other_methods_and_paths_are_told_what_there_is() {
         assert_eq!(edge.admin("GET", path).status, 404, "{path}");
     }
     assert_eq!(edge.admin("GET", "/").status, 200);
-    assert_eq!(edge.status()["registry"]["generation"], 1);
+    assert_eq!(generation(&edge), first);
 }
 
 #[test]
 fn sighup_reads_the_registry_again() {
     let edge = edge();
+    let first = generation(&edge);
     let read = || edge.metrics().get("waypost_registry_reloads_total{result=\"success\"}");
     // Nothing has changed, so nothing but the signal makes it read.
     let before = read();
     edge.signal("HUP");
     wait_for("the signal's reload", || (read() > before).then_some(()));
-    assert_eq!(edge.status()["registry"]["generation"], 1);
+    assert_eq!(generation(&edge), first);
     write_registry(&edge, &PLACES.replace("/one", "/new"), SIGNS);
     edge.signal("HUP");
     wait_for("the new target", || (edge.scan("/A1").location() == Some("https://example.vn/new")).then_some(()));

@@ -5,6 +5,7 @@
 //! last good one, and then it says so.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
 #![allow(clippy::float_cmp, reason = "metrics that are counts are whole")]
+#![allow(clippy::format_collect, reason = "tables are made once")]
 
 mod support;
 
@@ -394,4 +395,70 @@ fn an_edge_with_a_copy_of_a_good_registry_serves_it_and_says_so() {
     std::fs::write(edge.setup.path("config/signs.csv"), SIGNS).unwrap();
     wait_for("the repaired table serves", || (edge.status()["registry"]["from_last_good"] == false).then_some(()));
     assert_eq!(edge.metrics().get("waypost_registry_last_reload_successful"), 1.0);
+}
+
+#[test]
+fn a_cell_has_a_limit_and_a_nul_is_refused_where_it_stands() {
+    let long = "x".repeat(1 << 20);
+    let row = |note: &str| format!("code,place,status,note\nA1,one,active,\nA2,one,active,{note}\n");
+    refused("signs.csv", &[(&row(&long), ":3: a cell that begins here is longer than 65536 bytes")]);
+    refused("signs.csv", &[(&row(&format!("\"{long}\"")), ":3: a cell that begins here is longer than 65536 bytes")]);
+    // Marks of inches are no quotes.
+    let marks = "5\" x 7 ".repeat(10_000);
+    refused("signs.csv", &[(&row(&marks), ":3: note: is 69999 bytes long; at most 65536 are allowed")]);
+    assert!(check(&[("signs.csv", row(&"x".repeat(65_536)).as_bytes())]).0, "the limit itself is allowed");
+    refused("signs.csv", &[(&row("a\0b"), ":3: contains a NUL byte; a table is text")]);
+}
+
+/// In KiB, of a process's memory.
+fn memory(edge: &support::Edge, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", edge.pid())).unwrap();
+    let found = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
+    found.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap()
+}
+
+#[test]
+fn a_read_takes_less_than_three_times_the_file_and_nuls_take_nothing() {
+    let note = "x".repeat(60);
+    let signs: String = (0..700_000).map(|n| format!("S{n:06},one,active,{note}{n}\n")).collect();
+    let signs = format!("code,place,status,note\n{signs}");
+    let size = signs.len() as u64 >> 10;
+    let edge = Setup::new().registry(PLACES, &signs).start();
+    let most = 3 * size + (64 << 10);
+    assert!(memory(&edge, "VmHWM:") < most, "{} KiB at the start, {size} KiB of tables", memory(&edge, "VmHWM:"));
+    let before = memory(&edge, "VmRSS:");
+    std::fs::write(edge.setup.path("config/places.csv"), PLACES.replace("/vi/one", "/vi/two")).unwrap();
+    wait_for("the edit serves", || (edge.scan("/S000001").location()? == "https://example.vn/vi/two").then_some(()));
+    let peak = memory(&edge, "VmHWM:");
+    assert!(peak < before + most, "{peak} KiB at a reload, {before} KiB before, {size} KiB of tables");
+
+    let nuls = std::fs::File::create(edge.setup.path("config/nuls.csv")).unwrap();
+    nuls.set_len(1900 << 20).unwrap();
+    std::fs::rename(edge.setup.path("config/nuls.csv"), edge.setup.path("config/signs.csv")).unwrap();
+    wait_for("it is refused", || {
+        edge.status()["registry"]["problems"].to_string().contains("signs.csv:1: contains a NUL byte").then_some(())
+    });
+    assert!(memory(&edge, "VmHWM:") < before + most, "{} KiB", memory(&edge, "VmHWM:"));
+}
+
+#[test]
+fn the_log_tells_a_new_set_of_problems_once_and_only_its_first() {
+    let edge = Setup::new().registry(PLACES, SIGNS).start();
+    let bad: String = (0..5000).map(|n| format!("S{n},nowhere,active\n")).collect();
+    std::fs::write(edge.setup.path("config/signs.csv"), format!("code,place,status\n{bad}")).unwrap();
+    for _ in 0..20 {
+        assert_eq!(edge.admin("POST", "/reload").status, 422);
+    }
+    let lines = |level: &str| {
+        let log = edge.log();
+        log.lines().filter(|line| line.contains(level) && line.contains("registry refused")).count()
+    };
+    assert_eq!(lines("ERROR"), 6, "five, and how many more");
+    assert!(edge.log().contains("and 996 more problems"), "and one that says how many are not listed");
+    assert_eq!(edge.status()["registry"]["problems"].as_array().unwrap().len(), 1001);
+    std::fs::write(edge.setup.path("config/signs.csv"), SIGNS).unwrap();
+    assert_eq!(edge.admin("POST", "/reload").status, 200);
+    std::fs::write(edge.setup.path("config/signs.csv"), format!("code,place,status\n{bad}")).unwrap();
+    assert_eq!(edge.admin("POST", "/reload").status, 422);
+    assert_eq!(lines("ERROR"), 12, "what comes again is news");
 }

@@ -12,12 +12,13 @@ mod support;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::load::Load;
-use support::{Edge, Setup, wait_for};
+use support::{BINARY, Edge, Setup, wait_for};
 
 const SIGNS: usize = 300;
 const PLACES: usize = 60;
@@ -185,12 +186,88 @@ fn the_last_good_registry_serves_after_a_restart_with_a_broken_file() {
 }
 
 #[test]
-fn a_generation_keeps_its_number_over_a_restart_and_the_next_has_the_next() {
+fn a_generation_keeps_its_number_over_a_restart_and_the_next_has_a_higher_one() {
     let mut edge = Setup::new().start();
+    let first = number(&edge);
     edge.stop();
     edge.start();
-    assert_eq!(edge.status()["registry"]["generation"], 1);
+    assert_eq!(number(&edge), first);
     fs::write(edge.setup.path("config/signs.csv"), "code,place,status\nA1B2C3,one,active\n").unwrap();
     edge.signal("HUP");
-    wait_for("the next generation", || (edge.status()["registry"]["generation"] == 2).then_some(()));
+    wait_for("the next generation", || (number(&edge).0 > first.0).then_some(()));
+    assert_ne!(number(&edge).1, first.1, "other tables have another hash");
+}
+
+/// Number and hash of the generation that serves.
+fn number(edge: &Edge) -> (u64, String) {
+    let registry = edge.status()["registry"].clone();
+    (registry["generation"].as_u64().unwrap(), registry["content_hash"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn no_number_is_given_twice_though_the_copy_is_lost_and_two_edges_see_that_they_serve_the_same() {
+    let mut edge = Setup::new().start();
+    let first = number(&edge);
+    edge.stop();
+    fs::remove_file(edge.setup.path("data/registry-last-good.json")).unwrap();
+    edge.start();
+    let second = number(&edge);
+    assert!(second.0 > first.0, "{first:?} {second:?}");
+    assert_eq!((&second.1, &number(&Setup::new().start()).1), (&first.1, &first.1));
+}
+
+#[test]
+fn the_copy_of_an_older_release_is_read_and_its_number_followed_by_a_higher_one() {
+    let mut edge = Setup::new().start();
+    edge.stop();
+    let copy = edge.setup.path("data/registry-last-good.json");
+    let mut old: serde_json::Value = serde_json::from_str(&fs::read_to_string(&copy).unwrap()).unwrap();
+    old["generation"] = 7.into();
+    fs::write(&copy, old.to_string()).unwrap();
+    edge.start();
+    assert_eq!(number(&edge).0, 7, "the same tables keep their number");
+    fs::write(edge.setup.path("config/signs.csv"), "code,place,status\nA1B2C3,one,active\n").unwrap();
+    wait_for("the next generation", || (number(&edge).0 > 1_700_000_000_000).then_some(()));
+}
+
+#[test]
+fn a_second_process_leaves_the_copy_as_it_is() {
+    let edge = Setup::new().start();
+    let copy = edge.setup.path("data/registry-last-good.json");
+    let before = fs::read(&copy).unwrap();
+    fs::write(edge.setup.path("config/other.csv"), "code,place,status\nA1B2C3,one,active\nB1,one,active\n").unwrap();
+    let config = edge.setup.toml().replace("[registry]", "[registry]\nsigns = \"other.csv\"");
+    fs::write(edge.setup.path("config/second.toml"), config).unwrap();
+    let mut second = Command::new(BINARY);
+    second.args(["serve", "--config"]).arg(edge.setup.path("config/second.toml"));
+    let output = second.output().unwrap();
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read(&copy).unwrap(), before);
+    assert_eq!(edge.scan("/B1").status, 404);
+}
+
+#[test]
+fn an_edit_made_while_the_process_starts_is_loaded() {
+    for _ in 0..5 {
+        let mut edge = Setup::new().start();
+        edge.stop();
+        let (path, stop) = (edge.setup.path("config/signs.csv"), Arc::new(AtomicUsize::new(0)));
+        let stopped = stop.clone();
+        // Again and again, until it serves: one of them falls between the first read and the first look.
+        let editing = std::thread::spawn(move || {
+            for n in 0.. {
+                fs::write(&path, format!("code,place,status\nA1B2C3,one,active\nA1B2C4,one,active\nN{n},one,active\n"))
+                    .unwrap();
+                if stopped.load(Ordering::Relaxed) > 0 {
+                    return n;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            0
+        });
+        edge.start();
+        stop.store(1, Ordering::Relaxed);
+        let last = editing.join().unwrap();
+        wait_for("the last edit", || (edge.scan(&format!("/N{last}")).status == 302).then_some(()));
+    }
 }

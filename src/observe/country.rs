@@ -9,17 +9,28 @@
 //! 6to4 and Teredo (both given up), is left out.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
 use tokio::sync::watch;
 
 use super::networks::{Builder, Networks};
 use super::scan::Origin;
+use crate::aside::{Aside, HANGS, Steps};
+use crate::published::Published;
 use crate::registry::Stamp;
+use crate::regular_file;
+
+/// Largest file, in bytes: the largest that is sold is a quarter of it.
+const MAX_FILE: u64 = 2 << 30;
+/// Bytes that are read at once.
+const PIECE: u64 = 1 << 20;
+/// The start waits no longer than this for a file that is still being read.
+const FIRST_READ: Duration = Duration::from_mins(1);
 
 /// How much of an address's origin is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +117,8 @@ impl Databases {
 }
 
 impl Database {
-    fn open(path: &Path) -> Result<Self, MaxMindDbError> {
-        let reader = Reader::open_readfile(path)?;
+    fn open(path: &Path, steps: &Steps) -> Result<Self, MaxMindDbError> {
+        let reader = Reader::from_source(read_whole(path, steps)?)?;
         let layout = layout(&reader)?;
         let built = reader.metadata().build_time().ok();
         let built = built.and_then(|time: SystemTime| time.duration_since(UNIX_EPOCH).ok());
@@ -118,6 +129,9 @@ impl Database {
         let tangled = || MaxMindDbError::invalid_database("the search tree leads to one network by several ways");
         for (leaf, found) in reader.networks(leaves_of(&reader)?)?.enumerate() {
             let found = found?;
+            if leaf % 4096 == 0 {
+                steps.step();
+            }
             let number = origins.number(&found)?;
             let network = found.network()?;
             let prefix = u32::from(network.prefix());
@@ -152,6 +166,20 @@ impl Database {
         };
         // A record without a country: another file may know better.
         if number == 0 { None } else { self.origins.get(usize::from(number)) }
+    }
+}
+
+fn read_whole(path: &Path, steps: &Steps) -> std::io::Result<Vec<u8>> {
+    let (mut file, metadata) = regular_file::open(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0) + 1);
+    loop {
+        steps.step();
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(std::io::Error::other(format!("is longer than {MAX_FILE} bytes, which is the most")));
+        }
+        if (&mut file).take(PIECE).read_to_end(&mut bytes)? == 0 {
+            return Ok(bytes);
+        }
     }
 }
 
@@ -223,80 +251,106 @@ pub struct FileState {
     pub problem: Option<String>,
 }
 
-/// Keeps the databases as their files change.
+/// Keeps the databases as their files change. Each file has a thread of its own: one that hangs holds
+/// up no other, and nobody who looks.
 pub struct CountryFiles {
-    current: watch::Sender<Arc<Databases>>,
-    files: Mutex<Vec<Kept>>,
+    kept: Arc<Kept>,
+    asides: Vec<Aside>,
 }
 
 struct Kept {
+    published: Published<Databases>,
+    /// Held for moments only, never while a file is read.
+    files: Mutex<Vec<KeptFile>>,
+}
+
+struct KeptFile {
     state: FileState,
-    stamp: Option<Stamp>,
     database: Option<Arc<Database>>,
 }
 
 impl CountryFiles {
-    /// Reads the files for the first time.
+    /// Reads the files for the first time; one that hangs is left to answer later.
     #[must_use]
     pub fn open(paths: &[PathBuf]) -> Self {
-        let kept = |path: &PathBuf| Kept {
+        let file = |path: &PathBuf| KeptFile {
             state: FileState { path: path.clone(), built: None, problem: None },
-            stamp: None,
             database: None,
         };
-        let files =
-            Self { current: watch::Sender::new(Arc::default()), files: Mutex::new(paths.iter().map(kept).collect()) };
-        files.refresh(true);
-        files
+        let files = Mutex::new(paths.iter().map(file).collect());
+        let kept = Arc::new(Kept { published: Published::new(Databases::default()), files });
+        let aside = |(at, path): (usize, &PathBuf)| {
+            let (kept, path) = (kept.clone(), path.clone());
+            // Nothing is a stamp too: that of a file that is missing.
+            let mut seen: Option<Option<Stamp>> = None;
+            Aside::new(&format!("country-{at}"), move |steps| {
+                let stamp = std::fs::metadata(&path).ok().as_ref().map(Stamp::of);
+                if seen != Some(stamp) {
+                    kept.take(at, Database::open(&path, steps));
+                    seen = Some(stamp);
+                }
+            })
+        };
+        let asides: Vec<Aside> = paths.iter().enumerate().map(aside).collect();
+        let tickets: Vec<u64> = asides.iter().map(Aside::ask).collect();
+        for (aside, ticket) in asides.iter().zip(tickets) {
+            aside.wait(ticket, FIRST_READ);
+        }
+        Self { kept, asides }
     }
 
-    /// Reads what has changed since it was last read. Blocks for as long as that takes.
-    pub fn refresh(&self, first: bool) {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = false;
-        for kept in files.iter_mut() {
-            let stamp = std::fs::metadata(&kept.state.path).ok().as_ref().map(Stamp::of);
-            if stamp != kept.stamp || first {
-                kept.read(stamp);
-                changed = true;
-            }
-        }
-        if changed {
-            let databases = files.iter().filter_map(|kept| kept.database.clone()).collect();
-            self.current.send_replace(Arc::new(Databases(databases)));
-        }
+    /// Has what changed since it was last read be read again, without waiting for it, and frees what
+    /// no worker holds any more. For housekeeping, off the workers.
+    pub fn refresh(&self) {
+        self.asides.iter().filter(|aside| aside.is_idle()).for_each(|aside| {
+            aside.ask();
+        });
+        self.kept.published.free_old();
     }
 
     /// A view of the databases, for a worker.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<Databases>> {
-        self.current.subscribe()
+        self.kept.published.subscribe()
     }
 
-    /// How each file stands.
+    /// How each file stands. Never waits for a read.
     #[must_use]
     pub fn states(&self) -> Vec<FileState> {
-        let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        files.iter().map(|kept| kept.state.clone()).collect()
+        let mut states: Vec<FileState> = self.kept.files().iter().map(|file| file.state.clone()).collect();
+        for (state, aside) in states.iter_mut().zip(&self.asides) {
+            if aside.hangs() {
+                state.problem = Some(format!("does not answer: no read of it has gone on for {} s", HANGS.as_secs()));
+            }
+        }
+        states
     }
 }
 
 impl Kept {
-    fn read(&mut self, stamp: Option<Stamp>) {
-        let path = &self.state.path;
-        match Database::open(path) {
-            Ok(database) => {
-                self.state.built = database.built;
-                self.state.problem = None;
-                tracing::info!(path = %path.display(), "country database read");
-                self.database = Some(Arc::new(database));
+    /// Takes what was read of a file; a broken one leaves the one before it.
+    fn take(&self, at: usize, read: Result<Database, MaxMindDbError>) {
+        let mut files = self.files();
+        let KeptFile { state, database } = &mut files[at];
+        match read {
+            Ok(read) => {
+                state.built = read.built;
+                state.problem = None;
+                tracing::info!(path = %state.path.display(), "country database read");
+                *database = Some(Arc::new(read));
             }
             Err(error) => {
-                let kept = if self.database.is_some() { "the old one stays" } else { "countries stay empty" };
-                tracing::warn!(%error, path = %path.display(), "a country database can't be read; {kept}");
-                self.state.problem = Some(error.to_string());
+                let kept = if database.is_some() { "the old one stays" } else { "countries stay empty" };
+                tracing::warn!(%error, path = %state.path.display(), "a country database can't be read; {kept}");
+                state.problem = Some(error.to_string());
+                return;
             }
         }
-        self.stamp = stamp;
+        let databases = files.iter().filter_map(|file| file.database.clone()).collect();
+        self.published.replace(Databases(databases));
+    }
+
+    fn files(&self) -> MutexGuard<'_, Vec<KeptFile>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,15 +11,19 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
+
 use super::code::{CodeError, spoiled};
 use super::route::{Route, as_sent};
 use super::rules::Rules;
-use super::table::{Columns, Row, Table};
+use super::table::{Columns, Row, Table, is_utf16};
 pub use super::table::{Problem, Problems};
 use super::{
     Code, Hasher, NO_DATE, NO_POSITION, NO_SIGN, Override, Place, Registry, Scope, Sign, Span, Status, Tag, Variant,
     Variants, count,
 };
+use crate::aside::HANGS;
+use crate::regular_file;
 
 const PLACES: Columns = Columns {
     required: &["place", "name"],
@@ -36,6 +40,8 @@ const OVERRIDES: Columns =
 
 /// Largest file, in bytes: ten million signs with a URL each.
 const MAX_FILE: u64 = 2 << 30;
+/// Bytes that are read at once, and looked at before more are.
+const PIECE: u64 = 1 << 20;
 /// Longest identifier of a place, in bytes.
 const MAX_PLACE_ID: usize = 64;
 /// Longest alias, in bytes.
@@ -73,30 +79,130 @@ impl Files {
         self.paths().map(|path| fs::metadata(path).ok().as_ref().map(Stamp::of))
     }
 
-    /// Reads all three, stable: none changed while any was read.
+    /// Reads all three, stable: none changed while any was read. Blocks, and for ever where a share hangs.
     pub fn read(&self) -> Result<Sources, Problems> {
         let mut problems = Problems::default();
         let before = self.stamp();
-        let mut read = |path: &Path, may_be_absent: bool| match read_whole(path) {
-            Ok(bytes) => bytes,
-            Err(error) if may_be_absent && error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => {
-                problems.add(&name_of(path), 0, format!("can't be read ({}): {error}", path.display()));
+        let [places, signs, overrides] = TABLES.map(|at| {
+            read_table(self.paths()[at], at == OPTIONAL, &mut || ()).bytes.unwrap_or_else(|trouble| {
+                trouble.tell(self.paths()[at], &mut problems);
                 Vec::new()
-            }
-        };
-        let sources = Sources {
-            places: read(&self.places, false),
-            signs: read(&self.signs, false),
-            overrides: read(&self.overrides, true),
-        };
+            })
+        });
         for (path, (before, after)) in self.paths().into_iter().zip(before.iter().zip(&self.stamp())) {
             if before != after {
-                problems.add(&name_of(path), 0, "changed while it was read");
-                problems.unstable = true;
+                Trouble::Changed.tell(path, &mut problems);
             }
         }
-        if problems.is_empty() { Ok(sources) } else { Err(problems) }
+        if problems.is_empty() { Ok(Sources { places, signs, overrides }) } else { Err(problems) }
+    }
+}
+
+/// The numbers of the tables, in the order of [`Files::paths`].
+pub(super) const TABLES: [usize; 3] = [0, 1, 2];
+/// The table that may be absent.
+pub(super) const OPTIONAL: usize = 2;
+
+/// A table as it was found at one time.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// Of the file that was read, or of what stood in its place.
+    pub stamp: Option<Stamp>,
+    pub bytes: Result<Vec<u8>, Trouble>,
+}
+
+/// Why a table could not be read.
+#[derive(Debug, Clone)]
+pub(super) enum Trouble {
+    /// It changed while it was read: a later try may succeed.
+    Changed,
+    /// A FIFO, a device or a folder stands there, and what it is.
+    NotAFile(String),
+    /// It does not answer.
+    Hangs,
+    /// It is not there, or is no table; the line is 0 where the whole file is meant.
+    Bad(u64, String),
+}
+
+impl Trouble {
+    /// Notes it as a problem of the table.
+    pub fn tell(&self, path: &Path, problems: &mut Problems) {
+        let name = name_of(path);
+        match self {
+            Self::Changed => {
+                problems.add(&name, 0, "changed while it was read");
+                problems.unstable = true;
+            }
+            Self::NotAFile(what) => problems.add(&name, 0, format!("can't be read ({}): {what}", path.display())),
+            Self::Hangs => problems.add(
+                &name,
+                0,
+                format!("does not answer ({}): no read of it has gone on for {} s", path.display(), HANGS.as_secs()),
+            ),
+            Self::Bad(line, text) => problems.add(&name, *line, text),
+        }
+    }
+}
+
+/// Reads one table, stable: the file at its path is the one that was opened, and did not change.
+/// `step` is called for each piece.
+pub(super) fn read_table(path: &Path, may_be_absent: bool, step: &mut dyn FnMut()) -> Reading {
+    let at_path = || fs::metadata(path).ok().as_ref().map(Stamp::of);
+    let (file, metadata) = match regular_file::open(path) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let bytes = match error.kind() {
+                io::ErrorKind::NotFound if may_be_absent => Ok(Vec::new()),
+                io::ErrorKind::Other => Err(Trouble::NotAFile(error.to_string())),
+                _ => Err(Trouble::Bad(0, format!("can't be read ({}): {error}", path.display()))),
+            };
+            return Reading { stamp: at_path(), bytes };
+        }
+    };
+    let stamp = Some(Stamp::of(&metadata));
+    step();
+    let bytes = read_text(file, metadata.len(), step).and_then(|bytes| {
+        // Not what a writer had done by half.
+        if at_path() == stamp { Ok(bytes) } else { Err(Trouble::Changed) }
+    });
+    Reading { stamp, bytes: bytes.map_err(|trouble| trouble.of(path)) }
+}
+
+impl Trouble {
+    fn of(self, path: &Path) -> Self {
+        match self {
+            Self::Bad(0, text) => Self::Bad(0, format!("can't be read ({}): {text}", path.display())),
+            other => other,
+        }
+    }
+}
+
+/// Reads piece by piece, and no further than the first that no table has.
+fn read_text(mut file: File, len: u64, step: &mut dyn FnMut()) -> Result<Vec<u8>, Trouble> {
+    let too_long = |len| Trouble::Bad(0, format!("is {len} bytes long; at most {MAX_FILE} are allowed"));
+    if len > MAX_FILE {
+        return Err(too_long(len));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0) + 1);
+    loop {
+        let from = bytes.len();
+        let piece = (&mut file).take(PIECE).read_to_end(&mut bytes);
+        if piece.map_err(|error| Trouble::Bad(0, error.to_string()))? == 0 {
+            return Ok(bytes);
+        }
+        step();
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(too_long(bytes.len() as u64));
+        }
+        // It has NULs of its own, and better advice.
+        if from == 0 && is_utf16(&bytes) {
+            return Ok(bytes);
+        }
+        if bytes[from..].contains(&0) {
+            let line = 1 + bytes.iter().take_while(|&&b| b != 0).filter(|&&b| b == b'\n').count();
+            let text = "contains a NUL byte; a table is text (was the file cut off, or is it no CSV file?)";
+            return Err(Trouble::Bad(line as u64, text.to_owned()));
+        }
     }
 }
 
@@ -123,22 +229,8 @@ impl Stamp {
     }
 }
 
-fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("is not a file"));
-    }
-    if metadata.len() > MAX_FILE {
-        return Err(io::Error::other(format!("is {} bytes long; at most {MAX_FILE} are allowed", metadata.len())));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// A file's last component, as problems name it.
-fn name_of(path: &Path) -> String {
+pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
@@ -182,14 +274,22 @@ impl Sources {
         }
         for sign in &mut registry.signs {
             sign.overridden |= registry.places[sign.place as usize].overridden;
+            registry.by_status[sign.status as usize] += 1;
         }
         if problems.is_empty() { Ok(registry) } else { Err(problems) }
     }
 
-    /// A checksum of the contents: tells whether files are the same as those of a generation.
+    /// Tells whether two have the same contents, on whichever edge and at whichever start: the first
+    /// 64 bits of a SHA-256 over the three, each after its length in bytes (64 bits, little-endian).
     #[must_use]
-    pub fn checksum(&self) -> u64 {
-        Hasher::default().hash_one((&self.places, &self.signs, &self.overrides))
+    pub fn content_hash(&self) -> u64 {
+        let mut hash = Sha256::new();
+        for table in [&self.places, &self.signs, &self.overrides] {
+            hash.update((table.len() as u64).to_le_bytes());
+            hash.update(table);
+        }
+        let hash = <[u8; 32]>::from(hash.finalize());
+        hash.iter().take(8).fold(0, |first, &byte| first << 8 | u64::from(byte))
     }
 }
 

@@ -5,12 +5,13 @@
 //! together, and the same tables keep their number over a restart.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::files::Sources;
+use crate::regular_file;
 
 /// Where the copy is.
 #[derive(Debug, Clone)]
@@ -18,13 +19,22 @@ pub struct LastGood {
     path: PathBuf,
 }
 
-/// What the copy holds.
-#[derive(Debug, Serialize, Deserialize)]
+/// What the copy holds. (Generations of releases up to 0.1 counted from 1.)
+#[derive(Debug, Deserialize)]
 struct Copy {
     generation: u64,
     places: String,
     signs: String,
     overrides: String,
+}
+
+/// The same, borrowed: tables of 100 MiB are not copied to be written down.
+#[derive(Debug, Serialize)]
+struct Borrowed<'a> {
+    generation: u64,
+    places: &'a str,
+    signs: &'a str,
+    overrides: &'a str,
 }
 
 impl LastGood {
@@ -42,11 +52,13 @@ impl LastGood {
 
     /// The generation and its tables; `None` where there is no copy yet.
     pub fn load(&self) -> io::Result<Option<(u64, Sources)>> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
+        let (mut file, metadata) = match regular_file::open(&self.path) {
+            Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
+        file.read_to_end(&mut bytes)?;
         let copy: Copy = serde_json::from_slice(&bytes)?;
         let [places, signs, overrides] = [copy.places, copy.signs, copy.overrides].map(String::into_bytes);
         Ok(Some((copy.generation, Sources { places, signs, overrides })))
@@ -54,19 +66,15 @@ impl LastGood {
 
     /// Replaces the copy, whole.
     pub fn save(&self, generation: u64, sources: &Sources) -> io::Result<()> {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(io::Error::other);
-        let copy = Copy {
-            generation,
-            places: text(&sources.places)?,
-            signs: text(&sources.signs)?,
-            overrides: text(&sources.overrides)?,
-        };
+        let text = |table| str::from_utf8(table).map_err(io::Error::other);
+        let (places, signs) = (text(&sources.places)?, text(&sources.signs)?);
+        let overrides = text(&sources.overrides)?;
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(&copy)?)?;
-        file.sync_all()?;
+        let mut file = BufWriter::with_capacity(64 << 10, File::create(&new)?);
+        serde_json::to_writer(&mut file, &Borrowed { generation, places, signs, overrides })?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&new, &self.path)?;
         File::open(folder)?.sync_all()
     }

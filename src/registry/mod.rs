@@ -13,6 +13,7 @@ mod last_good;
 mod route;
 mod rules;
 mod table;
+mod tables;
 mod watch;
 
 use std::hash::BuildHasher as _;
@@ -33,8 +34,15 @@ type Hasher = foldhash::fast::FixedState;
 /// One generation of the registry.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// Counts the registries this edge has published; the same files keep their number over a restart.
+    /// Which one: never given twice by an edge, and always rising. It is the time of publishing, in
+    /// milliseconds since 1970, or one more than the last if that is more. The same files keep
+    /// their number over a restart, by the last-known-good copy. Only where that is lost *and* the
+    /// clock was set back may a number be given again.
     pub generation: u64,
+    /// The same for the same files, on whichever edge: see [`Sources::content_hash`].
+    pub content_hash: u64,
+    /// Signs in each [`Status`], counted once and not at each scrape.
+    by_status: [usize; 3],
     text: String,
     /// The default language first.
     languages: Vec<Tag>,
@@ -197,6 +205,18 @@ impl Registry {
     /// Every place, in the order of the file.
     pub fn places(&self) -> impl ExactSizeIterator<Item = PlaceRef<'_>> {
         (0..count(self.places.len())).map(|number| PlaceRef { registry: self, number })
+    }
+
+    /// The hash of the content as it is shown: 16 hexadecimal digits.
+    #[must_use]
+    pub fn content_hash_text(&self) -> String {
+        format!("{:016x}", self.content_hash)
+    }
+
+    /// How many signs have a status.
+    #[must_use]
+    pub fn signs_in(&self, status: Status) -> usize {
+        self.by_status[status as usize]
     }
 
     /// The languages of names and targets, the default first.

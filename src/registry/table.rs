@@ -9,6 +9,8 @@ use std::fmt;
 
 use super::language::{Tag, parse_tag};
 
+/// Longest cell, in bytes: beside it the longest target, 2,048, is short.
+const MAX_CELL: usize = 64 << 10;
 /// Problems that are kept in full; of more only the number is told.
 const MAX_PROBLEMS: usize = 1000;
 
@@ -119,11 +121,22 @@ impl<'a> Table<'a> {
     /// Reads the header. `None` where it is of no use; the problems say why.
     pub fn open(file: &'a str, bytes: &'a [u8], allowed: &Columns, problems: &mut Problems) -> Option<Self> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        if is_utf16(bytes) {
             problems.add(file, 0, "is in UTF-16; save it as \"CSV UTF-8\"");
             return None;
         }
         let separator = separator(bytes);
+        let quotes = quotes(bytes, separator);
+        // Before a reader copies it.
+        if let Some(at) = long_stretch(bytes, separator).or(quotes.long) {
+            let line = 1 + newlines(&bytes[..at]);
+            problems.add(
+                file,
+                line,
+                format!("a cell that begins here is longer than {MAX_CELL} bytes, which is the most"),
+            );
+            return None;
+        }
         let mut reader =
             ::csv::ReaderBuilder::new().delimiter(separator).flexible(true).trim(::csv::Trim::All).from_reader(bytes);
         let header = match reader.headers() {
@@ -148,13 +161,7 @@ impl<'a> Table<'a> {
                 );
             }
         }
-        (problems.list.len() == known).then_some(Self {
-            file,
-            reader,
-            bytes,
-            columns,
-            open_quote: open_quote(bytes, separator),
-        })
+        (problems.list.len() == known).then_some(Self { file, reader, bytes, columns, open_quote: quotes.open })
     }
 
     /// The languages that columns name.
@@ -191,6 +198,11 @@ impl<'a> Table<'a> {
             if record.len() != self.columns.len() {
                 let (found, wanted) = (record.len(), self.columns.len());
                 problems.add(self.file, line, format!("has {found} cells where the header has {wanted}"));
+                continue;
+            }
+            if let Some(at) = record.iter().position(|cell| cell.len() > MAX_CELL) {
+                let (name, found) = (self.columns[at].name, record[at].len());
+                problems.add(self.file, line, format!("{name}: is {found} bytes long; at most {MAX_CELL} are allowed"));
                 continue;
             }
             let row = Row { columns: &self.columns, record: &record, line };
@@ -246,10 +258,38 @@ fn newlines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&b| b == b'\n').count() as u64
 }
 
-/// The first cell that begins with a quote and has none that ends it: the file ends before,
+/// Whether it begins with UTF-16's byte-order mark.
+pub(super) fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
+}
+
+/// Where more bytes than a cell may have stand without anything that ends a cell: the start of it.
+/// Looks at each stretch from its end, so it reads few of a table's bytes.
+fn long_stretch(bytes: &[u8], separator: u8) -> Option<usize> {
+    let mut from = 0;
+    while let Some(stretch) = bytes.get(from..=from + MAX_CELL) {
+        match stretch.iter().rposition(|b| [separator, b'\n', b'\r', b'"'].contains(b)) {
+            Some(at) => from += at + 1,
+            None => return Some(from),
+        }
+    }
+    None
+}
+
+/// What is wrong with a table's quoted cells.
+#[derive(Default)]
+struct Quotes {
+    /// Where the first is that is never closed.
+    open: Option<u64>,
+    /// Where the first is that is too long.
+    long: Option<usize>,
+}
+
+/// Looks for the first cell that begins with a quote and has none that ends it: the file ends before,
 /// or the next quote is that of another cell, with text behind it (RFC 4180 section 2).
-fn open_quote(bytes: &[u8], separator: u8) -> Option<u64> {
+fn quotes(bytes: &[u8], separator: u8) -> Quotes {
     let next = |from: usize| Some(from + bytes.get(from..)?.iter().position(|&b| b == b'"')?);
+    let mut quotes = Quotes::default();
     let mut at = 0;
     while let Some(open) = next(at) {
         at = open + 1;
@@ -257,22 +297,29 @@ fn open_quote(bytes: &[u8], separator: u8) -> Option<u64> {
         if open > 0 && ![separator, b'\n', b'\r'].contains(&bytes[open - 1]) {
             continue;
         }
+        let mut doubled = 0;
         loop {
             let Some(close) = next(at) else {
-                return Some(open as u64);
+                quotes.open = Some(open as u64);
+                return quotes;
             };
             at = close + 1;
             if bytes.get(at) != Some(&b'"') {
                 break;
             }
             at += 1;
+            doubled += 1;
         }
         let behind = bytes[at..].iter().find(|&&b| b != b' ');
         if behind.is_some_and(|b| ![separator, b'\n', b'\r'].contains(b)) {
-            return Some(open as u64);
+            quotes.open = Some(open as u64);
+            return quotes;
+        }
+        if quotes.long.is_none() && at - open - 2 - doubled > MAX_CELL {
+            quotes.long = Some(open);
         }
     }
-    None
+    quotes
 }
 
 fn columns(file: &str, header: &::csv::StringRecord, allowed: &Columns, problems: &mut Problems) -> Vec<Column> {
