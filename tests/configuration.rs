@@ -47,6 +47,12 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     ("edge", "grace", "\"2m\"", "\"2m\" is not allowed; a time from 0s to 1m is, as \"5s\", \"200ms\" or \"2m\""),
     (
+        "edge",
+        "lame_duck",
+        "\"11m\"",
+        "\"11m\" is not allowed; a time from 0s to 10m is, as \"5s\", \"200ms\" or \"2m\"",
+    ),
+    (
         "edge.trust",
         "proxies",
         "[\"10.0.0.0/33\"]",
@@ -64,6 +70,14 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
         "\"localhost:9090\"",
         "\"localhost:9090\" is not an address with a port; allowed are \"127.0.0.1:9090\" and \"[::]:8080\"",
     ),
+    (
+        "admin",
+        "allowed_hosts",
+        "[\"waypost:9090\"]",
+        "\"waypost:9090\" is not a name; one like \"waypost\" or \"edge-1.langson.gov.vn\" is allowed, without a port",
+    ),
+    ("admin", "token_file", "\"nowhere\"", "\"nowhere\" can't be read: No such file or directory (os error 2)"),
+    ("admin", "allow_without_token", "\"yes\"", "\"yes\" is not allowed; true or false is"),
     ("admin", "per_sign_metrics", "\"yes\"", "\"yes\" is not allowed; true or false is"),
     ("pages", "authority", "1", "1 is not allowed; a text in quotes is"),
     ("pages", "authority_en", "true", "true is not allowed; a text in quotes is"),
