@@ -7,7 +7,7 @@
 mod support;
 
 use std::fs::{File, OpenOptions};
-use std::io::{Write as _, pipe};
+use std::io::{Read as _, Write as _, pipe};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,10 @@ fn full_disk() -> File {
 /// Lines of the log: each connection to the admin port that is no HTTP is one.
 fn make_lines(edge: &Edge, count: usize) {
     for _ in 0..count {
-        TcpStream::connect(edge.admin).unwrap().write_all(b"\r\r\n\n").unwrap();
+        let mut stream = TcpStream::connect(edge.admin).unwrap();
+        stream.write_all(b"no HTTP\r\n\r\n").unwrap();
+        // The next one when this is done with, so that none waits in the queue.
+        stream.read_to_end(&mut Vec::new()).ok();
     }
 }
 

@@ -97,6 +97,7 @@ fn a_second_signal_ends_it_at_once_and_no_scan_is_lost() {
         // The last delivery would have gone on for ten seconds.
         assert!(told.elapsed() < Duration::from_secs(8), "{:?}", told.elapsed());
         edge.setup = std::mem::replace(&mut edge.setup, Setup::new()).set("store", "kind", "\"sqlite\"");
+        edge.setup.write_config();
         edge.start();
         edge.wait_until_stored();
         assert_eq!(edge.metrics().get("waypost_scans_recovered_total"), 5.0);
