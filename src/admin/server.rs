@@ -3,8 +3,8 @@
 //! Owns their number and their patience. A connection on which nothing moves while its client
 //! has the word, to send a request or to take an answer, is closed after [`PATIENCE`]. There are
 //! at most [`MAX_OPEN`]: beyond, the one that has been silent for longest makes room for the
-//! newcomer; where all have spoken within a second, or wait for an answer of ours, the newcomer
-//! waits in the kernel's queue.
+//! newcomer; where all have spoken within a second, or wait for an answer of ours that does not
+//! hang, the newcomer waits in the kernel's queue.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -79,10 +79,9 @@ impl Open {
         self.begun.elapsed().as_millis() as u64
     }
 
-    /// For how long a connection has been silent while its client had the word.
-    fn silence(&self, activity: &Activity) -> Option<Duration> {
-        let silence = self.now().saturating_sub(activity.moved.load(Ordering::Relaxed));
-        (!activity.owing.load(Ordering::Relaxed)).then(|| Duration::from_millis(silence))
+    /// For how long nothing has moved on a connection.
+    fn silence(&self, activity: &Activity) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(activity.moved.load(Ordering::Relaxed)))
     }
 
     /// Whether one more may be accepted; perhaps because another is closed for it.
@@ -91,21 +90,22 @@ impl Open {
         if table.len() < MAX_OPEN {
             return true;
         }
-        let silent = table.iter().filter_map(|(&number, (activity, _))| Some((self.silence(activity)?, number))).max();
-        match silent {
-            Some((silence, number)) if silence >= SILENT => {
-                if let Some((_, task)) = table.remove(&number) {
-                    task.abort();
-                }
-                true
-            }
-            _ => false,
+        let gives_way = |(&number, (activity, _)): (&u64, &(Arc<Activity>, AbortHandle))| {
+            // One that waits for an answer of ours is closed only if that hangs.
+            let least = if activity.owing.load(Ordering::Relaxed) { PATIENCE } else { SILENT };
+            let silence = self.silence(activity);
+            (silence >= least).then_some((silence, number))
+        };
+        let Some((_, number)) = table.iter().filter_map(gives_way).max() else { return false };
+        if let Some((_, task)) = table.remove(&number) {
+            task.abort();
         }
+        true
     }
 
     fn sweep(&self) {
         for (activity, task) in self.table().values() {
-            if self.silence(activity).is_some_and(|silence| silence >= PATIENCE) {
+            if !activity.owing.load(Ordering::Relaxed) && self.silence(activity) >= PATIENCE {
                 tracing::debug!("an admin connection was too slow");
                 task.abort();
             }
