@@ -2,32 +2,37 @@
 //!
 //! Owns the threads. Nothing is global and every dependency is an argument; sockets are
 //! bound before anything serves, so that a start either succeeds whole or binds, and
-//! leaves, nothing behind.
+//! leaves, nothing behind. The stop waits for nothing without a bound: a thread that a file, the
+//! store or a table holds up is left behind, and what it had to do to the next start.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use crate::admin;
+use crate::admin::Desk;
 use crate::config::Config;
-use crate::edge::{self, Counters, Shared, Tallies, UnknownRate, WorkerParts};
+use crate::edge::{self, Counters, Shared, Stage, Tallies, UnknownRate, WorkerParts};
 use crate::journal::{Journal, JournalError, Writer};
+use crate::logging::Losses;
 use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::registry::{self, Keeper, LastGood, RegistryError};
+use crate::signals::Signals;
 use crate::store::Deliveries;
 
-/// How long the delivery may go on at the stop.
+/// How long sealing and the delivery may go on at the stop.
 const FINAL_DELIVERY: Duration = Duration::from_secs(10);
+/// How long the admin port may go on after that, and a worker after its connections.
+const LAST_TURN: Duration = Duration::from_secs(1);
 
 /// Everything that can be looked at while the edge serves.
 pub struct Parts {
@@ -51,6 +56,8 @@ pub struct Parts {
     pub started: Timestamp,
     /// Whether it is about to end.
     pub stopping: AtomicBool,
+    /// Lines of the log that were lost.
+    pub log: Arc<Losses>,
 }
 
 /// Why the edge does not start.
@@ -79,7 +86,7 @@ pub struct App {
 
 impl App {
     /// Builds every part, in the order in which they lean on each other.
-    pub fn build(config: Config) -> Result<Self, StartError> {
+    pub fn build(config: Config, log: Arc<Losses>) -> Result<Self, StartError> {
         let started = Timestamp::now();
         // Beside the journal: it is the folder that is kept over a restart.
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
@@ -113,24 +120,23 @@ impl App {
             addresses,
             started,
             stopping: AtomicBool::new(false),
+            log,
             config,
         };
         Ok(Self { parts: Arc::new(parts), listeners, admin })
     }
 
     /// Serves until SIGINT or SIGTERM, then lets everything end in reverse.
-    pub fn serve(self) -> Result<(), StartError> {
+    pub fn serve(self, signals: &Arc<Signals>) -> Result<(), StartError> {
         let Self { parts, listeners, admin } = self;
         let admin_address = admin.local_addr()?;
+        let (stage, staged) = watch::channel(Stage::Serving);
         // The threads that it starts read files, the registry first: 70 ms of CPU for 100,000 signs.
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(|| step_back(19)).build()?;
-        // Before anything serves: a signal that comes early must not end us halfway.
-        let signals = {
+        let runtime = Builder::new_current_thread().enable_all().on_thread_start(|| step_back(19)).build()?;
+        let admin = {
             let _inside = runtime.enter();
-            Signals::new()?
+            TcpListener::from_std(admin)?
         };
-        let (stop, stopped) = watch::channel(false);
         let (maker, sealer) = (parts.journal.clone(), parts.journal.clone());
         let maker = spawn("journal-make", move || maker.make_segments())?;
         let sealer = spawn("journal-seal", move || sealer.seal_segments())?;
@@ -142,7 +148,7 @@ impl App {
         })?;
         let mut workers = Vec::new();
         for (number, listeners) in listeners.into_iter().enumerate() {
-            workers.push(start_worker(&parts, number, listeners, stopped.clone())?);
+            workers.push(start_worker(&parts, number, listeners, staged.clone())?);
         }
         for address in &parts.addresses {
             tracing::info!(%address, "listening");
@@ -157,22 +163,31 @@ impl App {
             "serving"
         );
         drop(registry);
+        let (of_control, of_signals) = (parts.clone(), signals.clone());
+        let control = spawn("control", move || control(runtime, of_control, admin, of_signals, staged))?;
 
-        runtime.block_on(control(parts.clone(), admin, signals))?;
+        let (lame_duck, grace) = (parts.config.lame_duck, parts.config.limits.grace);
+        signals.wait_for_stop(lame_duck + grace + FINAL_DELIVERY + 3 * LAST_TURN);
 
         tracing::info!("stopping");
         parts.stopping.store(true, Ordering::Release);
-        stop.send_replace(true);
-        join(workers)?;
+        stage.send_replace(Stage::LameDuck);
+        thread::sleep(lame_duck);
+        stage.send_replace(Stage::Closing);
+        let until = Instant::now() + grace + LAST_TURN;
+        let ended = workers.into_iter().try_for_each(|worker| wait(worker, until).unwrap_or(Ok(Ok(())))?);
+        let until = Instant::now() + FINAL_DELIVERY;
         parts.journal.stop();
-        for thread in [maker, sealer] {
-            thread.join().map_err(|_| io::Error::other("a thread of the journal panicked"))?;
-        }
+        let ended = ended.and([maker, sealer].into_iter().try_for_each(|thread| wait(thread, until).unwrap_or(Ok(()))));
         parts.deliveries.stop();
-        finish_delivery(delivery, &parts);
-        // A reload that is under way is not waited for.
-        runtime.shutdown_background();
-        Ok(())
+        // What is not delivered by then stays in the journal, and the next start delivers it.
+        let ended = ended.and(wait(delivery, until).unwrap_or(Ok(())));
+        let counts = parts.journal.counts();
+        tracing::info!(stored = counts.stored, pending = counts.pending, "stopped");
+        // It has told so far how the rest ends.
+        stage.send_replace(Stage::Ended);
+        wait(control, Instant::now() + LAST_TURN).unwrap_or(Ok(()))?;
+        Ok(ended?)
     }
 }
 
@@ -194,7 +209,7 @@ fn start_worker(
     parts: &Parts,
     number: usize,
     listeners: Vec<StdListener>,
-    stop: watch::Receiver<bool>,
+    stage: watch::Receiver<Stage>,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     let worker = WorkerParts {
         number,
@@ -205,47 +220,38 @@ fn start_worker(
         countries: parts.countries.subscribe(),
         writer: Writer::new(parts.journal.clone(), number),
         limits: parts.config.limits,
-        stop,
+        stage,
     };
     worker.start()
 }
 
-/// The signals that are heeded. One that came before it is waited for is not lost.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-}
-
-/// The control thread: admin port, reloads; until a signal ends it.
-async fn control(parts: Arc<Parts>, admin: StdListener, mut signals: Signals) -> io::Result<()> {
-    let admin = tokio::spawn(admin::serve(TcpListener::from_std(admin)?, parts.clone()));
-    let watching = tokio::spawn(registry::watch(parts.keeper.clone(), parts.config.poll));
-    let watching_countries = tokio::spawn(watch_countries(parts.clone()));
-    loop {
-        tokio::select! {
-            _ = signals.interrupt.recv() => break,
-            _ = signals.terminate.recv() => break,
-            _ = signals.hangup.recv() => {
-                let keeper = parts.keeper.clone();
-                tokio::task::spawn_blocking(move || keeper.reload(false).is_ok());
+/// The control thread: admin port, reloads; until everything else has ended.
+fn control(
+    runtime: Runtime,
+    parts: Arc<Parts>,
+    admin: TcpListener,
+    signals: Arc<Signals>,
+    mut stage: watch::Receiver<Stage>,
+) {
+    runtime.block_on(async {
+        let desk = Desk::new(parts.clone(), || step_back(19));
+        let admin = tokio::spawn(desk.clone().serve(admin, stage.clone()));
+        let watching = tokio::spawn(registry::watch(parts.keeper.clone(), parts.config.poll));
+        let watching_countries = tokio::spawn(watch_countries(parts.clone()));
+        loop {
+            tokio::select! {
+                () = signals.hangup.notified() => desk.reload(),
+                _ = stage.wait_for(|stage| *stage >= Stage::Closing) => break,
             }
         }
-    }
-    for task in [admin, watching, watching_countries] {
-        task.abort();
-    }
-    Ok(())
+        watching.abort();
+        watching_countries.abort();
+        if let Err(error) = admin.await {
+            tracing::error!(%error, "the admin port broke off");
+        }
+    });
+    // A table or a database that is being read is not waited for.
+    runtime.shutdown_background();
 }
 
 /// Looks at the country databases as often as at the registry.
@@ -273,16 +279,15 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHand
     thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
-fn join(workers: Vec<JoinHandle<io::Result<()>>>) -> io::Result<()> {
-    workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| io::Error::other("a worker panicked"))?)
-}
-
-/// What is not delivered by then stays in the journal, and the next start delivers it.
-fn finish_delivery(delivery: JoinHandle<()>, parts: &Parts) {
-    let until = std::time::Instant::now() + FINAL_DELIVERY;
-    while !delivery.is_finished() && std::time::Instant::now() < until {
-        thread::sleep(Duration::from_millis(20));
+/// Waits for a thread to end, for as long as it may take; none: it goes on.
+fn wait<T>(thread: JoinHandle<T>, until: Instant) -> Option<io::Result<T>> {
+    while !thread.is_finished() {
+        if Instant::now() >= until {
+            let name = thread.thread().name().unwrap_or_default();
+            tracing::warn!(thread = name, "does not end in time; what it had to do is left to the next start");
+            return None;
+        }
+        thread::sleep(Duration::from_millis(5));
     }
-    let counts = parts.journal.counts();
-    tracing::info!(stored = counts.stored, pending = counts.pending, "stopped");
+    Some(thread.join().map_err(|_| io::Error::other("a thread panicked")))
 }

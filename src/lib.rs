@@ -20,9 +20,10 @@
 //! # Threads
 //!
 //! Workers answer. The journal's two threads do its slow half. The delivery's
-//! thread talks to the store. The control thread (the main one) has the admin port, the
-//! signals and the reloads, which run on a thread for blocking work. What delivers or reloads has
-//! a lower priority, so that a worker on the same core goes first.
+//! thread talks to the store. The control thread has the admin port and the reloads, which run on
+//! a thread for blocking work. What delivers or reloads has a lower priority, so that a worker on
+//! the same core goes first. One thread writes the log and one heeds signals, so that neither
+//! waits for anything else. The main thread waits for the stop, and puts things in order.
 //!
 //! # Invariants
 //!
@@ -51,8 +52,10 @@ pub mod admin;
 pub mod app;
 pub mod aside;
 pub mod config;
+pub mod logging;
 pub mod metrics;
 pub mod published;
 pub mod regular_file;
+pub mod signals;
 
 pub mod cli;

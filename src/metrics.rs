@@ -32,6 +32,7 @@ pub fn render(parts: &Parts) -> Result<Vec<u8>, prometheus::Error> {
     store(parts, &mut page);
     registry(parts, &mut page);
     countries(parts, &mut page);
+    log(parts, &mut page);
     page.families.extend(ProcessCollector::for_self().collect());
     let mut text = Vec::with_capacity(16 * 1024);
     TextEncoder::new().encode(&page.families, &mut text)?;
@@ -368,5 +369,13 @@ fn countries(parts: &Parts, page: &mut Page) {
             "When the oldest country database was built.",
             oldest.value(),
         );
+    }
+}
+
+fn log(parts: &Parts, page: &mut Page) {
+    let mut dropped =
+        page.counters("waypost_log_lines_dropped_total", "Log lines that could not be written, by reason.");
+    for (reason, count) in parts.log.by_reason() {
+        dropped.add(&[("reason", reason)], count);
     }
 }

@@ -20,8 +20,8 @@ use waypost::config::Config;
 
 /// What the images listen on by themselves. Nothing that is mounted may change it.
 const IMAGES: &[(&str, &[u16])] = &[("clickhouse", &[8123, 9000]), ("prometheus", &[9090]), ("grafana", &[3000])];
-/// What the service takes to stop after its connections: the last delivery, with a second to spare.
-const LAST_DELIVERY: Duration = Duration::from_secs(11);
+/// What the service takes to stop after its connections: the last delivery, with three seconds to spare.
+const LAST_DELIVERY: Duration = Duration::from_secs(13);
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -206,6 +206,7 @@ fn whatever_a_service_asks_another_for_is_answered_there() {
         assert_listens(service, port.parse().unwrap());
     }
     assert!(config.admin.ip().is_unspecified(), "Prometheus asks from another container");
+    assert_eq!(config.admin_access.hosts, ["waypost"], "and by the service's name");
 }
 
 #[test]
@@ -243,7 +244,10 @@ fn the_configuration_is_good_where_it_is_mounted() {
     let gateway = text(&compose["networks"]["default"]["ipam"]["config"][0]["gateway"]);
     assert_eq!(config.trust.proxies, [gateway.parse::<std::net::IpAddr>().unwrap().into()]);
     let patience = text(&service["stop_grace_period"]).trim_end_matches('s').parse().unwrap();
-    assert!(Duration::from_secs(patience) >= config.limits.grace + LAST_DELIVERY, "killed before its last delivery");
+    assert!(
+        Duration::from_secs(patience) >= config.lame_duck + config.limits.grace + LAST_DELIVERY,
+        "killed before its last delivery"
+    );
 }
 
 #[test]

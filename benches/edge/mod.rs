@@ -104,7 +104,7 @@ impl Edge {
     /// Every metric, over its labels, and each sample under its whole name.
     pub fn metrics(&self) -> Result<Metrics> {
         let mut stream = TcpStream::connect(self.admin)?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n")?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
         let mut page = String::new();
         stream.read_to_string(&mut page)?;
         let mut metrics = BTreeMap::new();

@@ -1,14 +1,20 @@
 //! `waypost serve`
 
 use std::io::{self, IsTerminal as _};
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use super::CommandError;
-use crate::app::App;
+use crate::app::{App, StartError};
 use crate::config::{Config, LogFormat};
+use crate::logging::Log;
+use crate::signals::Signals;
+
+/// How long the last lines of the log may take.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// Answer scans until SIGINT or SIGTERM (SIGHUP reads the registry again)
 #[derive(Debug, clap::Args)]
@@ -19,18 +25,25 @@ impl Serve {
     #[allow(clippy::unused_self, reason = "as the other commands")]
     pub fn run(&self, config: Config) -> Result<(), CommandError> {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let log = tracing_subscriber::fmt()
+        let log = Log::start().map_err(StartError::System)?;
+        let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(io::stderr)
+            .with_writer(log.clone())
+            // It would say so by `eprintln!`, which panics where standard error can't be written.
+            .log_internal_errors(false)
             .with_ansi(io::stderr().is_terminal());
         match config.log {
-            LogFormat::Text => log.init(),
-            LogFormat::Json => log.json().init(),
+            LogFormat::Text => lines.init(),
+            LogFormat::Json => lines.json().init(),
         }
+        // Before anything that may take a while, so that a signal ends that, too.
+        let signals = Signals::heed(log.clone()).map_err(StartError::System)?;
         raise_descriptor_limit();
         // What the edge writes is for its owner alone.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
-        Ok(App::build(config)?.serve()?)
+        let served = App::build(config, log.losses()).and_then(|app| app.serve(&signals));
+        log.finish(LAST_LINES);
+        Ok(served?)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns every key: its name, default and limits. `config/waypost.toml` has them all
 //! with a comment each. Reading it binds nothing and writes nothing.
 
+pub mod secret;
 mod source;
 
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use jiff::tz::TimeZone;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
+use crate::admin::Access;
 use crate::edge::{Limits, Pages, Trust};
 use crate::journal::{self, MAX_EDGE_NAME};
 use crate::observe::Precision;
@@ -26,6 +28,8 @@ use source::{Section, Source, boolean, duration, one_of, share, size, text, text
 
 /// Most workers: more threads than that is a slip of the finger.
 const MAX_WORKERS: u64 = 1024;
+/// Fewest characters of a token: 64 bits in hexadecimal.
+const MIN_TOKEN: usize = 16;
 
 /// Everything the service is told.
 #[derive(Debug, Clone)]
@@ -40,10 +44,14 @@ pub struct Config {
     pub trust: Trust,
     /// Limits of a worker's connections.
     pub limits: Limits,
+    /// How long the edge goes on taking connections once it has said that it stops.
+    pub lame_duck: Duration,
     /// Our own pages.
     pub pages: Pages,
     /// Address of the admin port.
     pub admin: SocketAddr,
+    /// Who may ask it.
+    pub admin_access: Access,
     /// Whether `/metrics` has a counter for each sign.
     pub per_sign_metrics: bool,
     /// The registry's files.
@@ -149,6 +157,7 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
         request: edge.get("request_timeout", 10 * SECOND, duration(SECOND, HOUR)),
         grace: edge.get("grace", 5 * SECOND, duration(Duration::ZERO, 60 * SECOND)),
     };
+    let lame_duck = edge.get("lame_duck", Duration::ZERO, duration(Duration::ZERO, 600 * SECOND));
     let mut trust = edge.section("edge.trust");
     let proxies = trust.get("proxies", Vec::new(), networks);
     let header = trust.get(
@@ -161,6 +170,10 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
 
     let mut admin = top.section("admin");
     let admin_listen = admin.get("listen", SocketAddr::from(([127, 0, 0, 1], 9090)), address);
+    let admin_access = Access {
+        hosts: admin.get("allowed_hosts", Vec::new(), host_names),
+        token: admin_token(&mut admin, admin_listen, folder),
+    };
     let per_sign_metrics = admin.get("per_sign_metrics", true, boolean);
     admin.finish();
 
@@ -234,8 +247,10 @@ fn read<'a>(source: &Source<'a>, table: &DeTable<'a>, folder: &Path) -> Option<C
         workers,
         trust: Trust { proxies, header: HeaderName::from_static(header) },
         limits: Limits { connections: limits.connections.div_ceil(workers), ..limits },
+        lame_duck,
         pages: Pages { authority, home_url, default_language },
         admin: admin_listen,
+        admin_access,
         per_sign_metrics,
         files,
         rules,
@@ -284,13 +299,58 @@ fn password(section: &mut Section<'_, '_>, folder: &Path) -> store::Secret {
     if file.is_empty() {
         return store::Secret(std::env::var("WAYPOST_CLICKHOUSE_PASSWORD").unwrap_or_default());
     }
-    match fs::read_to_string(folder.join(&file)) {
-        Ok(password) => store::Secret(password.trim_end_matches(['\r', '\n']).to_owned()),
+    match secret::read(&folder.join(&file)) {
+        Ok(password) => store::Secret(password),
         Err(error) => {
-            section.problem("password_file", &format!("{file:?} can't be read: {error}"));
+            section.problem("password_file", &format!("{file:?} {error}"));
             store::Secret::default()
         }
     }
+}
+
+/// Of the admin port; beyond loopback there is one, or it is said that the network protects the port.
+fn admin_token(section: &mut Section<'_, '_>, listen: SocketAddr, folder: &Path) -> Option<store::Secret> {
+    let file = section.text("token_file", "");
+    let allow_without = section.get("allow_without_token", false, boolean);
+    if file.is_empty() {
+        if !listen.ip().to_canonical().is_loopback() && !allow_without {
+            section.problem(
+                "listen",
+                &format!(
+                    "{listen} can be reached from other machines, without a token; allowed are an address on loopback, \
+                     a token in admin.token_file, or admin.allow_without_token = true where the network keeps others out"
+                ),
+            );
+        }
+        return None;
+    }
+    let token = secret::read(&folder.join(&file)).and_then(|token| {
+        let is_token = token.len() >= MIN_TOKEN && token.bytes().all(|byte| byte.is_ascii_graphic());
+        let found = token.chars().count();
+        is_token.then_some(token).ok_or_else(|| {
+            format!(
+                "has {found} characters that can't be a token; at least {MIN_TOKEN} are needed, of ASCII and without \
+                 spaces, as `openssl rand -hex 32` makes"
+            )
+        })
+    });
+    token.map(store::Secret).inspect_err(|error| section.problem("token_file", &format!("{file:?} {error}"))).ok()
+}
+
+/// Names of the admin port.
+fn host_names(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let name = |text: String| {
+        let is_name =
+            matches!(url::Host::parse(&text), Ok(url::Host::Domain(name)) if name == text.to_ascii_lowercase());
+        if is_name && !text.contains('*') {
+            Ok(text.trim_end_matches('.').to_ascii_lowercase())
+        } else {
+            Err(format!(
+                "{text:?} is not a name; one like \"waypost\" or \"edge-1.langson.gov.vn\" is allowed, without a port"
+            ))
+        }
+    };
+    texts(value)?.into_iter().map(name).collect()
 }
 
 fn http_urls(value: &DeValue<'_>) -> Result<Vec<String>, String> {

@@ -24,7 +24,7 @@ pub use listen::{bind, listen};
 pub use pages::Pages;
 pub use request::Trust;
 pub use scan::{Scanner, Shared};
-pub use worker::Limits;
+pub use worker::{Limits, Stage};
 
 use crate::journal::Writer;
 use crate::observe::Databases;
@@ -48,8 +48,8 @@ pub struct WorkerParts {
     pub writer: Writer,
     /// Limits of its connections.
     pub limits: Limits,
-    /// Becomes true when it shall stop.
-    pub stop: watch::Receiver<bool>,
+    /// How far the end has come.
+    pub stage: watch::Receiver<Stage>,
 }
 
 impl WorkerParts {
@@ -57,7 +57,7 @@ impl WorkerParts {
     pub fn start(self) -> io::Result<JoinHandle<io::Result<()>>> {
         thread::Builder::new().name(format!("worker-{}", self.number)).spawn(move || {
             let scanner = Scanner::new(self.shared, self.counters, self.registry, self.countries, self.writer);
-            worker::run(scanner, self.listeners, self.limits, self.stop)
+            worker::run(scanner, self.listeners, self.limits, self.stage)
         })
     }
 }

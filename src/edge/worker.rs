@@ -20,6 +20,7 @@ use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Version};
+use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -43,6 +44,10 @@ const ACCEPTS: u32 = 16;
 /// Pause after the system has run out of descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a connection that was just accepted may take at the stop until it is read: a turn of the
+/// runtime, and some time for a queue of thousands.
+const FIRST_WORDS: Duration = Duration::from_millis(500);
+
 /// Limits of a worker's connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -54,6 +59,19 @@ pub struct Limits {
     pub request: Duration,
     /// How long connections may take to end at the stop.
     pub grace: Duration,
+}
+
+/// How far the edge's end has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// It has not begun.
+    Serving,
+    /// New connections are still taken; each is told to end with its answer.
+    LameDuck,
+    /// Listeners close, and connections end.
+    Closing,
+    /// Everything but the admin port has ended.
+    Ended,
 }
 
 /// What the connections of one worker share.
@@ -77,7 +95,7 @@ pub(super) fn run(
     scanner: Scanner,
     listeners: Vec<StdListener>,
     limits: Limits,
-    mut stop: watch::Receiver<bool>,
+    mut stage: watch::Receiver<Stage>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let worker = Rc::new(Worker {
@@ -89,11 +107,12 @@ pub(super) fn run(
         open: RefCell::new(HashMap::new()),
     });
     runtime.block_on(async {
-        let mut accepting = Vec::new();
+        let (mut accepting, mut queues) = (Vec::new(), Vec::new());
         for listener in listeners {
             // As a stream, whose readiness tokio shows: its listener tells epoll of each connection
             // at once (see `socket`), and its `AsyncFd` can be made by unsafe code alone.
-            let listener = TcpStream::from_std(OwnedFd::from(listener).into())?;
+            let listener = Rc::new(TcpStream::from_std(OwnedFd::from(listener).into())?);
+            queues.push(listener.clone());
             accepting.push(spawn_local(accept(worker.clone(), listener)));
         }
         let mut ticks = tokio::time::interval(TICK);
@@ -102,18 +121,24 @@ pub(super) fn run(
         loop {
             tokio::select! {
                 _ = ticks.tick() => worker.sweep(),
-                _ = stop.changed() => break,
+                changed = stage.changed() => {
+                    let stage = *stage.borrow_and_update();
+                    worker.closing.set(stage >= Stage::LameDuck);
+                    if changed.is_err() || stage >= Stage::Closing {
+                        break;
+                    }
+                }
             }
         }
         for task in accepting {
             task.abort();
         }
-        worker.drain().await;
+        worker.drain(queues).await;
         Ok(())
     })
 }
 
-async fn accept(worker: Rc<Worker>, listener: TcpStream) -> io::Result<()> {
+async fn accept(worker: Rc<Worker>, listener: Rc<TcpStream>) -> io::Result<()> {
     let mut in_a_row = 0;
     loop {
         listener.readable().await?;
@@ -208,24 +233,50 @@ impl Worker {
         self.scanner.tick();
     }
 
-    /// Ends idle connections at once, and gives those within a request the time to finish it.
-    async fn drain(&self) {
+    /// Ends idle connections at once, and gives those within a request the time to finish it; and
+    /// those that wait in the listeners' queues the time to be answered. A listener closes once its
+    /// queue is empty. What the kernel keeps to itself because it has said nothing yet
+    /// (`TCP_DEFER_ACCEPT`, see `listen`) can't be reached from here: it is closed with the listener.
+    async fn drain(self: &Rc<Self>, mut queues: Vec<Rc<TcpStream>>) {
         self.closing.set(true);
-        let until = tokio::time::Instant::now() + self.limits.grace;
+        let begun = tokio::time::Instant::now();
+        let (until, mut accepted) = (begun + self.limits.grace, begun);
         loop {
-            let late = tokio::time::Instant::now() >= until;
+            let now = tokio::time::Instant::now();
+            let late = now >= until;
+            let before = self.next.get();
+            queues.retain(|queue| !late && !self.take_queue(queue));
+            if self.next.get() > before {
+                accepted = now;
+            }
             for open in self.open.borrow().values() {
-                if late || !open.activity.busy.get() {
+                // Its first bytes are there, or else it says nothing.
+                let is_new = open.activity.read_at.get() == UNIX_EPOCH && now < accepted + FIRST_WORDS;
+                if late || !(open.activity.busy.get() || is_new) {
                     open.task.abort();
                 }
             }
             // Aborted tasks are dropped, and leave the map, at the next turn of the runtime.
             tokio::task::yield_now().await;
-            if self.open.borrow().is_empty() {
+            if queues.is_empty() && self.open.borrow().is_empty() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Accepts what waits, within the limit. Returns whether nothing waits any more.
+    fn take_queue(self: &Rc<Self>, queue: &TcpStream) -> bool {
+        while self.open.borrow().len() < self.limits.connections {
+            match acceptfrom_with(queue, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok((stream, peer)) => self.serve(stream.into(), peer),
+                Err(Errno::WOULDBLOCK) => return true,
+                Err(Errno::CONNABORTED | Errno::INTR) => {}
+                // Short of descriptors or memory: at the next turn some have ended.
+                Err(_) => return false,
+            }
+        }
+        false
     }
 }
 

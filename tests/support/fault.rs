@@ -288,7 +288,7 @@ impl Shared {
                 Mood::Endless => {
                     (&*client).write_all(b"HTTP/1.1 500 Internal Server Error\r\nX-ClickHouse-Query-Id: 1\r\n\r\n")?;
                     loop {
-                        (&*client).write_all(&[b'e'; 64 << 10])?;
+                        (&*client).write_all(&[b'e'; 8 << 10])?;
                     }
                 }
                 Mood::CommitThenLose => return self.forward(&request, upstream).map(drop),

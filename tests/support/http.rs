@@ -74,8 +74,12 @@ impl Connection {
     }
 }
 
+/// A request to the visitors' port, unless the headers name a host of their own.
 pub fn bytes(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: qr.example.vn\r\n");
+    let mut request = format!("{method} {path} HTTP/1.1\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        request += "Host: qr.example.vn\r\n";
+    }
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");
     }

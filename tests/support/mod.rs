@@ -142,7 +142,7 @@ impl Setup {
         self.command(arguments).output().unwrap()
     }
 
-    fn write_config(&self) {
+    pub fn write_config(&self) {
         let path = self.path("config/waypost.toml");
         // A test may have written one of its own.
         if !path.exists() || !self.settings.is_empty() {
@@ -150,11 +150,25 @@ impl Setup {
         }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(arguments).arg("--config").arg(self.path("config/waypost.toml"));
         command.env_remove("RUST_LOG");
         command
+    }
+
+    /// Starts the edge with a log of one's own, and returns once it serves.
+    pub fn start_with_log(self, log: impl Into<Stdio>) -> Edge {
+        let (address, admin) = (free_address(), free_address());
+        let setup =
+            self.set("edge", "listen", format!("[\"{address}\"]")).set("admin", "listen", format!("\"{admin}\""));
+        setup.write_config();
+        let mut command = setup.command(&["serve"]);
+        command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = Some(command.spawn().unwrap());
+        let edge = Edge { setup, child, addresses: vec![address], admin, starts: 0 };
+        wait_for("the edge is ready", || edge.try_admin("GET", "/readyz", &[]).is_ok().then_some(()));
+        edge
     }
 
     /// Starts the edge and waits until it serves.
@@ -165,6 +179,11 @@ impl Setup {
         edge.start();
         edge
     }
+}
+
+/// An address that nobody listens on.
+pub fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A running edge.
@@ -225,6 +244,12 @@ impl Edge {
         assert!(status.success(), "{status}: {}", self.log());
     }
 
+    /// Waits for the end; returns how it ended.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("it is running");
+        wait_for("the edge ends", || child.try_wait().unwrap())
+    }
+
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
         assert!(sent.success());
@@ -241,7 +266,13 @@ impl Edge {
 
     /// A page of the admin port.
     pub fn admin(&self, method: &str, path: &str) -> http::Reply {
-        http::request(self.admin, method, path, &[]).expect("the admin port answers")
+        self.try_admin(method, path, &[]).expect("the admin port answers")
+    }
+
+    /// The same with headers of one's own, and perhaps in vain.
+    pub fn try_admin(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> std::io::Result<http::Reply> {
+        let host = self.admin.to_string();
+        http::request(self.admin, method, path, &[&[("Host", host.as_str())], headers].concat())
     }
 
     pub fn status(&self) -> Value {
@@ -329,6 +360,13 @@ impl Metrics {
     pub fn sum(&self, name: &str) -> f64 {
         let samples = self.0.iter().filter(|(sample, _)| sample.split('{').next() == Some(name));
         samples.map(|(_, value)| value).sum()
+    }
+
+    /// One sample as a whole number.
+    #[track_caller]
+    #[allow(clippy::cast_sign_loss, reason = "a counter")]
+    pub fn total_of(&self, name: &str) -> u64 {
+        self.get(name) as u64
     }
 
     /// The same as a whole number.

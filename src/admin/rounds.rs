@@ -1,0 +1,115 @@
+//! Work that is done once for all who ask for it at once.
+//!
+//! Owns when it is done. At most one round runs, on a thread of its own, and at most one waits:
+//! whoever comes while one runs shares the next, which begins after they came, so what they get
+//! is never older than their question.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+/// Some work and those who wait for it.
+pub(super) struct Rounds<T> {
+    /// Of the thread.
+    name: &'static str,
+    /// Gets whether one of those who share the round insists.
+    work: Box<dyn Fn(bool) -> T + Send + Sync>,
+    queue: Mutex<Queue<T>>,
+}
+
+struct Queue<T> {
+    running: bool,
+    insists: bool,
+    waiting: Vec<oneshot::Sender<T>>,
+}
+
+impl<T: Clone + Send + 'static> Rounds<T> {
+    pub fn new(name: &'static str, work: impl Fn(bool) -> T + Send + Sync + 'static) -> Arc<Self> {
+        let queue = Mutex::new(Queue { running: false, insists: false, waiting: Vec::new() });
+        Arc::new(Self { name, work: Box::new(work), queue })
+    }
+
+    /// Asks for a round that begins from now on.
+    pub fn ask(self: &Arc<Self>, insists: bool) -> io::Result<oneshot::Receiver<T>> {
+        let (answer, answered) = oneshot::channel();
+        let mut queue = self.queue();
+        if !queue.running {
+            let rounds = self.clone();
+            // It waits for the lock until the question is in the queue.
+            thread::Builder::new().name(self.name.to_owned()).spawn(move || rounds.run())?;
+            queue.running = true;
+        }
+        queue.insists |= insists;
+        queue.waiting.push(answer);
+        Ok(answered)
+    }
+
+    fn run(&self) {
+        let _unwinds = Unwinds(self);
+        loop {
+            let mut queue = self.queue();
+            if queue.waiting.is_empty() {
+                queue.running = false;
+                return;
+            }
+            let (waiting, insists) = (std::mem::take(&mut queue.waiting), std::mem::take(&mut queue.insists));
+            drop(queue);
+            let result = (self.work)(insists);
+            for waiting in waiting {
+                // One that has hung up meanwhile.
+                waiting.send(result.clone()).ok();
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Those who wait for work that panics hear that there is no answer, and the next is begun anew.
+struct Unwinds<'r, T>(&'r Rounds<T>);
+
+impl<T> Drop for Unwinds<'_, T> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            queue.running = false;
+            queue.waiting.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn who_comes_meanwhile_shares_the_next_round() {
+        let (begun, begins) = mpsc::channel();
+        let (go_on, goes_on) = mpsc::channel::<u32>();
+        let goes_on = Mutex::new(goes_on);
+        let rounds = Rounds::new("test", move |insists| {
+            begun.send(insists).expect("the test listens");
+            goes_on.lock().expect("one at a time").recv().expect("the test tells")
+        });
+        let ask = |insists| rounds.ask(insists).expect("a thread");
+        let first = ask(false);
+        assert_eq!(begins.recv(), Ok(false));
+        let others = [ask(false), ask(true), ask(false)];
+        go_on.send(1).expect("it waits");
+        assert_eq!(begins.recv(), Ok(true), "one of them insists, so the round does");
+        go_on.send(2).expect("it waits");
+        assert_eq!(first.blocking_recv(), Ok(1));
+        assert!(others.into_iter().all(|other| other.blocking_recv() == Ok(2)), "one round for all three");
+        assert!(begins.try_recv().is_err());
+        // And it begins again, for somebody who has hung up too: a signal waits for no answer.
+        drop(ask(false));
+        assert_eq!(begins.recv(), Ok(false), "what was insisted on is not insisted on again");
+        go_on.send(3).expect("it waits");
+    }
+}

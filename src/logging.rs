@@ -1,0 +1,158 @@
+//! The log: lines that nobody waits for.
+//!
+//! Owns standard error while the edge serves. A line goes into a bounded queue, and one thread
+//! writes what is in it. Where the queue is full, because nobody reads the pipe, or a write fails,
+//! because the disk is full or the reader is gone, the line is lost and counted, and whoever
+//! logged it goes on. Nothing here panics, and only the writing thread ever waits: Rust's own
+//! `eprintln!` ends the process where standard error can't be written, and its lock on it is held
+//! for as long as a write blocks, so neither is used. (tracing-appender has such a queue too. Its
+//! guard prints to standard output where the queue is full at the end, which can fail and block.)
+
+use std::fmt::Write as _;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::stdio::stderr;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that may wait to be written: about 2 MB.
+const LINES: usize = 8192;
+/// The most that a write to a pipe which has room takes without blocking (`PIPE_BUF`, pipe(7)).
+const AT_ONCE: usize = 4096;
+
+/// Where log lines go. Clones share the queue.
+#[derive(Debug, Clone)]
+pub struct Log {
+    queue: SyncSender<Vec<u8>>,
+    losses: Arc<Losses>,
+}
+
+/// What became of the lines.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// Lines that the queue has taken.
+    taken: AtomicU64,
+    /// Those of them that were written, or lost in writing.
+    done: AtomicU64,
+    queue_full: AtomicU64,
+    write_failed: AtomicU64,
+}
+
+impl Losses {
+    /// Lines that were lost, by reason.
+    pub fn by_reason(&self) -> [(&'static str, u64); 2] {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [("queue_full", of(&self.queue_full)), ("write_failed", of(&self.write_failed))]
+    }
+}
+
+impl Log {
+    /// Starts the thread that writes, and has panics told without waiting.
+    pub fn start() -> io::Result<Self> {
+        let (queue, lines) = sync_channel(LINES);
+        let losses = Arc::new(Losses::default());
+        let counts = losses.clone();
+        thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&lines, &counts))?;
+        std::panic::set_hook(Box::new(|panic| {
+            let name = thread::current().name().unwrap_or("?").to_owned();
+            let mut text = format!("thread '{name}' {panic}\n");
+            let trace = std::backtrace::Backtrace::capture();
+            if trace.status() == std::backtrace::BacktraceStatus::Captured {
+                // Into a String, which never fails.
+                writeln!(text, "{trace}").ok();
+            }
+            say(&text, Duration::ZERO);
+        }));
+        Ok(Self { queue, losses })
+    }
+
+    /// The counts of lost lines.
+    pub fn losses(&self) -> Arc<Losses> {
+        self.losses.clone()
+    }
+
+    /// Waits until what was logged so far is written, for at most the given time.
+    pub fn finish(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        while self.losses.done.load(Ordering::Acquire) < self.losses.taken.load(Ordering::Acquire)
+            && Instant::now() < until
+        {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = &'a Log;
+
+    fn make_writer(&'a self) -> &'a Log {
+        self
+    }
+}
+
+impl io::Write for &Log {
+    /// One line for each call, as tracing-subscriber calls it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.losses.taken.fetch_add(1, Ordering::AcqRel);
+        if self.queue.try_send(line.to_vec()).is_err() {
+            self.losses.taken.fetch_sub(1, Ordering::AcqRel);
+            self.losses.queue_full.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_lines(lines: &Receiver<Vec<u8>>, losses: &Losses) {
+    for line in lines {
+        if write_whole(&line).is_err() {
+            losses.write_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        losses.done.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+fn write_whole(mut rest: &[u8]) -> Result<(), Errno> {
+    while !rest.is_empty() {
+        match rustix::io::write(stderr(), rest) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::INTR) => {}
+            // Whoever shares it with us has set it not to block.
+            Err(Errno::AGAIN) => {
+                if !has_room(None)? {
+                    return Err(Errno::AGAIN);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes to standard error past the queue. What finds no room within `patience` is left out.
+pub fn say(text: &str, patience: Duration) {
+    for piece in text.as_bytes().chunks(AT_ONCE) {
+        let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
+        if !has_room(Some(&patience)).unwrap_or(false) || rustix::io::write(stderr(), piece).is_err() {
+            return;
+        }
+    }
+}
+
+fn has_room(patience: Option<&Timespec>) -> Result<bool, Errno> {
+    let mut standard_error = [PollFd::from_borrowed_fd(stderr(), PollFlags::OUT)];
+    match poll(&mut standard_error, patience) {
+        Err(Errno::INTR) => Ok(true),
+        ready => Ok(ready? > 0),
+    }
+}

@@ -1,0 +1,121 @@
+//! The signals, heeded from the very start and whatever else the process is at.
+//!
+//! Owns their thread, which does nothing but wait for them: a hung disk, a blocked log or a
+//! control thread that is busy never keeps one from being heeded. The first SIGTERM or SIGINT
+//! asks for an orderly end; if the edge is still starting it has nothing to put in order, and ends.
+//! The second ends it at once, and so does an orderly end that takes longer than it may: the
+//! journal is then left to the next start, as after a crash.
+
+use std::future::pending;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::logging::Log;
+
+/// How long the last lines of the log may take.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// What was asked for by signals.
+#[derive(Debug)]
+pub struct Signals {
+    state: Mutex<State>,
+    told: Condvar,
+    /// SIGHUP came. One that nobody waits for yet is kept.
+    pub hangup: Notify,
+    log: Log,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stopping: bool,
+    /// How long an orderly end may take, once there is something to put in order.
+    bound: Option<Duration>,
+}
+
+/// The three that are heeded.
+struct Heeded {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Heeds signals from now on.
+    pub fn heed(log: Log) -> io::Result<Arc<Self>> {
+        let signals = Arc::new(Self { state: Mutex::default(), told: Condvar::new(), hangup: Notify::new(), log });
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        // Before the thread is there, so that none is missed once this has returned.
+        let heeded = {
+            let _inside = runtime.enter();
+            Heeded {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+                hangup: signal(SignalKind::hangup())?,
+            }
+        };
+        let of_thread = signals.clone();
+        thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(of_thread.wait(heeded)))?;
+        Ok(signals)
+    }
+
+    /// Waits for the signal to stop. From here on there is something to put in order, which
+    /// takes `bound` at most.
+    pub fn wait_for_stop(&self, bound: Duration) {
+        let mut state = self.state();
+        state.bound = Some(bound);
+        drop(self.told.wait_while(state, |state| !state.stopping).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    async fn wait(&self, mut heeded: Heeded) {
+        let mut until = None;
+        loop {
+            let status = tokio::select! {
+                _ = heeded.interrupt.recv() => 130,
+                _ = heeded.terminate.recv() => 143,
+                _ = heeded.hangup.recv() => {
+                    self.hangup.notify_one();
+                    continue;
+                }
+                () = passed(until) => {
+                    tracing::error!("the stop takes longer than it may; what is left is left to the next start");
+                    self.end(1)
+                }
+            };
+            let mut state = self.state();
+            if std::mem::replace(&mut state.stopping, true) {
+                tracing::warn!("told to stop again: ending at once; the next start takes in what is in the journal");
+                self.end(status);
+            }
+            let Some(bound) = state.bound else {
+                tracing::info!("told to stop while starting");
+                self.end(0)
+            };
+            until = Some(Instant::now() + bound);
+            drop(state);
+            self.told.notify_all();
+        }
+    }
+
+    fn end(&self, status: i32) -> ! {
+        self.log.finish(LAST_LINES);
+        std::process::exit(status)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn passed(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => pending().await,
+    }
+}
