@@ -23,7 +23,8 @@
 //! thread talks to the store. The control thread has the admin port and the reloads, which run on
 //! a thread for blocking work. What delivers or reloads has a lower priority, so that a worker on
 //! the same core goes first. One thread writes the log and one heeds signals, so that neither
-//! waits for anything else. The main thread waits for the stop, and puts things in order.
+//! waits for anything else. Each table and country database has a thread that touches it, so that
+//! one which hangs holds up no other. The main thread waits for the stop, and puts things in order.
 //!
 //! # Invariants
 //!
@@ -35,7 +36,9 @@
 //!   which stay in memory.
 //! - A record is written before its answer is. A segment is shipped only once sealed, so
 //!   a batch is the same at every try; its file is deleted only once it is stored.
-//! - Every record is recorded, stored, pending, quarantined, or counted as dropped.
+//! - Every answered scan is stored, pending, quarantined, or counted as dropped or lost.
+//! - A yes counts only from the one who can give it: ClickHouse's own answer, the file at the
+//!   store's path.
 //! - Everything that grows has a limit in the configuration or a constant beside it.
 
 // Casts between the sizes of integers are between bounds that stand beside them, or of

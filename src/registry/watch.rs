@@ -351,7 +351,7 @@ fn sources([places, signs, overrides]: [Vec<u8>; 3]) -> Sources {
 /// The number of the generation after another: see [`Registry::generation`].
 fn after(last: u64) -> u64 {
     let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
-    now.max(last + 1)
+    now.max(last.saturating_add(1))
 }
 
 impl State {
