@@ -30,7 +30,7 @@ use std::time::Duration;
 use support::{Edge, Random, Setup, wait_for};
 use tempfile::TempDir;
 use uuid::Uuid;
-use waypost::journal::{self, Contents, Journal, Settings};
+use waypost::journal::{self, Contents, Settings};
 use waypost::observe::Scan;
 
 const SECTOR: usize = 512;
@@ -682,7 +682,7 @@ impl<'a> Image<'a> {
 
     fn recover(&self, root: &Path) -> Seen {
         let folder = root.join("data/journal");
-        let journal = Journal::open(settings(folder.clone()), 0).unwrap();
+        let journal = support::open_journal(&settings(folder.clone()), 0);
         let mut left = BTreeMap::new();
         let quarantine = journal::segments(&folder.join("quarantine")).unwrap();
         for (path, kind) in journal::segments(&folder).unwrap().into_iter().chain(quarantine) {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::super::format::{BLOCK, Payload, frame_size};
-use super::super::{Counts, Journal, Sealed, Settings, Writer, read, retry_quarantined, segments};
+use super::super::{Counts, Journal, JournalError, Sealed, Settings, Writer, read, retry_quarantined, segments};
 use crate::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 
 const WORKERS: usize = 2;
@@ -248,7 +248,13 @@ impl Real {
             max_size: 1 << 30,
             min_free: 0,
         };
-        let journal = Journal::open(settings, WORKERS).unwrap();
+        let journal = loop {
+            match Journal::open(settings.clone(), WORKERS) {
+                // A process that another test starts has our locks, too, from its fork to its exec.
+                Err(JournalError::InUse(_)) => std::thread::yield_now(),
+                journal => break journal.unwrap(),
+            }
+        };
         let writers = (0..WORKERS).map(|worker| Writer::new(journal.clone(), worker)).collect();
         Self { folder, journal, writers }
     }

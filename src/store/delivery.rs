@@ -78,6 +78,14 @@ enum Failure {
     Answered,
 }
 
+/// What became of a batch.
+enum Done {
+    /// The store has it.
+    Stored,
+    /// It is in the quarantine, or lost.
+    Gone,
+}
+
 /// What is remembered of a batch that the store does not take.
 #[derive(Debug, Default)]
 struct Trouble {
@@ -235,18 +243,19 @@ impl Deliveries {
         let delivered = self.deliver_one(delivery.journal, store, &sealed);
         delivery.journal.release();
         match &delivered {
-            Ok(()) => {
+            Ok(Done::Stored) => {
                 delivery.failed = None;
                 delivery.journal.set_store_away(false);
                 delivery.step_aside(sealed.id);
             }
+            Ok(Done::Gone) => drop(delivery.troubles.remove(&sealed.id)),
             Err(StoreError::Later(_)) => {
                 delivery.failed = Some(Failure::Answered);
                 delivery.troubles.entry(sealed.id).or_default().tries += 1;
             }
             Err(_) => delivery.failed = Some(Failure::Away),
         }
-        delivered.map(|()| true)
+        delivered.map(|_| true)
     }
 
     /// A store whose file was moved, replaced or removed is let go of, and opened anew at its path.
@@ -260,17 +269,19 @@ impl Deliveries {
         Ok(())
     }
 
-    fn deliver_one(&self, journal: &Journal, store: &mut Store, sealed: &Sealed) -> Result<(), StoreError> {
-        let later = |error: std::io::Error| StoreError::Away(format!("{}: {error}", sealed.path.display()));
+    fn deliver_one(&self, journal: &Journal, store: &mut Store, sealed: &Sealed) -> Result<Done, StoreError> {
+        // A file that can't be removed, or set aside, is its own batch's trouble and not the others'.
+        let stuck = |error: std::io::Error| StoreError::Later(format!("{}: {error}", sealed.path.display()));
+        let set_aside = || journal.quarantine_batch(sealed).map(|()| Done::Gone).map_err(stuck);
         let contents = match journal::read(&sealed.path) {
             Ok(contents) => contents,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 journal.lose(sealed);
-                return Ok(());
+                return Ok(Done::Gone);
             }
             Err(error) => {
                 tracing::error!(%error, batch = %sealed.id, "a sealed segment can't be read; the others go on");
-                return journal.quarantine_batch(sealed).map_err(later);
+                return set_aside();
             }
         };
         let edge = contents.header.as_ref().map_or(&journal.settings().edge, |header| &header.edge).clone();
@@ -290,11 +301,11 @@ impl Deliveries {
                     tracing::warn!(batch = %sealed.id, "stored so late that the store may have forgotten an earlier try");
                 }
                 self.last_success_ms.store(now.as_millis() as u64, Ordering::Relaxed);
-                journal.settle(sealed, batch.scans.len() as u32).map_err(later)
+                journal.settle(sealed, batch.scans.len() as u32).map(|()| Done::Stored).map_err(stuck)
             }
             Err(StoreError::Rejected(reason)) => {
                 tracing::error!(reason, batch = %sealed.id, "the store rejects a batch; it is set aside in quarantine/");
-                journal.quarantine_batch(sealed).map_err(later)
+                set_aside()
             }
             Err(error) => Err(error),
         }

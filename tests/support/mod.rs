@@ -26,10 +26,12 @@ use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use waypost::journal::{self, Journal, JournalError};
 use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_waypost");
@@ -237,8 +239,13 @@ impl Edge {
         child.wait().unwrap();
     }
 
-    /// SIGTERM, and waits for the end.
+    /// SIGTERM, and waits for the end. The books balance before, whatever the test was about.
     pub fn stop(&mut self) {
+        if let Ok(reply) = self.try_admin("GET", "/metrics", &[])
+            && reply.status == 200
+        {
+            Metrics::parse(&reply.body).assert_books_balance();
+        }
         self.signal("TERM");
         let status = self.child.take().expect("it is running").wait().unwrap();
         assert!(status.success(), "{status}: {}", self.log());
@@ -383,6 +390,15 @@ impl Metrics {
         let is = of("stored_total") + of("pending") + of("quarantined_total") + self.sum("waypost_scans_lost_total");
         assert_eq!(came, is, "recorded + recovered = stored + pending + quarantined + lost");
     }
+}
+
+/// A journal of this process. One that another test's thread starts has our locks as well, from its
+/// fork to its exec.
+pub fn open_journal(settings: &journal::Settings, workers: usize) -> Arc<Journal> {
+    wait_for("the journal is free", || match Journal::open(settings.clone(), workers) {
+        Err(JournalError::InUse(_)) => None,
+        journal => Some(journal.unwrap()),
+    })
 }
 
 /// Every file below a folder.
