@@ -8,11 +8,9 @@
 mod support;
 
 use std::fs;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use support::{Setup, wait_for};
-use waypost::journal::{self, Contents, Journal, Settings, Writer};
+use support::{Setup, journal_settings, wait_for};
+use waypost::journal::{self, Contents, Journal, Writer};
 use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Region, Scan, Word};
 
 const BLOCK: usize = 4096;
@@ -36,23 +34,10 @@ fn scan(number: u32) -> Scan {
     }
 }
 
-fn settings(folder: PathBuf) -> Settings {
-    Settings {
-        folder,
-        edge: "test".to_owned(),
-        segment: 64 << 10,
-        seal_after: Duration::from_secs(5),
-        seal_after_outage: Duration::from_mins(5),
-        sync_every: Duration::from_secs(1),
-        max_size: 1 << 30,
-        min_free: 0,
-    }
-}
-
 /// The name and the bytes of a segment as a crash leaves it, without the zeros at its end.
 fn segment() -> (String, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(settings(folder.path().to_owned()), 1).unwrap();
+    let journal = Journal::open(journal_settings(folder.path()), 1).unwrap();
     let mut writer = Writer::new(journal, 0);
     (0..SCANS).for_each(|number| writer.append(&scan(number)));
     let segments = journal::segments(folder.path()).unwrap();
@@ -144,7 +129,7 @@ fn every_cut_journal_opens_and_a_damaged_one_keeps_its_books() {
     for cut in (0..=bytes.len()).step_by(61) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(&name), &bytes[..cut]).unwrap();
-        let counts = Journal::open(settings(folder.path().to_owned()), 1).unwrap().counts();
+        let counts = Journal::open(journal_settings(folder.path()), 1).unwrap().counts();
         let written = if cut >= 136 { u64::from(SCANS) } else { 0 };
         assert_eq!((counts.recovered, counts.pending), (written, written), "cut at {cut}");
     }

@@ -20,8 +20,8 @@ use std::time::Duration;
 use support::clickhouse::ClickHouse;
 use support::fault::{FaultProxy, Mood};
 use support::load::Load;
-use support::{Edge, Random, Setup, many_signs, scan_by_a_person, wait_for};
-use waypost::journal::{self, Journal, Settings, Writer};
+use support::{Edge, Random, Setup, journal_settings, many_signs, scan_by_a_person, wait_for};
+use waypost::journal::{self, Journal, Writer};
 use waypost::observe::Scan;
 use waypost::store::Batch;
 
@@ -351,17 +351,7 @@ fn a_batch_older_than_the_stores_memory_is_stored_and_shown() {
 
 /// A segment with three scans, whose header says when it was made.
 fn a_segment(folder: &std::path::Path, created_ms: i64) -> std::path::PathBuf {
-    let settings = Settings {
-        folder: folder.to_owned(),
-        edge: "test".to_owned(),
-        segment: 64 << 10,
-        seal_after: Duration::from_secs(1),
-        seal_after_outage: Duration::from_mins(5),
-        sync_every: Duration::from_secs(1),
-        max_size: 1 << 20,
-        min_free: 0,
-    };
-    let mut writer = Writer::new(Journal::open(settings, 1).unwrap(), 0);
+    let mut writer = Writer::new(Journal::open(journal_settings(folder), 1).unwrap(), 0);
     (0..3).for_each(|number| writer.append(&scan(number, created_ms)));
     let mut segments = journal::segments(folder).unwrap();
     segments.retain(|(path, _)| !journal::read(path).unwrap().scans.is_empty());

@@ -30,7 +30,7 @@ use std::time::Duration;
 use support::{Edge, Random, Setup, wait_for};
 use tempfile::TempDir;
 use uuid::Uuid;
-use waypost::journal::{self, Contents, Settings};
+use waypost::journal::{self, Contents};
 use waypost::observe::Scan;
 
 const SECTOR: usize = 512;
@@ -682,7 +682,7 @@ impl<'a> Image<'a> {
 
     fn recover(&self, root: &Path) -> Seen {
         let folder = root.join("data/journal");
-        let journal = support::open_journal(&settings(folder.clone()), 0);
+        let journal = support::open_journal(&support::journal_settings(&folder), 0);
         let mut left = BTreeMap::new();
         let quarantine = journal::segments(&folder.join("quarantine")).unwrap();
         for (path, kind) in journal::segments(&folder).unwrap().into_iter().chain(quarantine) {
@@ -766,17 +766,4 @@ fn count(segment: &[u8]) -> Option<u32> {
 /// A folder in memory where there is one: thousands of journals are written and synced.
 fn memory() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-fn settings(folder: PathBuf) -> Settings {
-    Settings {
-        folder,
-        edge: "test".to_owned(),
-        segment: 64 << 10,
-        seal_after: Duration::from_secs(5),
-        seal_after_outage: Duration::from_mins(5),
-        sync_every: Duration::from_secs(1),
-        max_size: 1 << 30,
-        min_free: 0,
-    }
 }

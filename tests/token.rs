@@ -8,11 +8,10 @@
 mod support;
 
 use std::fs;
-use std::time::Duration;
 
 use support::clickhouse::ClickHouse;
 use support::fault::FaultProxy;
-use support::{Setup, scan_by_a_person, wait_for};
+use support::{Setup, journal_settings, scan_by_a_person, wait_for};
 use waypost::journal::{self, Journal, Writer};
 
 const ID: uuid::Uuid = uuid::uuid!("0193a5c0-0000-7000-8000-0123456789ab");
@@ -20,16 +19,7 @@ const ID: uuid::Uuid = uuid::uuid!("0193a5c0-0000-7000-8000-0123456789ab");
 /// The segment `ID` of the edge `lang-son`: three scans, of which the last is of another month.
 fn segment() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
-    let settings = journal::Settings {
-        folder: folder.path().to_owned(),
-        edge: "lang-son".to_owned(),
-        segment: 64 << 10,
-        seal_after: Duration::from_secs(5),
-        seal_after_outage: Duration::from_mins(5),
-        sync_every: Duration::from_secs(1),
-        max_size: 1 << 20,
-        min_free: 0,
-    };
+    let settings = journal::Settings { edge: "lang-son".to_owned(), ..journal_settings(folder.path()) };
     let mut writer = Writer::new(Journal::open(settings, 1).unwrap(), 0);
     for (code, time) in
         [("7K3M9QX5", "2066-11-30T10:00:00.123Z"), ("S1", "2066-11-30T10:00:01Z"), ("7K3M9QX5", "2066-12-01T00:00:00Z")]

@@ -1,8 +1,8 @@
 //! One process to a journal.
 //!
 //! Owns the locks (flock(2)): one on the folder itself, which nobody can remove unnoticed, and
-//! one on the file `lock` in it, the only one that releases before 0.2 look at. Both end with
-//! the process, however it ends.
+//! one on the file `lock` in it, the only one that the first releases look at. Both end with the
+//! process, however it ends.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;

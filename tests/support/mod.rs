@@ -392,6 +392,20 @@ impl Metrics {
     }
 }
 
+/// A journal's settings, with the smallest segments that there are.
+pub fn journal_settings(folder: &Path) -> journal::Settings {
+    journal::Settings {
+        folder: folder.to_owned(),
+        edge: "test".to_owned(),
+        segment: 64 << 10,
+        seal_after: Duration::from_secs(5),
+        seal_after_outage: Duration::from_mins(5),
+        sync_every: Duration::from_secs(1),
+        max_size: 1 << 30,
+        min_free: 0,
+    }
+}
+
 /// A journal of this process. One that another test's thread starts has our locks as well, from its
 /// fork to its exec.
 pub fn open_journal(settings: &journal::Settings, workers: usize) -> Arc<Journal> {
