@@ -192,7 +192,8 @@ fn quoted_node(value: &str) -> Option<IpAddr> {
 fn node(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let address = if let Some(rest) = text.strip_prefix('[') {
-        rest.split(']').next()?.parse().ok()?
+        let (address, port) = rest.split_once(']')?;
+        address.parse().ok().filter(|_| port.is_empty() || port.starts_with(':'))?
     } else if let Ok(address) = text.parse::<IpAddr>() {
         address
     } else {
@@ -253,6 +254,9 @@ mod tests {
             (ten, "10.0.0.1", &["198.51.100.1:5000"], "198.51.100.1"),
             (ten, "10.0.0.1", &["6.6.6.6", "\u{e9}"], "10.0.0.1"),
             (ten, "10.0.0.1", &["6.6.6.6", ""], "10.0.0.1"),
+            (ten, "10.0.0.1", &["[2001:db8::1]"], "2001:db8::1"),
+            (ten, "10.0.0.1", &["[2001:db8::1]6"], "10.0.0.1"),
+            (ten, "10.0.0.1", &["[2001:db8::1"], "10.0.0.1"),
         ] {
             assert_eq!(client(xff, trusted, peer, lines), expected, "{peer} {lines:?}");
         }

@@ -40,6 +40,9 @@ const OVERRIDES: Columns =
 
 /// Largest file, in bytes: ten million signs with a URL each.
 const MAX_FILE: u64 = 2 << 30;
+/// Most text of a registry, in bytes: places in it are counted in 32 bits. (A target of two-byte
+/// letters is three times as long as it stands in its table.)
+const MAX_TEXT: usize = u32::MAX as usize;
 /// Bytes that are read at once, and looked at before more are.
 const PIECE: u64 = 1 << 20;
 /// Longest identifier of a place, in bytes.
@@ -248,6 +251,10 @@ pub struct Sources {
 impl Sources {
     /// Parses and checks everything.
     pub fn parse(&self, files: &Files, rules: &Rules) -> Result<Registry, Problems> {
+        self.parse_within(MAX_TEXT, files, rules)
+    }
+
+    fn parse_within(&self, max_text: usize, files: &Files, rules: &Rules) -> Result<Registry, Problems> {
         let names = files.paths().map(name_of);
         let mut problems = Problems::default();
         let mut open = |at: usize, bytes, columns| Table::open(&names[at], bytes, columns, &mut problems);
@@ -258,8 +265,15 @@ impl Sources {
         let (Some(mut places), Some(mut signs)) = (places, signs) else {
             return Err(problems);
         };
-        let mut build =
-            Build { registry: Registry::default(), rules, names: &names, lines: Vec::new(), later: Vec::new() };
+        let mut build = Build {
+            registry: Registry::default(),
+            rules,
+            names: &names,
+            lines: Vec::new(),
+            later: Vec::new(),
+            room: max_text,
+            is_full: false,
+        };
         let tables = [Some(&places), Some(&signs), overrides.as_ref()];
         build.languages(tables.into_iter().flatten(), &mut problems);
         places.rows(&mut problems, |row, problems| build.place(row, problems));
@@ -267,6 +281,10 @@ impl Sources {
         build.spanning_rows(&mut problems);
         if let Some(mut overrides) = overrides {
             overrides.rows(&mut problems, |row, problems| build.override_(row, problems));
+        }
+        if build.is_full {
+            let [places, signs, overrides] = &names;
+            problems.add(places, 0, format!("with {signs} and {overrides}, has more than {max_text} bytes of names and targets (as they are sent, percent-encoded)"));
         }
         let mut registry = build.registry;
         for list in registry.overrides.values_mut() {
@@ -302,6 +320,10 @@ struct Build<'a> {
     lines: Vec<u32>,
     /// Signs with a successor or aliases, which may stand further down.
     later: Vec<Later>,
+    /// Bytes of text that may still come.
+    room: usize,
+    /// Whether more came: the registry is refused.
+    is_full: bool,
 }
 
 struct Later {
@@ -596,6 +618,11 @@ impl Build<'_> {
     }
 
     fn text(&mut self, text: &str) -> Span {
+        let Some(room) = self.room.checked_sub(text.len()) else {
+            self.is_full = true;
+            return Span::default();
+        };
+        self.room = room;
         let start = count(self.registry.text.len());
         self.registry.text.push_str(text);
         Span { start, len: count(text.len()) }
@@ -661,4 +688,35 @@ fn mounted(cell: &str) -> Result<i32, String> {
     };
     let since = jiff::civil::date(1970, 1, 1).until((jiff::Unit::Day, date)).map_err(|_| wrong())?;
     Ok(since.get_days())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::super::rules::HostPattern;
+    use super::*;
+
+    #[test]
+    fn more_text_than_can_be_counted_is_refused_and_no_panic() {
+        let rules = Rules {
+            default_language: Tag::from("vi").expect("short"),
+            timezone: TimeZone::UTC,
+            allowed_hosts: vec![HostPattern::parse("example.vn").expect("a pattern")],
+            allow_http: false,
+            public_host: "qr.example.vn".to_owned(),
+        };
+        let path = PathBuf::from;
+        let files = Files { places: path("places.csv"), signs: path("signs.csv"), overrides: path("overrides.csv") };
+        // The target is longer as it is sent.
+        let sources = Sources {
+            places: "place,name,target\none,Một,https://example.vn/đ\n".into(),
+            signs: "code,place,status\nA1,one,active\n".into(),
+            overrides: Vec::new(),
+        };
+        let text = "oneMộthttps://example.vn/%C4%91".len();
+        assert!(sources.parse_within(text, &files, &rules).is_ok());
+        let problems = sources.parse_within(text - 1, &files, &rules).expect_err("one byte too much").to_string();
+        assert!(problems.starts_with("places.csv: with signs.csv and overrides.csv, has more than"), "{problems}");
+    }
 }
