@@ -360,7 +360,9 @@ fn a_segment(folder: &std::path::Path, created_ms: i64) -> std::path::PathBuf {
     bytes[24..32].copy_from_slice(&created_ms.to_le_bytes());
     let crc = crc32fast::hash(&bytes[..96]);
     bytes[96..100].copy_from_slice(&crc.to_le_bytes());
-    let path = folder.join(format!("{}.open", uuid::Uuid::now_v7()));
+    // Under its own name, which is its identity.
+    let path = folder.join("old").join(segments[0].0.file_name().unwrap());
+    fs::create_dir(folder.join("old")).unwrap();
     fs::write(&path, bytes).unwrap();
     path
 }

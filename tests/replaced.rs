@@ -53,6 +53,65 @@ fn a_store_that_was_removed_is_made_anew_and_gets_every_later_scan() {
 }
 
 #[test]
+fn a_log_of_the_store_that_was_removed_alone_takes_nothing_with_it() {
+    let mut edge = Setup::new().start();
+    for (count, end) in (1..).zip(["wal", "shm"]) {
+        scan(&edge, 5);
+        edge.wait_until_stored();
+        fs::remove_file(edge.setup.path(&format!("data/waypost.db-{end}"))).unwrap();
+        scan(&edge, 6);
+        edge.wait_until_stored();
+        assert_eq!(edge.metrics().get("waypost_store_replaced_total"), f64::from(count));
+    }
+    // What was committed is in files that have a name.
+    edge.kill();
+    assert_eq!(rows(&edge.database()), 22);
+}
+
+#[test]
+fn a_database_of_something_else_is_not_written_to() {
+    let setup = Setup::new();
+    fs::create_dir(setup.path("data")).unwrap();
+    let path = setup.path("data/waypost.db");
+    for (sql, said) in [
+        ("CREATE TABLE customers (name TEXT)", "is a database of something else"),
+        ("DROP TABLE customers; PRAGMA user_version = 7", "has version 7 of the tables; this release knows 1"),
+    ] {
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let before = fs::read(&path).unwrap();
+        let mut edge = Setup::new().set("store", "path", format!("\"{}\"", path.display())).start();
+        scan(&edge, 1);
+        wait_for("it is refused", || edge.log().contains(said).then_some(()));
+        edge.stop();
+        assert_eq!(fs::read(&path).unwrap(), before, "{said}");
+    }
+}
+
+#[test]
+fn a_segment_under_another_name_is_set_aside_and_counted_once() {
+    let mut edge = Setup::new().start();
+    let database = scan_and_wait(&edge, 5);
+    let journal = edge.setup.path("data/journal");
+    let copy = || {
+        let segments = waypost::journal::segments(&journal).unwrap();
+        let (path, _) = segments.into_iter().find(|(_, kind)| kind == "sealed").unwrap();
+        fs::copy(path, journal.join(format!("{}.sealed", uuid::Uuid::now_v7()))).unwrap();
+    };
+    wait_for("a batch", || (edge.metrics().get("waypost_journal_sealed_segments") > 0.0).then_some(()));
+    copy();
+    wait_for("the copy is set aside", || (edge.metrics().get("waypost_journal_quarantine_files") == 1.0).then_some(()));
+    assert!(edge.log().contains("under another name"));
+    edge.kill();
+    copy();
+    database.execute_batch("ROLLBACK").unwrap();
+    edge.start();
+    edge.wait_until_stored();
+    assert_eq!(edge.metrics().get("waypost_journal_quarantine_files"), 2.0);
+    assert_eq!(edge.counts().get("A1B2C3"), Some(&5));
+    edge.metrics().assert_books_balance();
+}
+
+#[test]
 fn a_store_that_was_moved_keeps_what_it_had() {
     let edge = Setup::new().start();
     scan(&edge, 5);

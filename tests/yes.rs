@@ -19,6 +19,11 @@ fn answer(status: &str, headers: &str, body: &str) -> Mood {
     Mood::Impostor(format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\nConnection: close\r\n{headers}\r\n{body}"))
 }
 
+/// ClickHouse's own beginning of a yes, and not its end.
+fn broken(rest: &str) -> Mood {
+    Mood::Impostor(format!("HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: 1\r\n{rest}")).for_inserts()
+}
+
 #[test]
 fn an_answer_that_is_not_the_stores_stores_nothing_and_is_shown() {
     let engine = ClickHouse::start();
@@ -33,6 +38,9 @@ fn an_answer_that_is_not_the_stores_stores_nothing_and_is_shown() {
         ("ClickHouse's header, and words", answer("200 OK", clickhouse, "Ok.\n")),
         ("204", answer("204 No Content", clickhouse, "")),
         ("a proxy's error page", answer("404 Not Found", html, &page)),
+        ("no end of the chunks", broken("Transfer-Encoding: chunked\r\n\r\n")),
+        ("a chunk that is none", broken("Transfer-Encoding: chunked\r\n\r\nZZZ\r\n")),
+        ("less than announced", broken("Content-Length: 500\r\n\r\n")),
         ("a status line of nobody's", Mood::Impostor("220 mail.example.vn ESMTP\r\n".to_owned())),
     ]) {
         let (before, inserts) = (edge.metrics().get("waypost_store_retries_total"), proxy.counts().inserts);

@@ -25,7 +25,11 @@ impl Claim {
     /// Makes the folder where there is none, and takes it.
     pub fn take(folder: &Path) -> Result<Self, JournalError> {
         let io = |error| JournalError::Io { path: folder.to_owned(), error };
-        fs::create_dir_all(folder.join("quarantine")).map_err(io)?;
+        let quarantine = folder.join("quarantine");
+        fs::create_dir_all(&quarantine).map_err(|error| JournalError::Io {
+            error: if quarantine.exists() { io::Error::other("is a file where a folder is needed") } else { error },
+            path: quarantine,
+        })?;
         let handle = File::open(folder).map_err(io)?;
         match handle.try_lock() {
             Ok(()) => {}

@@ -6,8 +6,10 @@
 //! sync may take as long as a worker needs to fill a segment: with one thread, a busy
 //! disk (syncs of 100 ms and more) made segments late, and scans were dropped.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -44,12 +46,13 @@ impl Journal {
     /// Seals and syncs, until [`Journal::stop`]; then seals what is left.
     pub fn seal_segments(&self) {
         let (mut synced, mut looked) = (Instant::now(), Instant::now());
+        let mut refused = HashSet::new();
         while !self.is_stopping() {
             self.seal_closed();
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 self.look_for_removed();
-                self.take_returned();
+                self.take_returned(&mut refused);
             }
             if synced.elapsed() >= self.settings.sync_every {
                 synced = Instant::now();
@@ -161,15 +164,17 @@ impl Journal {
     }
 
     /// Takes in sealed segments that are not in the books: `waypost journal retry` put them back.
-    fn take_returned(&self) {
+    /// `refused` are those that were found to be none, and could not be set aside.
+    fn take_returned(&self, refused: &mut HashSet<PathBuf>) {
         for (path, kind) in segments(&self.settings.folder).unwrap_or_default() {
             let Some(id) = reader::id_of(&path).filter(|_| kind == "sealed") else { continue };
             // A file of ours is in the books for as long as it is there: only this thread seals.
-            if self.ledger().holds(id) {
+            if self.ledger().holds(id) || refused.contains(&path) {
                 continue;
             }
-            match reader::start(&path) {
-                Ok(Start { published: Some(records), since_ms, bytes }) => {
+            let start = reader::start(&path).and_then(|start| start.id_at(&path).map(|_| start));
+            match start {
+                Ok(Start { published: Some(records), since_ms, bytes, .. }) => {
                     tracing::info!(batch = %id, records, "a batch was put back");
                     let mut ledger = self.ledger();
                     ledger.recover(Sealed { id, path, records, bytes, since_ms });
@@ -181,8 +186,10 @@ impl Journal {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
-                    tracing::error!(%error, segment = %path.display(), "what was put into the journal can't be read; it is set aside in quarantine/");
-                    recovery::set_aside(&path).ok();
+                    tracing::error!(%error, segment = %path.display(), "what was put into the journal is no batch");
+                    if !recovery::set_aside(&path) {
+                        refused.insert(path);
+                    }
                 }
             }
         }

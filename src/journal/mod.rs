@@ -342,6 +342,13 @@ impl Journal {
     }
 }
 
+/// Reads a batch. A file that is another segment is an error, as one that can't be read is.
+pub fn read_batch(sealed: &Sealed) -> io::Result<Contents> {
+    let contents = reader::read(&sealed.path)?;
+    contents.id_at(&sealed.path)?;
+    Ok(contents)
+}
+
 /// Puts every rejected batch of a journal's quarantine back; a running edge takes them in
 /// within seconds. Returns how many.
 pub fn retry_quarantined(folder: &Path) -> io::Result<usize> {

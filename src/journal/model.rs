@@ -4,7 +4,7 @@
 //! folder holds exactly the list's records, in their order. Crashes and restarts are steps like others.
 //! The steps of the two threads are taken one at a time, which is why this is a part of their module.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -376,7 +376,7 @@ fn take(mut real: Real, list: &mut List, step: &Step) -> Real {
         }
         Step::Retry => {
             let returned = retry_quarantined(real.folder.path()).unwrap();
-            real.journal.take_returned();
+            real.journal.take_returned(&mut HashSet::new());
             assert_eq!(returned, list.rejected.len());
             // They are found as if at a start; what they were before stays in the books.
             list.recovered += records(&list.rejected);

@@ -68,6 +68,31 @@ pub(crate) struct Start {
     pub since_ms: u64,
     /// The size of the file, in bytes.
     pub bytes: u64,
+    /// The identity in its header; `None` where that is damaged.
+    id: Option<Uuid>,
+}
+
+impl Start {
+    /// The identity of the segment at a path: its name's, which must be its header's. A copy under
+    /// another name would be counted as another batch.
+    pub fn id_at(&self, path: &Path) -> io::Result<Uuid> {
+        same_id(path, self.id)
+    }
+}
+
+impl Contents {
+    /// The same of what was read whole.
+    pub(crate) fn id_at(&self, path: &Path) -> io::Result<Uuid> {
+        same_id(path, self.header.as_ref().map(|header| header.id))
+    }
+}
+
+fn same_id(path: &Path, written: Option<Uuid>) -> io::Result<Uuid> {
+    let named = id_of(path).ok_or_else(|| io::Error::other("its name is not that of a segment"))?;
+    match written {
+        Some(id) if id != named => Err(io::Error::other(format!("is the segment {id} under another name"))),
+        _ => Ok(named),
+    }
 }
 
 /// Reads the beginning of a file alone.
@@ -78,8 +103,10 @@ pub(crate) fn start(path: &Path) -> io::Result<Start> {
     let mut scans = Vec::new();
     parse_block(start.get(BLOCK..).unwrap_or(&[]), &mut 0, &mut scans);
     let first = scans.first().map(|(_, scan)| scan.ts_ms);
-    let since = first.or_else(|| Header::decode(&start).map(|header| header.created_ms)).unwrap_or(0);
-    Ok(Start { published: published_of(&start), since_ms: since.max(0).cast_unsigned(), bytes })
+    let header = Header::decode(&start);
+    let since = first.or_else(|| header.as_ref().map(|header| header.created_ms)).unwrap_or(0);
+    let id = header.map(|header| header.id);
+    Ok(Start { published: published_of(&start), since_ms: since.max(0).cast_unsigned(), bytes, id })
 }
 
 fn published_of(bytes: &[u8]) -> Option<u32> {

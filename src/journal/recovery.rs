@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::format::{Header, PUBLISHED_AT, published_word};
 use super::ledger::Sealed;
-use super::reader::{self, Contents, Start};
+use super::reader::{self, Contents};
 use super::segment::sync_folder;
 use super::segments;
 
@@ -24,7 +24,7 @@ pub(super) fn recover(folder: &Path, edge: &str, mut found: impl FnMut(Sealed)) 
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(%error, segment = %path.display(), "a segment can't be recovered");
-                set_aside(&path)?;
+                set_aside(&path);
             }
         }
     }
@@ -34,16 +34,21 @@ pub(super) fn recover(folder: &Path, edge: &str, mut found: impl FnMut(Sealed)) 
 fn seal(path: &Path, kind: &str, edge: &str) -> io::Result<Option<Sealed>> {
     let records = match kind {
         // What was sealed has a header that says how much there is; a damaged one is counted.
-        "sealed" => reader::start(path)?.published.map_or_else(|| repair(path, edge), Ok)?,
+        "sealed" => {
+            let start = reader::start(path)?;
+            start.id_at(path)?;
+            start.published.map_or_else(|| repair(path, edge), Ok)?
+        }
         "open" => repair(path, edge)?,
         _ => 0,
     };
-    let Some(id) = reader::id_of(path).filter(|_| records > 0) else {
+    if records == 0 {
         return Ok(None);
-    };
+    }
     let sealed = path.with_extension("sealed");
     fs::rename(path, &sealed)?;
-    let Start { bytes, since_ms, .. } = reader::start(&sealed)?;
+    let start = reader::start(&sealed)?;
+    let (id, bytes, since_ms) = (start.id_at(&sealed)?, start.bytes, start.since_ms);
     Ok(Some(Sealed { id, path: sealed, records, bytes, since_ms }))
 }
 
@@ -51,6 +56,7 @@ fn seal(path: &Path, kind: &str, edge: &str) -> io::Result<Option<Sealed>> {
 /// records were written.
 fn repair(path: &Path, edge: &str) -> io::Result<u32> {
     let contents = reader::read(path)?;
+    contents.id_at(path)?;
     let written = contents.written();
     if contents.lost > 0 {
         let (lost, read) = (contents.lost, contents.scans.len());
@@ -65,16 +71,24 @@ fn repair(path: &Path, edge: &str) -> io::Result<u32> {
     } else if contents.header.is_some() || contents.blank {
         fs::remove_file(path)?;
     } else {
-        tracing::error!(segment = %path.display(), "a segment can't be read at all; it is set aside in quarantine/");
-        set_aside(path)?;
+        tracing::error!(segment = %path.display(), "a segment can't be read at all");
+        set_aside(path);
     }
     Ok(written)
 }
 
-/// Moves what can't be read to `quarantine/`, for a person to look at.
-pub(super) fn set_aside(path: &Path) -> io::Result<()> {
+/// Moves what can't be read to `quarantine/`, for a person to look at. Where that can't be done it
+/// stays where it is, and nothing waits for it. Returns whether it was.
+pub(super) fn set_aside(path: &Path) -> bool {
+    let quarantine = path.with_file_name("quarantine");
     let name = path.with_extension("damaged");
-    fs::rename(path, path.with_file_name("quarantine").join(name.file_name().unwrap_or_default()))
+    let to = quarantine.join(name.file_name().unwrap_or_default());
+    let moved = fs::create_dir_all(&quarantine).and_then(|()| fs::rename(path, &to));
+    match &moved {
+        Ok(()) => tracing::warn!(file = %to.display(), "it is set aside"),
+        Err(error) => tracing::error!(%error, file = %path.display(), "it can't be set aside, and stays where it is"),
+    }
+    moved.is_ok()
 }
 
 /// The header, or the best that is known where it is damaged: the file's name tells the identity.

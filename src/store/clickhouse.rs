@@ -286,8 +286,9 @@ fn classify(error: &RequestError) -> StoreError {
             // body that was cut. If it does not, the batch steps aside for the others.
             _ => StoreError::Later(text),
         },
-        RequestError::Connection { .. } | RequestError::Late { .. } | RequestError::Foreign { .. } => {
-            StoreError::Away(text)
-        }
+        RequestError::Connection { .. }
+        | RequestError::Late { .. }
+        | RequestError::BrokenOff { .. }
+        | RequestError::Foreign { .. } => StoreError::Away(text),
     }
 }

@@ -62,6 +62,9 @@ pub(super) enum RequestError {
     /// Nothing came, or went, for the configured time.
     #[error("{url} does not answer within {}", shown(*.after))]
     Late { url: String, after: Duration },
+    /// The answer ends before its end: a yes may have been about to become a no.
+    #[error("{url} answers {status}, and breaks off")]
+    BrokenOff { url: String, status: StatusCode },
     /// The answer is not ClickHouse's.
     #[error("{url} answers {status}, and not as ClickHouse does: {text:?}")]
     Foreign { url: String, status: StatusCode, text: String },
@@ -119,8 +122,8 @@ impl Client {
     }
 
     /// ClickHouse's answer, or what is wrong with it.
-    fn judge(&self, answer: &Response<String>) -> Result<String, RequestError> {
-        let (status, headers, body) = (answer.status(), answer.headers(), answer.body());
+    fn judge(&self, answer: &Response<Read>) -> Result<String, RequestError> {
+        let (status, headers, Read { text: body, is_whole }) = (answer.status(), answer.headers(), answer.body());
         let code = headers.get(EXCEPTION).and_then(|code| code.to_str().ok()?.trim().parse().ok());
         if let Some(code) = code {
             return Err(RequestError::Exception { code, text: shortened(body) });
@@ -128,6 +131,9 @@ impl Client {
         let is_clickhouse = headers.contains_key(QUERY_ID) || headers.contains_key(SUMMARY);
         if status != StatusCode::OK || !is_clickhouse {
             return Err(self.foreign(status, body));
+        }
+        if !is_whole {
+            return Err(RequestError::BrokenOff { url: self.name(), status });
         }
         Ok(body.clone())
     }
@@ -163,17 +169,30 @@ impl Client {
     }
 }
 
-/// As much of a body as is worth reading. A body that breaks off is what came of it: the header
-/// has told whose it is.
-async fn bounded(mut body: Incoming) -> String {
-    let mut read = Vec::new();
-    while read.len() < MOST_READ
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        let data = frame.into_data().unwrap_or_default();
-        read.extend_from_slice(&data[..data.len().min(MOST_READ - read.len())]);
+/// What was read of a body.
+struct Read {
+    text: String,
+    /// Whether that is all of it.
+    is_whole: bool,
+}
+
+/// As much of a body as is worth reading.
+async fn bounded(mut body: Incoming) -> Read {
+    let (mut read, mut is_whole) = (Vec::new(), false);
+    while read.len() < MOST_READ {
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                let data = frame.into_data().unwrap_or_default();
+                read.extend_from_slice(&data[..data.len().min(MOST_READ - read.len())]);
+            }
+            Some(Err(_)) => break,
+            None => {
+                is_whole = true;
+                break;
+            }
+        }
     }
-    String::from_utf8_lossy(&read).into_owned()
+    Read { text: String::from_utf8_lossy(&read).into_owned(), is_whole }
 }
 
 /// An answer's text may quote data, and be long.

@@ -273,7 +273,7 @@ impl Deliveries {
         // A file that can't be removed, or set aside, is its own batch's trouble and not the others'.
         let stuck = |error: std::io::Error| StoreError::Later(format!("{}: {error}", sealed.path.display()));
         let set_aside = || journal.quarantine_batch(sealed).map(|()| Done::Gone).map_err(stuck);
-        let contents = match journal::read(&sealed.path) {
+        let contents = match journal::read_batch(sealed) {
             Ok(contents) => contents,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 journal.lose(sealed);

@@ -40,6 +40,13 @@ const SETUP: &str = "
     PRAGMA user_version = 1;
 ";
 
+/// How many tables there are that are not ours.
+const FOREIGN: &str = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
+    AND name NOT IN ('batches', 'scans', 'carried')";
+
+/// The number in `PRAGMA user_version` that [`SETUP`] leaves.
+const VERSION: i64 = 1;
+
 /// A writer waits this long for another to finish.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -48,14 +55,26 @@ const BUSY: Duration = Duration::from_secs(5);
 pub struct Sqlite {
     pub(super) connection: Connection,
     path: PathBuf,
-    /// Device and inode of the file that is open.
-    identity: Option<(u64, u64)>,
+    /// Of the files that are open: the database, and beside it what is not in it yet and its index.
+    identities: [Identity; 3],
 }
+
+/// Device and inode of a file; `None` where there is none.
+type Identity = Option<(u64, u64)>;
 
 /// Device and inode of the file at a path. (Looked up by name: opening it ourselves, and closing it
 /// again, would end SQLite's locks on it. <https://sqlite.org/howtocorrupt.html>, section 2.2)
-fn identity(path: &Path) -> Option<(u64, u64)> {
+fn identity(path: &Path) -> Identity {
     std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// The same of the database and what SQLite keeps beside it (<https://sqlite.org/wal.html>).
+fn identities(path: &Path) -> [Identity; 3] {
+    ["", "-wal", "-shm"].map(|end| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        identity(Path::new(&name))
+    })
 }
 
 impl Sqlite {
@@ -68,22 +87,25 @@ impl Sqlite {
         let connection = Connection::open(path).map_err(|error| away(&error))?;
         connection.busy_timeout(BUSY).map_err(|error| away(&error))?;
         // At once: what follows may wait for somebody's lock, and the file be moved meanwhile.
+        let before = identity(path);
+        refuse_foreign(&connection, path)?;
+        connection.execute_batch(SETUP).map_err(|error| away(&error))?;
         let store = Self::with(connection, path);
-        store.connection.execute_batch(SETUP).map_err(|error| away(&error))?;
-        if store.is_replaced() {
-            return Err(StoreError::Away(format!("{}: was removed while it was opened", path.display())));
+        if before.is_none() || store.identities[0] != before {
+            return Err(StoreError::Away(format!("{}: was moved or removed while it was opened", path.display())));
         }
         Ok(store)
     }
 
     fn with(connection: Connection, path: &Path) -> Self {
-        Self { connection, path: path.to_owned(), identity: identity(path) }
+        Self { connection, path: path.to_owned(), identities: identities(path) }
     }
 
-    /// Whether the file at the store's path is no longer the one that is open. (One that is written
-    /// over in place keeps its inode, and is not told from the old one.)
+    /// Whether the files at the store's path are no longer the ones that are open: what goes into a
+    /// write-ahead log without a name is gone with the process. (One that is written over in place
+    /// keeps its inode, and is not told from the old one.)
     pub fn is_replaced(&self) -> bool {
-        self.identity.is_none() || identity(&self.path) != self.identity
+        identities(&self.path) != self.identities
     }
 
     /// Prepares to let go of a file that was moved or removed: what is in its write-ahead log is
@@ -207,6 +229,24 @@ impl Sqlite {
         }
         transaction.commit()?;
         Ok(Stored::New)
+    }
+}
+
+/// Another program's database, or a later release's, is not written to.
+fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| away(&error));
+    let path = path.display();
+    match number("PRAGMA user_version")? {
+        VERSION => Ok(()),
+        0 => match number(FOREIGN)? {
+            0 => Ok(()),
+            _ => {
+                Err(StoreError::Away(format!("{path}: is a database of something else; store.path names another file")))
+            }
+        },
+        version => {
+            Err(StoreError::Away(format!("{path}: has version {version} of the tables; this release knows {VERSION}")))
+        }
     }
 }
 
