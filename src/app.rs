@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::process::setpriority_process;
+use rustix::process::{Resource, getrlimit, setpriority_process};
 use rustix::thread::gettid;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::admin::Desk;
 use crate::config::Config;
-use crate::edge::{self, Counters, Shared, Stage, Tallies, UnknownRate, WorkerParts};
+use crate::edge::{self, Counters, Limits, Shared, Stage, Tallies, UnknownRate, WorkerParts};
 use crate::journal::{Journal, JournalError, Writer};
 use crate::logging::Losses;
 use crate::observe::{self, CountryFiles, Keys, Repeats};
@@ -33,6 +33,12 @@ use crate::store::Deliveries;
 const FINAL_DELIVERY: Duration = Duration::from_secs(10);
 /// How long the admin port may go on after that, and a worker after its connections.
 const LAST_TURN: Duration = Duration::from_secs(1);
+
+/// Descriptors of everything but visitors' connections: some forty files, pipes and sockets, and
+/// twenty of the admin port's clients.
+const OTHER_DESCRIPTORS: u64 = 64;
+/// Those that each worker has besides: listeners, its runtime's, segments.
+const WORKERS_DESCRIPTORS: u64 = 8;
 
 /// Everything that can be looked at while the edge serves.
 pub struct Parts {
@@ -52,6 +58,8 @@ pub struct Parts {
     pub counters: Vec<Arc<Counters>>,
     /// Where visitors are answered.
     pub addresses: Vec<SocketAddr>,
+    /// Of each worker's connections.
+    pub limits: Limits,
     /// When this process began.
     pub started: Timestamp,
     /// Whether it is about to end.
@@ -111,6 +119,7 @@ impl App {
         }
         let shared = shared(&config);
         let parts = Parts {
+            limits: within_descriptors(config.limits, config.workers),
             keeper: Arc::new(keeper),
             countries: Arc::new(countries),
             journal,
@@ -205,6 +214,20 @@ pub fn shared(config: &Config) -> Shared {
     }
 }
 
+/// Connections of the workers that leave enough descriptors for everything else: visitors can't take
+/// them from the journal, the store or the admin port.
+fn within_descriptors(limits: Limits, workers: usize) -> Limits {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return limits };
+    let others = OTHER_DESCRIPTORS + WORKERS_DESCRIPTORS * workers as u64;
+    let room = usize::try_from(limit.saturating_sub(others)).unwrap_or(usize::MAX) / workers;
+    let connections = limits.connections.min(room.max(1));
+    if connections < limits.connections {
+        let most = connections * workers;
+        tracing::warn!(limit, most, "the limit of open files is too small for edge.max_connections; fewer are held");
+    }
+    Limits { connections, ..limits }
+}
+
 fn start_worker(
     parts: &Parts,
     number: usize,
@@ -219,7 +242,7 @@ fn start_worker(
         registry: parts.keeper.subscribe(),
         countries: parts.countries.subscribe(),
         writer: Writer::new(parts.journal.clone(), number),
-        limits: parts.config.limits,
+        limits: parts.limits,
         stage,
     };
     worker.start()

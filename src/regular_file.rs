@@ -29,7 +29,12 @@ pub fn open_itself(path: &Path) -> io::Result<(File, Metadata)> {
 }
 
 fn open_with(path: &Path, flags: OFlags) -> io::Result<(File, Metadata)> {
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    let file = opened.map_err(|error| match Errno::from_io_error(&error) {
+        // A socket can't be opened at all (open(2)).
+        Some(Errno::NXIO) => io::Error::other("is a socket; only a regular file is read"),
+        _ => error,
+    })?;
     let metadata = file.metadata()?;
     if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other(what(&metadata))) }
 }
@@ -39,7 +44,6 @@ fn what(metadata: &Metadata) -> String {
     let name = match kind {
         _ if kind.is_dir() => "a folder",
         _ if kind.is_fifo() => "a FIFO",
-        _ if kind.is_socket() => "a socket",
         _ => "a device",
     };
     format!("is {name}; only a regular file is read")
@@ -54,7 +58,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let fifo = folder.path().join("fifo");
         std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo");
-        for (path, name) in [(folder.path(), "a folder"), (&fifo, "a FIFO"), (Path::new("/dev/zero"), "a device")] {
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        let zero = Path::new("/dev/zero");
+        for (path, name) in [(folder.path(), "a folder"), (&fifo, "a FIFO"), (&socket, "a socket"), (zero, "a device")]
+        {
             assert!(open(path).expect_err(name).to_string().contains(name), "{name}");
         }
         std::fs::write(folder.path().join("table.csv"), "place\n").expect("a file");

@@ -6,7 +6,6 @@
 //! The second ends it at once, and so does an orderly end that takes longer than it may: the
 //! journal is then left to the next start, as after a crash.
 
-use std::future::pending;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -15,12 +14,14 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::MissedTickBehavior;
 
 use crate::logging::Log;
 
 /// How long the last lines of the log may take.
 const LAST_LINES: Duration = Duration::from_millis(500);
+/// How often it is looked whether a stop takes too long.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// What was asked for by signals.
 #[derive(Debug)]
@@ -74,7 +75,11 @@ impl Signals {
     }
 
     async fn wait(&self, mut heeded: Heeded) {
-        let mut until = None;
+        let mut left: Option<Duration> = None;
+        // In slices: a process that is frozen meanwhile (SIGSTOP, a virtual machine that is paused)
+        // does not find all of the time gone when it goes on.
+        let mut slices = tokio::time::interval(SLICE);
+        slices.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let status = tokio::select! {
                 _ = heeded.interrupt.recv() => 130,
@@ -83,7 +88,11 @@ impl Signals {
                     self.hangup.notify_one();
                     continue;
                 }
-                () = passed(until) => {
+                _ = slices.tick(), if left.is_some() => {
+                    left = left.map(|left| left.saturating_sub(SLICE));
+                    if left.is_some_and(|left| !left.is_zero()) {
+                        continue;
+                    }
                     tracing::error!("the stop takes longer than it may; what is left is left to the next start");
                     self.end(1)
                 }
@@ -97,7 +106,7 @@ impl Signals {
                 tracing::info!("told to stop while starting");
                 self.end(0)
             };
-            until = Some(Instant::now() + bound);
+            left = Some(bound);
             drop(state);
             self.told.notify_all();
         }
@@ -110,12 +119,5 @@ impl Signals {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn passed(until: Option<Instant>) {
-    match until {
-        Some(until) => tokio::time::sleep_until(until).await,
-        None => pending().await,
     }
 }

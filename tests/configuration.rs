@@ -315,6 +315,12 @@ fn a_password_in_a_url_is_refused_and_never_shown() {
             "[\"http://127.0.0.1:8123/#hunter2\"]",
             format!("a URL with a query or a fragment is not allowed; {secrets}; {one}"),
         ),
+        ("[\"name:hunter2\"]", format!("what stands there is not the URL of an HTTP interface; {one}")),
+        (
+            "[\"jdbc:clickhouse://name:hunter2\"]",
+            format!("what stands there is not the URL of an HTTP interface; {one}"),
+        ),
+        ("[\"http://name hunter2 host\"]", format!("what stands there is not the URL of an HTTP interface; {one}")),
         ("[\"http://name:hunter2\"]", format!("a URL whose port is not a number is not allowed; {one}")),
         (
             "\"http://name:hunter2@127.0.0.1:8123\"",

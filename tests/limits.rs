@@ -341,3 +341,27 @@ fn guessed_codes_beyond_the_rate_are_answered_and_only_counted() {
     assert_eq!(count(most), 5, "in each second of the clock");
     assert_eq!(edge.counts().get("A1B2C3"), Some(&10), "known codes have no such rate");
 }
+
+#[test]
+fn visitors_leave_descriptors_to_the_journal_and_the_admin_port() {
+    let edge = Setup::new().descriptors(128).set("journal", "segment", "\"64KiB\"").start();
+    let mut regular = Connection::open(edge.address()).unwrap();
+    regular.get("/A1B2C3", &[]).unwrap();
+    // Half a request each, so that the kernel shows them and the edge waits for the rest.
+    let half = |_| {
+        let mut stream = TcpStream::connect(edge.address()).unwrap();
+        stream.write_all(b"GET /A1B2C3 HTTP/1.1\r\n").unwrap();
+        stream
+    };
+    let _silent: Vec<TcpStream> = (0..300).map(half).collect();
+    support::wait_for("as many as may be", || (edge.metrics().get("waypost_connections_open") >= 50.0).then_some(()));
+    // Several segments are begun and sealed meanwhile.
+    for _ in 0..3000 {
+        assert_eq!(regular.get("/A1B2C3", &[("User-Agent", PHONE)]).unwrap().status, 302);
+    }
+    edge.wait_until_stored();
+    let metrics = edge.metrics();
+    assert_eq!(metrics.sum("waypost_scans_dropped_total"), 0.0);
+    assert_eq!(metrics.get("waypost_accept_errors_total"), 0.0);
+    assert!(edge.log().contains("the limit of open files is too small for edge.max_connections"));
+}

@@ -237,3 +237,31 @@ fn an_edge_starts_from_its_copy_while_a_share_hangs() {
     share.answer_again();
     wait_for("the share is back", || (edge.status()["registry"]["from_last_good"] == false).then_some(()));
 }
+
+#[test]
+fn a_copy_of_holes_or_a_fifo_in_its_place_costs_neither_memory_nor_an_edit() {
+    let mut edge = Setup::new().registry(PLACES, SIGNS).start();
+    let (copy, new) = (edge.setup.path("data/registry-last-good.json"), edge.setup.path("data/registry-last-good.new"));
+    let holes = |bytes| fs::File::options().write(true).create(true).truncate(true).open(&copy).unwrap().set_len(bytes);
+    for (bytes, target) in [(1 << 40, "two"), (3 << 30, "three")] {
+        holes(bytes).unwrap();
+        // An edit while another table can't be read asks for the copy.
+        let signs = edge.setup.path("config/signs.csv");
+        fs::remove_file(&signs).unwrap();
+        assert!(Command::new("mkfifo").arg(&signs).status().unwrap().success());
+        write(&edge, "places.csv", &PLACES.replace("/one", &format!("/{target}")));
+        assert_eq!(edge.admin("POST", "/reload").status, 422, "{bytes}");
+        fs::remove_file(&signs).unwrap();
+        fs::write(&signs, SIGNS).unwrap();
+        wait_for_target(&edge, &format!("https://example.vn/{target}"));
+    }
+    // And a start does.
+    edge.stop();
+    holes(3 << 30).unwrap();
+    edge.start();
+    assert!(edge.memory("VmHWM") < 200 << 20);
+    assert!(Command::new("mkfifo").arg(&new).status().unwrap().success());
+    write(&edge, "places.csv", PLACES);
+    wait_for_target(&edge, "https://example.vn/one");
+    wait_for("the copy is a copy again", || fs::read_to_string(&copy).ok()?.contains("/one").then_some(()));
+}

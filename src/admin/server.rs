@@ -127,17 +127,21 @@ impl Open {
 /// Serves until everything else has ended, and what is owed then is sent.
 pub(super) async fn serve(listener: TcpListener, desk: Arc<Desk>, mut stage: watch::Receiver<Stage>) {
     let mut ticks = tokio::time::interval(SWEEP);
-    let mut next = 0;
+    let (mut next, mut failing) = (0, false);
     loop {
         let has_room = desk.open.has_room();
         tokio::select! {
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, _)) => {
                     next += 1;
+                    failing = false;
                     begin(&desk, next, stream);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "an admin connection can't be accepted");
+                    // Tried ten times a second; said once.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "admin connections can't be accepted");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },

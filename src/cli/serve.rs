@@ -24,7 +24,8 @@ pub(super) struct Serve {}
 impl Serve {
     #[allow(clippy::unused_self, reason = "as the other commands")]
     pub fn run(&self, config: Config) -> Result<(), CommandError> {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let filter = std::env::var("RUST_LOG").ok().and_then(|text| EnvFilter::try_new(without_trace(&text)).ok());
+        let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
         let log = Log::start().map_err(StartError::System)?;
         let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -47,11 +48,46 @@ impl Serve {
     }
 }
 
+/// Directives with `debug` for `trace`, which is compiled out: tracing-subscriber would say so past
+/// the log, by `eprintln!`, which blocks or panics where standard error is full.
+fn without_trace(directives: &str) -> String {
+    let lower = |directive: &str| {
+        let (target, level) = directive.rsplit_once('=').map_or(("", directive), |(target, level)| (target, level));
+        let is_trace = level.trim().eq_ignore_ascii_case("trace") || level.trim() == "5";
+        match (is_trace, target) {
+            (false, _) => directive.to_owned(),
+            (true, "") => "debug".to_owned(),
+            (true, target) => format!("{target}=debug"),
+        }
+    };
+    directives.split(',').map(lower).collect::<Vec<_>>().join(",")
+}
+
 /// Connections need descriptors, and the usual soft limit is 1,024.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, limit = limit.current, "the limit of open files can't be raised");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_trace;
+
+    #[test]
+    fn trace_is_asked_for_as_debug() {
+        for (asked, given) in [
+            ("trace", "debug"),
+            ("TRACE", "debug"),
+            ("5", "debug"),
+            ("info,waypost=trace,hyper=5", "info,waypost=debug,hyper=debug"),
+            ("debug", "debug"),
+            ("waypost::trace=info", "waypost::trace=info"),
+            ("", ""),
+        ] {
+            assert_eq!(without_trace(asked), given, "{asked}");
+        }
     }
 }

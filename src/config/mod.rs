@@ -340,8 +340,8 @@ fn admin_token(section: &mut Section<'_, '_>, listen: SocketAddr, folder: &Path)
 /// Names of the admin port.
 fn host_names(value: &DeValue<'_>) -> Result<Vec<String>, String> {
     let name = |text: String| {
-        let is_name =
-            matches!(url::Host::parse(&text), Ok(url::Host::Domain(name)) if name == text.to_ascii_lowercase());
+        let is_name = matches!(url::Host::parse(&text), Ok(url::Host::Domain(name)) if name == text.to_ascii_lowercase())
+            && text.strip_suffix('.').unwrap_or(&text).split('.').all(|label| !label.is_empty());
         if is_name && !text.contains('*') {
             Ok(text.trim_end_matches('.').to_ascii_lowercase())
         } else {
@@ -382,8 +382,17 @@ fn http_url(text: &str) -> Result<(), String> {
         Ok(url) if url.scheme() == "http" && url.has_host() => Ok(()),
         // `http://user:password`, without a host: the port is none.
         Err(url::ParseError::InvalidPort) => Err(format!("a URL whose port is not a number is not allowed; {ALLOWED}")),
-        _ => Err(format!("{text:?} is not the URL of an HTTP interface; {ALLOWED}")),
+        _ if is_host_and_port(text) => Err(format!("{text:?} is not the URL of an HTTP interface; {ALLOWED}")),
+        _ => Err(format!("what stands there is not the URL of an HTTP interface; {ALLOWED}")),
     }
+}
+
+/// A scheme, a host and a port at most: nothing in which there may be a password.
+fn is_host_and_port(text: &str) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (host, port) = rest.split_once(':').unwrap_or((rest, ""));
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-.".contains(&b);
+    host.bytes().all(plain) && port.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// A name in SQL that needs no quotes.

@@ -139,7 +139,7 @@ pub(super) fn run(
 }
 
 async fn accept(worker: Rc<Worker>, listener: Rc<TcpStream>) -> io::Result<()> {
-    let mut in_a_row = 0;
+    let (mut in_a_row, mut failing) = (0, false);
     loop {
         listener.readable().await?;
         if in_a_row == ACCEPTS {
@@ -154,6 +154,7 @@ async fn accept(worker: Rc<Worker>, listener: Rc<TcpStream>) -> io::Result<()> {
         match listener.try_io(Interest::READABLE, || Ok(acceptfrom_with(&listener, flags)?)) {
             Ok((stream, peer)) => {
                 in_a_row += 1;
+                failing = false;
                 worker.serve(stream.into(), peer);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => in_a_row = 0,
@@ -161,7 +162,10 @@ async fn accept(worker: Rc<Worker>, listener: Rc<TcpStream>) -> io::Result<()> {
                 worker.scanner.counters().accept_errors.add();
                 // A connection that was gone again is no reason to pause.
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-                    tracing::warn!(%error, "connections can't be accepted");
+                    // Tried ten times a second; said once.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "connections can't be accepted");
+                    }
                     tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 }
             }

@@ -171,6 +171,9 @@ impl Database {
 
 fn read_whole(path: &Path, steps: &Steps) -> std::io::Result<Vec<u8>> {
     let (mut file, metadata) = regular_file::open(path)?;
+    if metadata.len() > MAX_FILE {
+        return Err(std::io::Error::other(format!("is {} bytes long; at most {MAX_FILE} are read", metadata.len())));
+    }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0) + 1);
     loop {
         steps.step();

@@ -39,7 +39,7 @@ const OVERRIDES: Columns =
     Columns { required: &["scope", "from", "until", "target"], optional: &["note"], multilingual: &["target"] };
 
 /// Largest file, in bytes: ten million signs with a URL each.
-const MAX_FILE: u64 = 2 << 30;
+pub(super) const MAX_FILE: u64 = 2 << 30;
 /// Most text of a registry, in bytes: places in it are counted in 32 bits. (A target of two-byte
 /// letters is three times as long as it stands in its table.)
 const MAX_TEXT: usize = u32::MAX as usize;

@@ -6,12 +6,20 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::files::Sources;
+use super::files::{MAX_FILE, Sources};
 use crate::regular_file;
+
+/// The largest copy, in bytes: three tables of the largest size, of which each byte may be escaped.
+const MAX_COPY: u64 = 6 * MAX_FILE;
+/// The last generation that a clock can give: the end of the year 9999, in milliseconds since 1970.
+const MAX_GENERATION: u64 = 253_402_300_799_999;
+/// Bytes that are read at once.
+const PIECE: u64 = 1 << 20;
 
 /// Where the copy is.
 #[derive(Debug, Clone)]
@@ -57,9 +65,20 @@ impl LastGood {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
-        file.read_to_end(&mut bytes)?;
+        if metadata.len() > MAX_COPY {
+            return Err(io::Error::other(format!("is {} bytes long; a copy has at most {MAX_COPY}", metadata.len())));
+        }
+        let mut bytes = Vec::new();
+        while (&mut file).take(PIECE).read_to_end(&mut bytes)? > 0 {
+            // JSON has none: a file of holes is not read to its end.
+            if bytes.last() == Some(&0) {
+                return Err(io::Error::other("has NUL bytes; a copy is text"));
+            }
+        }
         let copy: Copy = serde_json::from_slice(&bytes)?;
+        if copy.generation > MAX_GENERATION {
+            return Err(io::Error::other(format!("has generation {}, which no clock gives", copy.generation)));
+        }
         let [places, signs, overrides] = [copy.places, copy.signs, copy.overrides].map(String::into_bytes);
         Ok(Some((copy.generation, Sources { places, signs, overrides })))
     }
@@ -72,7 +91,14 @@ impl LastGood {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let new = self.path.with_extension("new");
-        let mut file = BufWriter::with_capacity(64 << 10, File::create(&new)?);
+        // Whatever stands there is removed, and not opened: a FIFO has nobody at its other end, and a
+        // link leads to somebody else's file.
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut file = BufWriter::with_capacity(64 << 10, file);
         serde_json::to_writer(&mut file, &Borrowed { generation, places, signs, overrides })?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&new, &self.path)?;

@@ -178,8 +178,8 @@ impl Keeper {
         })
     }
 
-    /// Writes the last-known-good copy of the first generation, once it is sure that no other
-    /// process serves from it.
+    /// Writes the last-known-good copy of what serves, if that is newer. After [`Self::open`] it is
+    /// called once it is sure that no other process serves from the copy.
     pub fn keep_copy(&self) {
         let sources = lock(&self.to_keep).take();
         if let Some(sources) = sources {
@@ -220,6 +220,8 @@ impl Keeper {
         let one_at_a_time = lock(&self.reloading);
         let (result, left) = self.try_reload(when, force)?;
         lock(&self.state).take(&result, &left);
+        // Serving comes first: a disk that hangs delays no target that can be had.
+        self.keep_copy();
         drop(one_at_a_time);
         self.free_old();
         Some(result)
@@ -277,8 +279,6 @@ impl Keeper {
         }
         (registry.generation, registry.content_hash) = (after(current.generation), content_hash);
         drop(current);
-        save(&self.last_good, registry.generation, &sources);
-        drop(sources);
         tracing::info!(
             generation = registry.generation,
             content_hash = registry.content_hash_text(),
@@ -286,6 +286,7 @@ impl Keeper {
             "registry published"
         );
         self.published.replace(registry);
+        *lock(&self.to_keep) = Some(sources);
         Some((Ok(Reload::Published), left))
     }
 

@@ -72,12 +72,18 @@ pub struct Setup {
     pub folder: TempDir,
     settings: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
     environment: Vec<(&'static str, PathBuf)>,
+    descriptors: Option<u32>,
 }
 
 impl Setup {
     /// One worker, quick to seal, loopback ports of the system's choice.
     pub fn new() -> Self {
-        let setup = Self { folder: tempfile::tempdir().unwrap(), settings: BTreeMap::new(), environment: Vec::new() };
+        let setup = Self {
+            folder: tempfile::tempdir().unwrap(),
+            settings: BTreeMap::new(),
+            environment: Vec::new(),
+            descriptors: None,
+        };
         fs::create_dir(setup.folder.path().join("config")).unwrap();
         let setup = setup
             .set("edge", "name", "\"test\"")
@@ -103,6 +109,12 @@ impl Setup {
     /// Sets a key of `waypost.toml` to a TOML value.
     pub fn set(mut self, section: &'static str, key: &'static str, value: impl Into<String>) -> Self {
         self.settings.entry(section).or_default().insert(key, value.into());
+        self
+    }
+
+    /// Most files and sockets that the edge may have open.
+    pub fn descriptors(mut self, limit: u32) -> Self {
+        self.descriptors = Some(limit);
         self
     }
 
@@ -153,7 +165,15 @@ impl Setup {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(BINARY);
+        let mut command = match self.descriptors {
+            // It becomes the edge.
+            Some(limit) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={limit}:{limit}")).arg(BINARY);
+                command
+            }
+            None => Command::new(BINARY),
+        };
         command.args(arguments).arg("--config").arg(self.path("config/waypost.toml"));
         command.env_remove("RUST_LOG");
         command
