@@ -69,6 +69,76 @@ fn a_log_of_the_store_that_was_removed_alone_takes_nothing_with_it() {
 }
 
 #[test]
+fn a_store_behind_a_link_is_looked_after_where_it_is() {
+    let setup = Setup::new().set("store", "path", "\"../data/link.db\"");
+    fs::create_dir_all(setup.path("data/real")).unwrap();
+    std::os::unix::fs::symlink("real/scans.db", setup.path("data/link.db")).unwrap();
+    let mut edge = setup.start();
+    scan(&edge, 5);
+    edge.wait_until_stored();
+    fs::remove_file(edge.setup.path("data/real/scans.db-wal")).unwrap();
+    scan(&edge, 6);
+    edge.wait_until_stored();
+    edge.kill();
+    assert_eq!(rows(&Connection::open(edge.setup.path("data/real/scans.db")).unwrap()), 11);
+}
+
+#[test]
+fn a_batch_that_was_damaged_is_not_taken_for_another_when_it_comes_back_whole() {
+    let mut edge = Setup::new().start();
+    let database = scan_and_wait(&edge, 150);
+    let journal = edge.setup.path("data/journal");
+    edge.kill();
+    drop(database);
+    let segments = waypost::journal::segments(&journal).unwrap();
+    let by_size = |(path, _): &&(std::path::PathBuf, String)| waypost::journal::read(path).unwrap().scans.len();
+    let (path, _) = segments.iter().max_by_key(by_size).unwrap();
+    let whole = fs::read(path).unwrap();
+    let sealed = path.with_extension("sealed");
+    // Its first block of scans is left.
+    fs::remove_file(path).unwrap();
+    fs::write(&sealed, &whole[..8192]).unwrap();
+    edge.start();
+    edge.wait_until_stored();
+    let before = edge.counts()["A1B2C3"];
+    assert!(before < 150);
+    fs::write(&sealed, &whole).unwrap();
+    wait_for("it is set aside", || (edge.metrics().get("waypost_journal_quarantine_files") == 2.0).then_some(()));
+    assert!(edge.log().contains("was stored in part already"));
+    // A person who knows that takes the damaged one away; the embedded store takes what was missing.
+    fs::remove_dir_all(journal.join("quarantine")).unwrap();
+    fs::write(&sealed, &whole).unwrap();
+    wait_for("all are there", || (edge.counts()["A1B2C3"] == 150).then_some(()));
+    edge.wait_until_stored();
+    edge.metrics().assert_books_balance();
+}
+
+#[test]
+fn a_copy_of_a_segment_that_is_written_to_does_not_take_its_place() {
+    let mut edge = Setup::new().set("journal", "seal_after", "\"8s\"").start();
+    let journal = edge.setup.path("data/journal");
+    scan(&edge, 10);
+    let copy = |journal: &std::path::Path| {
+        for (path, _) in waypost::journal::segments(journal).unwrap() {
+            fs::copy(&path, path.with_extension("sealed")).unwrap();
+        }
+    };
+    // Of the one that is written to, and of the spare one, which has no scans.
+    copy(&journal);
+    wait_for("both are set aside", || (edge.metrics().get("waypost_journal_quarantine_files") == 2.0).then_some(()));
+    assert!(edge.log().contains("is a copy of a segment that is still written to"));
+    scan(&edge, 20);
+    edge.metrics().assert_books_balance();
+    fs::remove_dir_all(journal.join("quarantine")).unwrap();
+    copy(&journal);
+    edge.kill();
+    edge.start();
+    edge.wait_until_stored();
+    edge.metrics().assert_books_balance();
+    assert_eq!(edge.counts().get("A1B2C3"), Some(&30));
+}
+
+#[test]
 fn a_database_of_something_else_is_not_written_to() {
     let setup = Setup::new();
     fs::create_dir(setup.path("data")).unwrap();

@@ -38,6 +38,10 @@ fn an_answer_that_is_not_the_stores_stores_nothing_and_is_shown() {
         ("ClickHouse's header, and words", answer("200 OK", clickhouse, "Ok.\n")),
         ("204", answer("204 No Content", clickhouse, "")),
         ("a proxy's error page", answer("404 Not Found", html, &page)),
+        (
+            "an exception's code that can't be read",
+            broken("X-ClickHouse-Exception-Code: ?\r\nContent-Length: 0\r\n\r\n"),
+        ),
         ("no end of the chunks", broken("Transfer-Encoding: chunked\r\n\r\n")),
         ("a chunk that is none", broken("Transfer-Encoding: chunked\r\n\r\nZZZ\r\n")),
         ("less than announced", broken("Content-Length: 500\r\n\r\n")),

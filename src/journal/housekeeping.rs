@@ -14,11 +14,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use uuid::Uuid;
+
 use super::format::Header;
 use super::ledger::Sealed;
 use super::reader::{self, Start};
 use super::segment::{Appender, Segment, sync_folder};
-use super::{Dropped, Journal, recovery, segments};
+use super::{Dropped, Journal, Slot, recovery, segments};
 
 /// How long a missing segment is left before the next try to make it.
 const RETRY: Duration = Duration::from_millis(100);
@@ -172,7 +174,14 @@ impl Journal {
             if self.ledger().holds(id) || refused.contains(&path) {
                 continue;
             }
-            let start = reader::start(&path).and_then(|start| start.id_at(&path).map(|_| start));
+            let start = reader::start(&path).and_then(|start| {
+                start.id_at(&path)?;
+                recovery::refuse_returned(&path, start.published)?;
+                if self.is_open(id) {
+                    return Err(io::Error::other("is a copy of a segment that is still written to"));
+                }
+                Ok(start)
+            });
             match start {
                 Ok(Start { published: Some(records), since_ms, bytes, .. }) => {
                     tracing::info!(batch = %id, records, "a batch was put back");
@@ -193,6 +202,12 @@ impl Journal {
                 }
             }
         }
+    }
+
+    /// Whether a segment is one that this process has not sealed yet.
+    fn is_open(&self, id: Uuid) -> bool {
+        let made = |slot: &Slot| slot.made.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        self.ledger().has_open(id) || self.slots.iter().filter_map(made).any(|spare| spare.header.id == id)
     }
 
     pub(super) fn all_slots_full(&self) -> bool {

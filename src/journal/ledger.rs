@@ -150,6 +150,11 @@ impl Ledger {
         self.sealed.contains_key(&id)
     }
 
+    /// Whether a segment is written to, or handed over and not sealed yet.
+    pub fn has_open(&self, id: Uuid) -> bool {
+        self.active.iter().flatten().chain(&self.closed_segments).any(|segment| segment.header.id == id)
+    }
+
     /// All that wait, oldest first.
     pub fn waiting(&self) -> impl Iterator<Item = &Sealed> {
         self.sealed.values()

@@ -288,7 +288,7 @@ impl Journal {
             match fs::remove_file(&sealed.path) {
                 // A crash before this line makes the store see the batch again, and know it.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => segment::sync_folder(&self.settings.folder)?,
+                _ => unless_removed(segment::sync_folder(&self.settings.folder))?,
             }
         }
         self.settled(sealed, stored);
@@ -319,14 +319,8 @@ impl Journal {
     }
 
     fn set_aside(&self, sealed: &Sealed, why: &str) -> io::Result<()> {
-        fs::create_dir_all(self.quarantine())?;
-        match fs::rename(&sealed.path, self.quarantine().join(format!("{}.{why}", sealed.id))) {
-            // Somebody has removed it; the books say that it is not stored.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        segment::sync_folder(&self.quarantine())?;
-        segment::sync_folder(&self.settings.folder)
+        // Somebody may have removed it; the books say that it is not stored.
+        unless_removed(set_aside(&sealed.path, why).map(drop))
     }
 
     fn quarantine(&self) -> PathBuf {
@@ -339,6 +333,30 @@ impl Journal {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Moves a segment's file into `quarantine/` beside it, as `UUID.why`; replaces none that is there.
+/// Returns where it is now.
+fn set_aside(path: &Path, why: &str) -> io::Result<PathBuf> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let quarantine = folder.join("quarantine");
+    fs::create_dir_all(&quarantine)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let names = (0..).map(|n| if n == 0 { format!("{name}.{why}") } else { format!("{name}.{why}.{n}") });
+    let to = names.map(|name| quarantine.join(name)).find(|to| fs::symlink_metadata(to).is_err());
+    let to = to.ok_or_else(|| io::Error::other("no name is free"))?;
+    fs::rename(path, &to)?;
+    segment::sync_folder(&quarantine)?;
+    segment::sync_folder(folder)?;
+    Ok(to)
+}
+
+/// A file or folder that is gone needs no more to be done to it.
+fn unless_removed(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
     }
 }
 

@@ -4,6 +4,7 @@
 //! from here on its bytes, and so its batch, are the same at every try. Nothing here
 //! can keep the process from starting but a file system that refuses.
 
+use std::collections::HashSet;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -18,8 +19,11 @@ use super::segments;
 /// Seals every segment of a folder and reports each that holds records. A file that
 /// can't be read is set aside, and the others go on.
 pub(super) fn recover(folder: &Path, edge: &str, mut found: impl FnMut(Sealed)) -> io::Result<()> {
+    let mut known = HashSet::new();
     for (path, kind) in segments(folder)? {
         match seal(&path, &kind, edge) {
+            // One that was open has taken the place of its copy.
+            Ok(Some(sealed)) if !known.insert(sealed.id) => {}
             Ok(Some(sealed)) => found(sealed),
             Ok(None) => {}
             Err(error) => {
@@ -37,6 +41,7 @@ fn seal(path: &Path, kind: &str, edge: &str) -> io::Result<Option<Sealed>> {
         "sealed" => {
             let start = reader::start(path)?;
             start.id_at(path)?;
+            refuse_returned(path, start.published)?;
             start.published.map_or_else(|| repair(path, edge), Ok)?
         }
         "open" => repair(path, edge)?,
@@ -80,15 +85,26 @@ fn repair(path: &Path, edge: &str) -> io::Result<u32> {
 /// Moves what can't be read to `quarantine/`, for a person to look at. Where that can't be done it
 /// stays where it is, and nothing waits for it. Returns whether it was.
 pub(super) fn set_aside(path: &Path) -> bool {
-    let quarantine = path.with_file_name("quarantine");
-    let name = path.with_extension("damaged");
-    let to = quarantine.join(name.file_name().unwrap_or_default());
-    let moved = fs::create_dir_all(&quarantine).and_then(|()| fs::rename(path, &to));
+    let moved = super::set_aside(path, "damaged");
     match &moved {
-        Ok(()) => tracing::warn!(file = %to.display(), "it is set aside"),
+        Ok(to) => tracing::warn!(file = %to.display(), "it is set aside"),
         Err(error) => tracing::error!(%error, file = %path.display(), "it can't be set aside, and stays where it is"),
     }
     moved.is_ok()
+}
+
+/// Why a sealed segment that is found is no batch, if so: there is nothing in it, or part of it was
+/// stored before, when it was damaged; as a whole a store may take it for another batch.
+pub(super) fn refuse_returned(path: &Path, records: Option<u32>) -> io::Result<()> {
+    let name = path.with_extension("damaged");
+    let damaged = path.with_file_name("quarantine").join(name.file_name().unwrap_or_default());
+    if records == Some(0) {
+        return Err(io::Error::other("has no records"));
+    }
+    if damaged.exists() {
+        return Err(io::Error::other("was stored in part already: quarantine/ has it, damaged"));
+    }
+    Ok(())
 }
 
 /// The header, or the best that is known where it is damaged: the file's name tells the identity.

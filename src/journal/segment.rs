@@ -17,7 +17,8 @@
 //!   `append` checks. The others read one atomic in the first page.
 //! - The file is shortened only after its appender is gone, and never below the first
 //!   page, so no store or load meets a page that is not there. The journal's lock and
-//!   the files' mode (0600) keep other programs out.
+//!   the files' mode (0600) keep other programs out. (An owner who cuts the file short in
+//!   place all the same ends the process by SIGBUS; nothing else comes of it.)
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};

@@ -124,8 +124,9 @@ impl Client {
     /// ClickHouse's answer, or what is wrong with it.
     fn judge(&self, answer: &Response<Read>) -> Result<String, RequestError> {
         let (status, headers, Read { text: body, is_whole }) = (answer.status(), answer.headers(), answer.body());
-        let code = headers.get(EXCEPTION).and_then(|code| code.to_str().ok()?.trim().parse().ok());
-        if let Some(code) = code {
+        if let Some(code) = headers.get(EXCEPTION) {
+            // One that can't be read is one all the same; 0 is none of ClickHouse's.
+            let code = code.to_str().ok().and_then(|code| code.trim().parse().ok()).unwrap_or(0);
             return Err(RequestError::Exception { code, text: shortened(body) });
         }
         let is_clickhouse = headers.contains_key(QUERY_ID) || headers.contains_key(SUMMARY);

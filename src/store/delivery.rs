@@ -284,6 +284,11 @@ impl Deliveries {
                 return set_aside();
             }
         };
+        if contents.scans.is_empty() {
+            // Not to the store: a batch that it knows with nothing in it would pass for stored later.
+            tracing::error!(batch = %sealed.id, "no scan of a sealed segment can be read; the others go on");
+            return journal.settle(sealed, 0).map(|()| Done::Gone).map_err(stuck);
+        }
         let edge = contents.header.as_ref().map_or(&journal.settings().edge, |header| &header.edge).clone();
         let batch = Batch { id: sealed.id, edge, scans: contents.scans };
         match store.insert(&batch) {

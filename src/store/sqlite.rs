@@ -55,6 +55,8 @@ const BUSY: Duration = Duration::from_secs(5);
 pub struct Sqlite {
     pub(super) connection: Connection,
     path: PathBuf,
+    /// Where links lead: SQLite keeps its other files there.
+    real: PathBuf,
     /// Of the files that are open: the database, and beside it what is not in it yet and its index.
     identities: [Identity; 3],
 }
@@ -68,13 +70,15 @@ fn identity(path: &Path) -> Identity {
     std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// The same of the database and what SQLite keeps beside it (<https://sqlite.org/wal.html>).
-fn identities(path: &Path) -> [Identity; 3] {
-    ["", "-wal", "-shm"].map(|end| {
-        let mut name = path.as_os_str().to_owned();
+/// The same of the database, and of what SQLite keeps beside where it really is
+/// (<https://sqlite.org/wal.html>).
+fn identities(path: &Path, real: &Path) -> [Identity; 3] {
+    let beside = |end| {
+        let mut name = real.as_os_str().to_owned();
         name.push(end);
         identity(Path::new(&name))
-    })
+    };
+    [identity(path), beside("-wal"), beside("-shm")]
 }
 
 impl Sqlite {
@@ -98,14 +102,16 @@ impl Sqlite {
     }
 
     fn with(connection: Connection, path: &Path) -> Self {
-        Self { connection, path: path.to_owned(), identities: identities(path) }
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let identities = identities(path, &real);
+        Self { connection, path: path.to_owned(), real, identities }
     }
 
     /// Whether the files at the store's path are no longer the ones that are open: what goes into a
     /// write-ahead log without a name is gone with the process. (One that is written over in place
     /// keeps its inode, and is not told from the old one.)
     pub fn is_replaced(&self) -> bool {
-        identities(&self.path) != self.identities
+        identities(&self.path, &self.real) != self.identities
     }
 
     /// Prepares to let go of a file that was moved or removed: what is in its write-ahead log is
@@ -198,13 +204,24 @@ impl Sqlite {
             "INSERT INTO batches (id, edge, rows) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING",
             params![batch.id.to_string(), batch.edge, batch.scans.len() as i64],
         )?;
-        if new == 0 {
-            return Ok(Stored::Already);
-        }
-        let number = transaction.last_insert_rowid();
+        let number: i64 = if new > 0 {
+            transaction.last_insert_rowid()
+        } else {
+            let known = "SELECT batch, rows FROM batches WHERE id = ?1";
+            let of = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?));
+            let (number, rows) = transaction.query_row(known, [batch.id.to_string()], of)?;
+            if rows >= batch.scans.len() as i64 {
+                return Ok(Stored::Already);
+            }
+            // It was damaged then, and somebody has put a better copy back: what was missing joins it.
+            transaction
+                .execute("UPDATE batches SET rows = ?2 WHERE batch = ?1", params![number, batch.scans.len() as i64])?;
+            number
+        };
         {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO scans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                "INSERT INTO scans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) \
+                 ON CONFLICT (batch, seq) DO NOTHING",
             )?;
             for (seq, scan) in &batch.scans {
                 insert.execute(params![
