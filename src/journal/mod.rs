@@ -283,7 +283,7 @@ impl Journal {
     /// acknowledgement. If some could not be read it goes to the quarantine instead.
     pub fn settle(&self, sealed: &Sealed, stored: u32) -> io::Result<()> {
         if stored < sealed.records {
-            self.set_aside(sealed, "damaged")?;
+            unless_removed(set_aside(&sealed.path, "damaged").map(drop))?;
         } else {
             match fs::remove_file(&sealed.path) {
                 // A crash before this line makes the store see the batch again, and know it.
@@ -297,7 +297,7 @@ impl Journal {
 
     /// The store rejects the segment for what it is: it is kept for a person to look at.
     pub fn quarantine_batch(&self, sealed: &Sealed) -> io::Result<()> {
-        self.set_aside(sealed, "rejected")?;
+        unless_removed(set_aside(&sealed.path, "rejected").map(drop))?;
         self.settled(sealed, 0);
         Ok(())
     }
@@ -316,11 +316,6 @@ impl Journal {
             drop(ledger);
             tracing::error!(records, segment = %sealed.path.display(), "a segment was removed before it was stored; its scans are lost");
         }
-    }
-
-    fn set_aside(&self, sealed: &Sealed, why: &str) -> io::Result<()> {
-        // Somebody may have removed it; the books say that it is not stored.
-        unless_removed(set_aside(&sealed.path, why).map(drop))
     }
 
     fn quarantine(&self) -> PathBuf {
@@ -352,7 +347,7 @@ fn set_aside(path: &Path, why: &str) -> io::Result<PathBuf> {
     Ok(to)
 }
 
-/// A file or folder that is gone needs no more to be done to it.
+/// A file or folder that somebody has removed needs no more to be done to it.
 fn unless_removed(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
