@@ -20,8 +20,9 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use tokio::runtime::Builder;
 use uuid::Uuid;
-use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Region, Scan};
-use waypost::store::{Batch, ClickHouse, ClickHouseSettings, Secret, native};
+use waypost::core::Secret;
+use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Region, Scan};
+use waypost::store::{Batch, ClickHouse, ClickHouseSettings, native};
 
 use sink::Sink;
 
@@ -78,7 +79,7 @@ fn scan(seq: u32, random: &mut Random) -> Scan {
 }
 
 /// Eight characters, as printed on the plates.
-fn code(sign: u32) -> waypost::registry::Code {
+fn code(sign: u32) -> waypost::core::Code {
     format!("{:08X}", sign.wrapping_mul(0x9E37_79B1)).parse().unwrap()
 }
 

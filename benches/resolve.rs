@@ -27,7 +27,8 @@ use criterion::{BenchmarkGroup, BenchmarkId, Criterion, criterion_group, criteri
 use dashmap::DashMap;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
-use waypost::registry::{Code, Files, HostPattern, Registry, Rules, Sources, Status, parse_tag};
+use waypost::core::{Code, parse_tag};
+use waypost::registry::{Files, HostPattern, Registry, Rules, Sources, Status};
 
 type Hasher = foldhash::fast::FixedState;
 

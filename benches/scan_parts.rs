@@ -18,12 +18,10 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Region, Scan};
+use waypost::core::{Code, LanguagePreference};
 use waypost::journal::{Journal, Settings, Writer};
-use waypost::observe::{
-    Agent, Agents, App, Channel, Client, CountryFiles, Device, Keys, Origin, Os, Outcome, Precision, Region, Repeats,
-    Scan, classify,
-};
-use waypost::registry::{Code, Wanted};
+use waypost::observe::{Agents, CountryFiles, Keys, Precision, Repeats, classify};
 
 /// As printed, as typed, and what is no code.
 const CODES: [&str; 8] =
@@ -56,7 +54,7 @@ fn parts(criterion: &mut Criterion) {
     group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
     each(&mut group, "1 canonical code", &CODES, |text| Code::parse(text.as_bytes()).is_ok());
     each(&mut group, "2 language, one of three", &LANGUAGES, |header| {
-        Wanted::read(None, Some(header)).choose(["vi", "en", "zh"].into_iter())
+        LanguagePreference::read(None, Some(header)).choose(["vi", "en", "zh"].into_iter())
     });
     country(&mut group);
     each(&mut group, "4 user agent: read", &AGENTS, |agent| classify(agent.as_bytes()));

@@ -21,13 +21,14 @@ use tokio::sync::watch;
 
 use crate::admin::Desk;
 use crate::config::Config;
-use crate::edge::{self, Counters, Limits, Shared, Stage, Tallies, UnknownRate, WorkerParts};
+use crate::core::Stage;
+use crate::edge::{self, Counters, Limits, Shared, Tallies, UnknownRate, WorkerParts};
 use crate::journal::{Journal, JournalError, Writer};
-use crate::logging::Losses;
 use crate::observe::{self, CountryFiles, Keys, Repeats};
-use crate::registry::{self, Keeper, LastGood, RegistryError};
-use crate::signals::Signals;
+use crate::registry::{self, LastGood, Publisher, RegistryError};
 use crate::store::Deliveries;
+use crate::system::logging::Losses;
+use crate::system::signals::Signals;
 
 /// How long sealing and the delivery may go on at the stop.
 const FINAL_DELIVERY: Duration = Duration::from_secs(10);
@@ -45,7 +46,7 @@ pub struct Parts {
     /// What it was told.
     pub config: Config,
     /// The registry.
-    pub keeper: Arc<Keeper>,
+    pub publisher: Arc<Publisher>,
     /// The country databases.
     pub countries: Arc<CountryFiles>,
     /// The journal.
@@ -99,7 +100,7 @@ impl App {
         // Beside the journal: it is the folder that is kept over a restart.
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
         let last_good = LastGood::at(beside.join("registry-last-good.json"));
-        let keeper = Keeper::open(config.files.clone(), config.rules.clone(), config.max_shrink, last_good)?;
+        let publisher = Publisher::open(config.files.clone(), config.rules.clone(), config.max_shrink, last_good)?;
         let countries = CountryFiles::open(&config.geoip);
         // Before anybody waits for it: the classifier's tables take about a millisecond.
         let _warm = observe::classify(b"");
@@ -113,14 +114,14 @@ impl App {
         admin.set_nonblocking(true)?;
 
         let journal = Journal::open(config.journal.clone(), config.workers)?;
-        keeper.keep_copy();
+        publisher.keep_copy();
         for listeners in &listeners {
             edge::listen(listeners)?;
         }
         let shared = shared(&config);
         let parts = Parts {
             limits: within_descriptors(config.limits, config.workers),
-            keeper: Arc::new(keeper),
+            publisher: Arc::new(publisher),
             countries: Arc::new(countries),
             journal,
             deliveries: Arc::default(),
@@ -152,7 +153,7 @@ impl App {
         let to_deliver = parts.clone();
         let delivery = spawn("delivery", move || {
             step_back(5);
-            let (registry, config) = (to_deliver.keeper.subscribe(), &to_deliver.config);
+            let (registry, config) = (to_deliver.publisher.subscribe(), &to_deliver.config);
             to_deliver.deliveries.deliver(&to_deliver.journal, &registry, &config.store, &config.rules.timezone);
         })?;
         let mut workers = Vec::new();
@@ -163,7 +164,7 @@ impl App {
             tracing::info!(%address, "listening");
         }
         tracing::info!(address = %admin_address, "admin listening");
-        let registry = parts.keeper.current();
+        let registry = parts.publisher.current();
         tracing::info!(
             generation = registry.generation,
             signs = registry.signs().len(),
@@ -239,7 +240,7 @@ fn start_worker(
         listeners,
         shared: parts.shared.clone(),
         counters: parts.counters[number].clone(),
-        registry: parts.keeper.subscribe(),
+        registry: parts.publisher.subscribe(),
         countries: parts.countries.subscribe(),
         writer: Writer::new(parts.journal.clone(), number),
         limits: parts.limits,
@@ -259,7 +260,7 @@ fn control(
     runtime.block_on(async {
         let desk = Desk::new(parts.clone(), || step_back(19));
         let admin = tokio::spawn(desk.clone().serve(admin, stage.clone()));
-        let watching = tokio::spawn(registry::watch(parts.keeper.clone(), parts.config.poll));
+        let watching = tokio::spawn(registry::watch(parts.publisher.clone(), parts.config.poll));
         let watching_countries = tokio::spawn(watch_countries(parts.clone()));
         loop {
             tokio::select! {

@@ -14,8 +14,21 @@
 //!   sealed segment → one batch → store → delete the segment
 //! ```
 //!
-//! Start with [`edge`]'s `scan.rs`: it is this path as code. The modules below come in
-//! the order in which a scan meets them.
+//! Start with [`edge`]'s `scan.rs`: it is this path as code.
+//!
+//! # Layers
+//!
+//! ```text
+//! 3  app, cli, config                               what is configured and composed
+//! 2  edge (visitors), admin (operators)             what answers
+//! 1  registry, source, observe, journal, store      what they stand on
+//! 0  core, system                                   words, and what the operating system may do
+//! ```
+//!
+//! Imports point down. Modules of one layer do not import each other, but for `system` → `core`;
+//! `source` → `registry`; `store` → `journal`, `registry`; `app` → `config`; `cli` → `app`,
+//! `config`. `edge` imports neither `source` nor `store`: it is given a published registry and a
+//! writer. `tests/house.rs` holds all of this.
 //!
 //! # Threads
 //!
@@ -41,24 +54,17 @@
 //!   store's path.
 //! - Everything that grows has a limit in the configuration or a constant beside it.
 
-// Casts between the sizes of integers are between bounds that stand beside them, or of
-// counts that are shown. The other allowances are stated in Cargo.toml.
-#![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
+pub mod core;
+pub mod system;
 
-pub mod edge;
 pub mod journal;
 pub mod observe;
 pub mod registry;
 pub mod store;
 
 pub mod admin;
-pub mod app;
-pub mod aside;
-pub mod config;
-pub mod logging;
-pub mod metrics;
-pub mod published;
-pub mod regular_file;
-pub mod signals;
+pub mod edge;
 
+pub mod app;
 pub mod cli;
+pub mod config;

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         // It has threads that may still write to standard error, and must end whoever reads that.
         Err(CommandError::Start(error)) => {
-            waypost::logging::say(&format!("{error}\n"), Duration::from_secs(1));
+            waypost::system::logging::say(&format!("{error}\n"), Duration::from_secs(1));
             ExitCode::FAILURE
         }
         Err(error) => {

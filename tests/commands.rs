@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use support::{BINARY, Edge, Setup, files_below, wait_for};
-use waypost::registry::Code;
+use waypost::core::Code;
 
 fn said(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

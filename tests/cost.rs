@@ -20,7 +20,7 @@ use waypost::config::Config;
 use waypost::edge::{Answer, Scanner};
 use waypost::journal::{Journal, Writer};
 use waypost::observe::CountryFiles;
-use waypost::registry::{Keeper, LastGood};
+use waypost::registry::{LastGood, Publisher};
 
 const SIGNS: u32 = 10_000;
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -48,11 +48,11 @@ fn scanner() -> (Setup, Arc<Journal>, Scanner) {
     let shared = app::shared(&config);
     let last_good = LastGood::at(setup.path("data/last-good.json"));
     std::fs::create_dir(setup.path("data")).unwrap();
-    let keeper = Keeper::open(config.files, config.rules, config.max_shrink, last_good).unwrap();
+    let publisher = Publisher::open(config.files, config.rules, config.max_shrink, last_good).unwrap();
     let journal = Journal::open(config.journal, 1).unwrap();
     let countries = CountryFiles::open(&config.geoip).subscribe();
     let writer = Writer::new(journal.clone(), 0);
-    let scanner = Scanner::new(shared.into(), Arc::default(), keeper.subscribe(), countries, writer);
+    let scanner = Scanner::new(shared.into(), Arc::default(), publisher.subscribe(), countries, writer);
     (setup, journal, scanner)
 }
 

@@ -10,8 +10,8 @@ mod support;
 use std::fs;
 
 use support::{Setup, journal_settings, wait_for};
+use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Region, Scan, Word};
 use waypost::journal::{self, Contents, Journal, Writer};
-use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Region, Scan, Word};
 
 const BLOCK: usize = 4096;
 const SCANS: u32 = 150;

@@ -18,7 +18,7 @@ use support::clickhouse::ClickHouse;
 use support::grafana::{Answer, Choice, Dashboard, Selection, text};
 use support::month::{DAY_MS, HOUR_MS};
 use support::{Setup, scan_by_a_person, wait_for};
-use waypost::observe::{Agent, Channel, Outcome, Scan};
+use waypost::core::scan::{Agent, Channel, Outcome, Scan};
 use waypost::store::Batch;
 
 /// 08:00 on 1 December 2066 in Lạng Sơn, a Wednesday: so far off that the tables keep it.

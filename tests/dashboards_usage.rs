@@ -18,7 +18,7 @@ use serde_json::Value;
 use support::clickhouse::ClickHouse;
 use support::grafana::{Choice, Dashboard, Selection};
 use support::month::{DAY_MS, HOUR_MS, Month, NEVER, PLANNED, RETIRED, SILENT, Sign};
-use waypost::observe::{Agent, Outcome, Scan};
+use waypost::core::scan::{Agent, Outcome, Scan};
 
 /// Viet Nam's clock has been seven hours ahead of UTC since 1975.
 const AHEAD_MS: i64 = 7 * HOUR_MS;
@@ -251,7 +251,7 @@ fn the_definition_and_what_is_added_to_it_are_printed() {
         selection.ask_panel(&engine, &dashboard, "Cách đếm").texts("rule")
     };
     let plain = rule(Asked::default());
-    assert_eq!(plain, [waypost::observe::DEFINITION]);
+    assert_eq!(plain, [waypost::core::scan::DEFINITION]);
     let both = rule(Asked { bots: true, repeats: true, ..Asked::default() }).join(" ");
     assert!(both.contains("bot") && both.contains("lặp"), "{both}");
 }

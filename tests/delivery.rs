@@ -21,8 +21,8 @@ use support::clickhouse::ClickHouse;
 use support::fault::{FaultProxy, Mood};
 use support::load::Load;
 use support::{Edge, Random, Setup, journal_settings, many_signs, scan_by_a_person, wait_for};
+use waypost::core::scan::Scan;
 use waypost::journal::{self, Journal, Writer};
-use waypost::observe::Scan;
 use waypost::store::Batch;
 
 fn edge(engine: &ClickHouse, proxy: &FaultProxy) -> Edge {

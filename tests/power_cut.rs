@@ -30,8 +30,8 @@ use std::time::Duration;
 use support::{Edge, Random, Setup, wait_for};
 use tempfile::TempDir;
 use uuid::Uuid;
+use waypost::core::scan::Scan;
 use waypost::journal::{self, Contents};
-use waypost::observe::Scan;
 
 const SECTOR: usize = 512;
 const PAGE: usize = 4096;

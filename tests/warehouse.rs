@@ -15,7 +15,7 @@ use std::process::Command;
 use serde_json::Value;
 use support::clickhouse::ClickHouse;
 use support::{BINARY, Random, Setup, wait_for};
-use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
+use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 use waypost::store::{Batch, Sqlite};
 
 const DAY_MS: i64 = 86_400_000;

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 use waypost::journal::{self, Journal, Writer};
-use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 
 use super::{PATIENCE, Result};
 

@@ -12,7 +12,7 @@ use hyper::http::uri::Authority;
 use hyper::{Request, StatusCode};
 use subtle::ConstantTimeEq as _;
 
-use crate::store::Secret;
+use crate::core::Secret;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Characters of a foreign host that an answer repeats.

@@ -5,6 +5,7 @@
 //! all who ask at once: `/livez` and `/readyz` are answered whatever else hangs.
 
 mod access;
+mod metrics;
 mod rounds;
 mod server;
 
@@ -17,6 +18,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
+use prometheus::core::Collector;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -24,10 +26,10 @@ use tokio::sync::{oneshot, watch};
 pub use access::Access;
 
 use crate::app::Parts;
-use crate::edge::Stage;
-use crate::metrics;
-use crate::observe::DEFINITION;
-use crate::registry::{Reload, Status, Tag};
+use crate::core::scan::DEFINITION;
+use crate::core::{Stage, Tag};
+use crate::registry::{Reload, Status};
+use metrics::Metrics;
 use rounds::Rounds;
 use server::{Activity, Open};
 
@@ -69,8 +71,22 @@ impl Desk {
     pub fn new(parts: Arc<Parts>, step_back: fn()) -> Arc<Self> {
         let open = Arc::new(Open::new());
         let metrics = {
-            let (parts, open, renderings) = (parts.clone(), open.clone(), Renderings::default());
-            Rounds::new("metrics", move |_| renderings.add(&parts, &open))
+            let edge = crate::edge::Metrics {
+                counters: parts.counters.clone(),
+                shared: parts.shared.clone(),
+                per_sign: parts.config.per_sign_metrics,
+            };
+            let collectors: Vec<Arc<dyn Collector>> = vec![
+                Arc::new(edge),
+                parts.journal.clone(),
+                parts.deliveries.clone(),
+                parts.publisher.clone(),
+                parts.countries.clone(),
+                parts.log.clone(),
+            ];
+            let shown = Metrics::new(&parts.journal.settings().edge, collectors);
+            let (open, renderings) = (open.clone(), Renderings::default());
+            Rounds::new("metrics", move |_| renderings.add(&shown, &open))
         };
         let status = {
             let parts = parts.clone();
@@ -185,13 +201,13 @@ impl AsRef<[u8]> for Kept {
 
 impl Renderings {
     /// One more. Where clients don't take theirs, those with the oldest are cut off first.
-    fn add(&self, parts: &Parts, open: &Open) -> Option<Rendering> {
+    fn add(&self, shown: &Metrics, open: &Open) -> Option<Rendering> {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         sent.retain(|number| number.strong_count() > 0);
         for oldest in sent.iter().rev().skip(RENDERINGS - 1).filter_map(Weak::upgrade) {
             open.cut_off_from(*oldest);
         }
-        let mut text = metrics::render(parts).inspect_err(|error| tracing::error!(%error, "no metrics")).ok()?;
+        let mut text = shown.render().inspect_err(|error| tracing::error!(%error, "no metrics")).ok()?;
         text.shrink_to_fit();
         let number = Arc::new(self.last.fetch_add(1, Ordering::Relaxed) + 1);
         sent.push(Arc::downgrade(&number));
@@ -200,15 +216,15 @@ impl Renderings {
 }
 
 fn reload(parts: &Parts, force: bool) -> Reloaded {
-    let result = parts.keeper.reload(force);
-    let generation = parts.keeper.current().generation;
+    let result = parts.publisher.reload(force);
+    let generation = parts.publisher.current().generation;
     let (status, value) = match result {
         Ok(reload) => {
             let result = if reload == Reload::Published { "published" } else { "unchanged" };
             (StatusCode::OK, json!({ "result": result, "generation": generation }))
         }
         Err(_) => {
-            let problems = parts.keeper.state().problems;
+            let problems = parts.publisher.state().problems;
             let value = json!({ "result": "refused", "generation": generation, "problems": problems });
             (StatusCode::UNPROCESSABLE_ENTITY, value)
         }
@@ -217,7 +233,7 @@ fn reload(parts: &Parts, force: bool) -> Reloaded {
 }
 
 fn status(parts: &Parts) -> Value {
-    let (registry, state, counts) = (parts.keeper.current(), parts.keeper.state(), parts.journal.counts());
+    let (registry, state, counts) = (parts.publisher.current(), parts.publisher.state(), parts.journal.counts());
     let signs = |status: Status| registry.signs_in(status);
     let dropped: serde_json::Map<String, Value> =
         parts.journal.dropped().into_iter().map(|(reason, count)| (reason.as_str().to_owned(), count.into())).collect();

@@ -26,7 +26,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::{Answer, Desk};
-use crate::edge::Stage;
+use crate::core::Stage;
 
 /// Most connections open at a time: a few scrapers and probes, and people.
 const MAX_OPEN: usize = 64;

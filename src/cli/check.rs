@@ -5,8 +5,9 @@ use std::path::Path;
 
 use super::{CommandError, registry};
 use crate::config::Config;
+use crate::core::{Problem, Tag};
 use crate::observe::CountryFiles;
-use crate::registry::{Problem, Status, Tag};
+use crate::registry::Status;
 
 /// Validate the configuration and the registry; binds nothing, writes nothing
 ///

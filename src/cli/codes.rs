@@ -7,7 +7,7 @@ use clap::Subcommand;
 
 use super::{CommandError, registry};
 use crate::config::Config;
-use crate::registry::Code;
+use crate::core::Code;
 
 /// Make codes for new signs
 #[derive(Debug, clap::Args)]

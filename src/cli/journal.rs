@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{CommandError, Format, of_file};
 use crate::config::Config;
+use crate::core::scan::Scan;
 use crate::journal::{self, Contents};
-use crate::observe::Scan;
 
 /// Look into the journal: what is recorded and not stored yet
 ///

@@ -16,7 +16,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::app::StartError;
 use crate::config::Config;
-use crate::registry::{Problems, Registry};
+use crate::core::Problems;
+use crate::registry::Registry;
 use crate::store::StoreError;
 
 /// The service behind the QR codes on street plates, relics and scenic sites

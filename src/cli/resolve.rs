@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{CommandError, Shape, registry, time};
 use crate::config::Config;
-use crate::registry::{Code, Origin, Registry, SignRef, Status, Wanted, as_sent};
+use crate::core::{Code, LanguagePreference};
+use crate::registry::{Origin, Registry, SignRef, Status, as_sent};
 
 /// Show where a code leads, and why
 #[derive(Debug, clap::Args)]
@@ -33,7 +34,7 @@ impl Resolve {
         let registry = registry(config)?;
         let at = self.at.as_deref().map_or(Ok(jiff::Timestamp::now()), |text| time(config, "--at", text))?;
         let sign = self.find(&registry)?;
-        let wanted = Wanted::read(None, self.lang.as_deref());
+        let wanted = LanguagePreference::read(None, self.lang.as_deref());
         let (now_ms, place) = (at.as_millisecond(), sign.place());
         let targets = sign.targets(now_ms);
         let retired = sign.status() == Status::Retired;

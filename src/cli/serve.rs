@@ -10,8 +10,8 @@ use tracing_subscriber::EnvFilter;
 use super::CommandError;
 use crate::app::{App, StartError};
 use crate::config::{Config, LogFormat};
-use crate::logging::Log;
-use crate::signals::Signals;
+use crate::system::logging::Log;
+use crate::system::signals::Signals;
 
 /// How long the last lines of the log may take.
 const LAST_LINES: Duration = Duration::from_millis(500);

@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::{CommandError, Format, registry, time};
 use crate::config::Config;
-use crate::observe::DEFINITION;
-use crate::registry::Code;
+use crate::core::Code;
+use crate::core::scan::DEFINITION;
 use crate::store::{By, Question, Row, Tally, Usage};
 
 /// Count scans by sign, place, area, day, hour, language, country or app

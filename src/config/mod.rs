@@ -19,10 +19,11 @@ use toml::de::{DeTable, DeValue};
 use url::Url;
 
 use crate::admin::Access;
+use crate::core::{Problems, Secret, Tag, parse_tag};
 use crate::edge::{Limits, Pages, Trust};
 use crate::journal::{self, MAX_EDGE_NAME};
 use crate::observe::Precision;
-use crate::registry::{Files, HostPattern, Problems, Rules, Tag, parse_tag};
+use crate::registry::{Files, HostPattern, Rules};
 use crate::store::{self, Kind};
 use source::{Section, Source, boolean, duration, one_of, share, size, text, texts, whole};
 
@@ -107,7 +108,7 @@ impl Config {
             Err(error) => {
                 let mut problems = Problems::default();
                 let path = path.display();
-                problems.add(&file, 0, format!("can't be read ({path}): {error}; --config names the file"));
+                problems.add(&file, 0, "", format!("can't be read ({path}): {error}; --config names the file"));
                 return (None, problems);
             }
         };
@@ -294,22 +295,22 @@ fn read_store(top: &mut Section<'_, '_>, journal: &journal::Settings, folder: &P
 }
 
 /// From a file, or from the environment; never from this file, which is read by many.
-fn password(section: &mut Section<'_, '_>, folder: &Path) -> store::Secret {
+fn password(section: &mut Section<'_, '_>, folder: &Path) -> Secret {
     let file = section.text("password_file", "");
     if file.is_empty() {
-        return store::Secret(std::env::var("WAYPOST_CLICKHOUSE_PASSWORD").unwrap_or_default());
+        return Secret(std::env::var("WAYPOST_CLICKHOUSE_PASSWORD").unwrap_or_default());
     }
     match secret::read(&folder.join(&file)) {
-        Ok(password) => store::Secret(password),
+        Ok(password) => Secret(password),
         Err(error) => {
             section.problem("password_file", &format!("{file:?} {error}"));
-            store::Secret::default()
+            Secret::default()
         }
     }
 }
 
 /// Of the admin port; beyond loopback there is one, or it is said that the network protects the port.
-fn admin_token(section: &mut Section<'_, '_>, listen: SocketAddr, folder: &Path) -> Option<store::Secret> {
+fn admin_token(section: &mut Section<'_, '_>, listen: SocketAddr, folder: &Path) -> Option<Secret> {
     let file = section.text("token_file", "");
     let allow_without = section.get("allow_without_token", false, boolean);
     if file.is_empty() {
@@ -334,7 +335,7 @@ fn admin_token(section: &mut Section<'_, '_>, listen: SocketAddr, folder: &Path)
             )
         })
     });
-    token.map(store::Secret).inspect_err(|error| section.problem("token_file", &format!("{file:?} {error}"))).ok()
+    token.map(Secret).inspect_err(|error| section.problem("token_file", &format!("{file:?} {error}"))).ok()
 }
 
 /// Names of the admin port.

@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use crate::regular_file;
+use crate::system::regular_file;
 
 /// The bits of those who are neither the owner nor in the group.
 const OTHERS: u32 = 0o007;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::registry::Problems;
+use crate::core::Problems;
 
 /// The file and what is wrong with it so far.
 pub(super) struct Source<'a> {
@@ -36,7 +36,7 @@ impl Source<'_> {
     }
 
     pub fn problem(&self, line: u64, text: String) {
-        self.problems.borrow_mut().add(&self.file, line, text);
+        self.problems.borrow_mut().add(&self.file, line, "", text);
     }
 }
 

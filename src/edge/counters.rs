@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
-use crate::observe::{Agent, Outcome, Scan};
-use crate::registry::{Code, SignRef};
+use crate::core::Code;
+use crate::core::scan::{Agent, Outcome, Scan};
+use crate::registry::SignRef;
 
 /// A figure with one writer.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@
 mod answer;
 mod counters;
 mod listen;
+mod metrics;
 mod pages;
 mod request;
 mod scan;
@@ -21,11 +22,13 @@ use tokio::sync::watch;
 pub use answer::Answer;
 pub use counters::{Counter, Counters, SERVICE_BOUNDS, ServiceTimes, SignTally, Tallies, UnknownRate};
 pub use listen::{bind, listen};
+pub use metrics::Metrics;
 pub use pages::Pages;
 pub use request::Trust;
 pub use scan::{Scanner, Shared};
-pub use worker::{Limits, Stage};
+pub use worker::Limits;
 
+use crate::core::Stage;
 use crate::journal::Writer;
 use crate::observe::Databases;
 use crate::registry::Registry;

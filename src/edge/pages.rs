@@ -8,7 +8,8 @@
 use hyper::StatusCode;
 
 use super::answer::{self, Answer};
-use crate::registry::{Code, SignRef, Tag, Wanted};
+use crate::core::{Code, LanguagePreference, Tag};
+use crate::registry::SignRef;
 
 /// `/robots.txt`: a code is not a page to be listed, and a crawler's visit is not a scan.
 pub(super) const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
@@ -89,7 +90,7 @@ pub struct Pages {
 
 impl Pages {
     /// `/`
-    pub(super) fn home(&self, wanted: &Wanted<'_>) -> Answer {
+    pub(super) fn home(&self, wanted: &LanguagePreference<'_>) -> Answer {
         if !self.home_url.is_empty() {
             return answer::elsewhere(StatusCode::FOUND, &self.home_url);
         }
@@ -98,7 +99,7 @@ impl Pages {
     }
 
     /// Code-shaped text that no sign has, or a box that was filled with something else.
-    pub(super) fn unknown(&self, wanted: &Wanted<'_>, code: Option<Code>) -> Answer {
+    pub(super) fn unknown(&self, wanted: &LanguagePreference<'_>, code: Option<Code>) -> Answer {
         let mut page = self.begin(wanted, UNKNOWN_TITLE);
         if let Some(code) = code {
             page.html += &format!("<p class=code>{}</p>", code.grouped());
@@ -107,7 +108,7 @@ impl Pages {
     }
 
     /// A sign that is gone, and its successor.
-    pub(super) fn retired(&self, wanted: &Wanted<'_>, sign: SignRef<'_>, now_ms: i64) -> Answer {
+    pub(super) fn retired(&self, wanted: &LanguagePreference<'_>, sign: SignRef<'_>, now_ms: i64) -> Answer {
         let mut page = self.begin(wanted, RETIRED_TITLE);
         page.html += &format!("<p>{}</p>", escaped(sign.place().name_in(page.tag())));
         page.html += &format!("<p class=\"code soft\">{}</p>", sign.code().grouped());
@@ -128,7 +129,7 @@ impl Pages {
     }
 
     /// What a plate is, and where it leads, for people who distrust a sticker.
-    pub(super) fn inspect(&self, wanted: &Wanted<'_>, sign: SignRef<'_>, now_ms: i64) -> Answer {
+    pub(super) fn inspect(&self, wanted: &LanguagePreference<'_>, sign: SignRef<'_>, now_ms: i64) -> Answer {
         let (place, targets) = (sign.place(), sign.targets(now_ms));
         let is_retired = sign.status() == crate::registry::Status::Retired;
         let mut page = self.begin(wanted, if is_retired { RETIRED_TITLE } else { INSPECT_TITLE });
@@ -158,7 +159,7 @@ impl Pages {
         page.end(StatusCode::OK, "")
     }
 
-    fn begin(&self, wanted: &Wanted<'_>, title: Phrase) -> Page {
+    fn begin(&self, wanted: &LanguagePreference<'_>, title: Phrase) -> Page {
         let ours = LANGUAGES.iter().map(|(tag, _)| *tag);
         let default = || ours.clone().position(|tag| tag == self.default_language.as_str()).unwrap_or(1);
         let language = wanted.choose(ours.clone()).unwrap_or_else(default);

@@ -9,8 +9,8 @@ use arrayvec::{ArrayString, ArrayVec};
 use hyper::header::{AsHeaderName, FORWARDED, HeaderMap, HeaderName};
 use ipnet::IpNet;
 
-use crate::observe::Channel;
-use crate::registry::Code;
+use crate::core::Code;
+use crate::core::scan::Channel;
 
 /// Hops of a forwarded header that are walked.
 const MAX_HOPS: usize = 16;

@@ -18,9 +18,11 @@ use super::answer::{self, Answer, Redirects};
 use super::counters::{Counters, Tallies, UnknownRate};
 use super::pages::{self, Pages};
 use super::request::{Query, Trust, text, typed_code};
+use crate::core::scan::{Agent, Outcome, Scan, Word};
+use crate::core::{Code, LanguagePreference};
 use crate::journal::Writer;
-use crate::observe::{self, Agent, Agents, Databases, Keys, Outcome, Precision, Repeats, Scan, Word};
-use crate::registry::{Code, Registry, Route, SignRef, Status, Wanted};
+use crate::observe::{self, Agents, Databases, Keys, Precision, Repeats};
+use crate::registry::{Registry, Route, SignRef, Status};
 
 /// What the workers share: set at the start, or written by all of them.
 pub struct Shared {
@@ -104,7 +106,7 @@ impl Scanner {
         }
         let uri = &request.uri;
         let query = Query::read(uri.query());
-        let wanted = Wanted::read(query.lang, text(&request.headers, ACCEPT_LANGUAGE));
+        let wanted = LanguagePreference::read(query.lang, text(&request.headers, ACCEPT_LANGUAGE));
         let mut registry = self.registry.borrow_mut();
         let registry = registry.newest();
         let alias = || registry.alias(uri.path_and_query().map_or("", |path| path.as_str()));
@@ -214,7 +216,7 @@ impl Scanner {
         }
     }
 
-    fn fixed(&self, route: Route, wanted: &Wanted<'_>, query: Option<&str>) -> Answer {
+    fn fixed(&self, route: Route, wanted: &LanguagePreference<'_>, query: Option<&str>) -> Answer {
         let pages = &self.shared.pages;
         match route {
             Route::Home => pages.home(wanted),
@@ -246,7 +248,7 @@ struct Visit<'a> {
     peer: SocketAddr,
     now_ms: i64,
     query: Query<'a>,
-    wanted: Wanted<'a>,
+    wanted: LanguagePreference<'a>,
     is_head: bool,
 }
 

@@ -33,6 +33,7 @@ use super::answer::{Answer, closing};
 use super::counters::Counters;
 use super::scan::Scanner;
 use super::socket::{Activity, Socket};
+use crate::core::Stage;
 
 /// The largest request head, in bytes: hyper answers 431 beyond.
 const MAX_HEAD: usize = 16 * 1024;
@@ -59,19 +60,6 @@ pub struct Limits {
     pub request: Duration,
     /// How long connections may take to end at the stop.
     pub grace: Duration,
-}
-
-/// How far the edge's end has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// It has not begun.
-    Serving,
-    /// New connections are still taken; each is told to end with its answer.
-    LameDuck,
-    /// Listeners close, and connections end.
-    Closing,
-    /// Everything but the admin port has ended.
-    Ended,
 }
 
 /// What the connections of one worker share.

@@ -31,8 +31,8 @@
 use arrayvec::ArrayString;
 use uuid::Uuid;
 
-use crate::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
-use crate::registry::Code;
+use crate::core::Code;
+use crate::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 
 /// Damage costs at most this many bytes of records.
 pub(crate) const BLOCK: usize = 4096;

@@ -20,6 +20,7 @@ mod claim;
 mod format;
 mod housekeeping;
 mod ledger;
+mod metrics;
 mod reader;
 mod recovery;
 mod segment;

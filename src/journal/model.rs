@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use super::super::format::{BLOCK, Payload, frame_size};
 use super::super::{Counts, Journal, JournalError, Sealed, Settings, Writer, read, retry_quarantined, segments};
-use crate::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
+use crate::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 
 const WORKERS: usize = 2;
 /// The header's block, and two that hold about sixty records each.

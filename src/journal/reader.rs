@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::format::{
     self, BLOCK, FRAME_HEADER, Header, PUBLISHED_AT, array, frame_crc, frame_len, frame_size, published_count,
 };
-use crate::observe::Scan;
-use crate::regular_file;
+use crate::core::scan::Scan;
+use crate::system::regular_file;
 
 /// The largest segment, in bytes: the limit of `journal.segment`. Nothing larger is read.
 pub const MAX_SEGMENT: u64 = 1 << 30;

@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::Journal;
 use super::format::Payload;
 use super::segment::Appender;
-use crate::observe::Scan;
+use crate::core::scan::Scan;
 
 /// The sole writer of one worker's segments.
 #[derive(Debug)]
@@ -99,8 +99,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan, Word};
     use crate::journal::Settings;
-    use crate::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan, Word};
 
     fn scan() -> Scan {
         Scan {

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use super::repeat::Keys;
-use super::scan::{Agent, App, Client, Device, Os};
+use crate::core::scan::{Agent, App, Client, Device, Os};
 
 /// Bytes of a user agent that are read. Of 35,000 of people the longest had 419; what lies behind
 /// this can only be there to cost time.

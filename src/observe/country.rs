@@ -19,11 +19,10 @@ use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions
 use tokio::sync::watch;
 
 use super::networks::{Builder, Networks};
-use super::scan::Origin;
-use crate::aside::{Aside, HANGS, Steps};
-use crate::published::Published;
-use crate::registry::Stamp;
-use crate::regular_file;
+use crate::core::Published;
+use crate::core::scan::Origin;
+use crate::system::path_thread::{HANG_TIMEOUT, PathThread, Progress};
+use crate::system::{Stamp, regular_file};
 
 /// Largest file, in bytes: the largest that is sold is a quarter of it.
 const MAX_FILE: u64 = 2 << 30;
@@ -117,7 +116,7 @@ impl Databases {
 }
 
 impl Database {
-    fn open(path: &Path, steps: &Steps) -> Result<Self, MaxMindDbError> {
+    fn open(path: &Path, steps: &Progress) -> Result<Self, MaxMindDbError> {
         let reader = Reader::from_source(read_whole(path, steps)?)?;
         let layout = layout(&reader)?;
         let built = reader.metadata().build_time().ok();
@@ -169,7 +168,7 @@ impl Database {
     }
 }
 
-fn read_whole(path: &Path, steps: &Steps) -> std::io::Result<Vec<u8>> {
+fn read_whole(path: &Path, steps: &Progress) -> std::io::Result<Vec<u8>> {
     let (mut file, metadata) = regular_file::open(path)?;
     if metadata.len() > MAX_FILE {
         return Err(std::io::Error::other(format!("is {} bytes long; at most {MAX_FILE} are read", metadata.len())));
@@ -258,7 +257,7 @@ pub struct FileState {
 /// up no other, and nobody who looks.
 pub struct CountryFiles {
     kept: Arc<Kept>,
-    asides: Vec<Aside>,
+    asides: Vec<PathThread>,
 }
 
 struct Kept {
@@ -286,7 +285,7 @@ impl CountryFiles {
             let (kept, path) = (kept.clone(), path.clone());
             // Nothing is a stamp too: that of a file that is missing.
             let mut seen: Option<Option<Stamp>> = None;
-            Aside::new(&format!("country-{at}"), move |steps| {
+            PathThread::new(&format!("country-{at}"), move |steps| {
                 let stamp = std::fs::metadata(&path).ok().as_ref().map(Stamp::of);
                 if seen != Some(stamp) {
                     kept.take(at, Database::open(&path, steps));
@@ -294,8 +293,8 @@ impl CountryFiles {
                 }
             })
         };
-        let asides: Vec<Aside> = paths.iter().enumerate().map(aside).collect();
-        let tickets: Vec<u64> = asides.iter().map(Aside::ask).collect();
+        let asides: Vec<PathThread> = paths.iter().enumerate().map(aside).collect();
+        let tickets: Vec<u64> = asides.iter().map(PathThread::ask).collect();
         for (aside, ticket) in asides.iter().zip(tickets) {
             aside.wait(ticket, FIRST_READ);
         }
@@ -323,7 +322,8 @@ impl CountryFiles {
         let mut states: Vec<FileState> = self.kept.files().iter().map(|file| file.state.clone()).collect();
         for (state, aside) in states.iter_mut().zip(&self.asides) {
             if aside.hangs() {
-                state.problem = Some(format!("does not answer: no read of it has gone on for {} s", HANGS.as_secs()));
+                state.problem =
+                    Some(format!("does not answer: no read of it has gone on for {} s", HANG_TIMEOUT.as_secs()));
             }
         }
         states

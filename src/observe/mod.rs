@@ -6,16 +6,17 @@
 
 mod agent;
 mod country;
+mod metrics;
 mod networks;
 mod repeat;
-mod scan;
 
 use hyper::header::HeaderMap;
 
 pub use agent::{Agents, classify};
 pub use country::{CountryFiles, Databases, FileState, Precision};
 pub use repeat::{Keys, Repeats};
-pub use scan::{Agent, App, Channel, Client, DEFINITION, Device, Origin, Os, Outcome, Region, Scan, Word};
+
+use crate::core::scan::Word;
 
 /// Whether a browser fetches ahead of a person: `Sec-Purpose` (Fetch standard), and what
 /// Chromium, Safari and Firefox sent before it.

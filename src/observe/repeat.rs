@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::registry::Code;
+use crate::core::Code;
 
 /// The keys of this process: drawn at the start, kept in memory alone.
 #[derive(Debug, Default)]

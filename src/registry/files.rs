@@ -8,22 +8,20 @@
 use std::fs::{self, File};
 use std::hash::BuildHasher as _;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::code::{CodeError, spoiled};
 use super::route::{Route, as_sent};
 use super::rules::Rules;
 use super::table::{Columns, Row, Table, is_utf16};
-pub use super::table::{Problem, Problems};
 use super::{
-    Code, Hasher, NO_DATE, NO_POSITION, NO_SIGN, Override, Place, Registry, Scope, Sign, Span, Status, Tag, Variant,
-    Variants, count,
+    Hasher, NO_DATE, NO_POSITION, NO_SIGN, Override, Place, Registry, Scope, Sign, Span, Status, Variant, Variants,
+    count,
 };
-use crate::aside::HANGS;
-use crate::regular_file;
+use crate::core::{Code, CodeError, Problems, Tag, spoiled};
+use crate::system::path_thread::HANG_TIMEOUT;
+use crate::system::{Stamp, regular_file};
 
 const PLACES: Columns = Columns {
     required: &["place", "name"],
@@ -133,16 +131,21 @@ impl Trouble {
         let name = name_of(path);
         match self {
             Self::Changed => {
-                problems.add(&name, 0, "changed while it was read");
+                problems.add(&name, 0, "", "changed while it was read");
                 problems.unstable = true;
             }
-            Self::NotAFile(what) => problems.add(&name, 0, format!("can't be read ({}): {what}", path.display())),
+            Self::NotAFile(what) => problems.add(&name, 0, "", format!("can't be read ({}): {what}", path.display())),
             Self::Hangs => problems.add(
                 &name,
                 0,
-                format!("does not answer ({}): no read of it has gone on for {} s", path.display(), HANGS.as_secs()),
+                "",
+                format!(
+                    "does not answer ({}): no read of it has gone on for {} s",
+                    path.display(),
+                    HANG_TIMEOUT.as_secs()
+                ),
             ),
-            Self::Bad(line, text) => problems.add(&name, *line, text),
+            Self::Bad(line, text) => problems.add(&name, *line, "", text),
         }
     }
 }
@@ -209,29 +212,6 @@ fn read_text(mut file: File, len: u64, step: &mut dyn FnMut()) -> Result<Vec<u8>
     }
 }
 
-/// What tells one state of a file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified_ns: i128,
-    changed_ns: i128,
-}
-
-impl Stamp {
-    pub(crate) fn of(metadata: &fs::Metadata) -> Self {
-        let ns = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
-            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
 /// A file's last component, as problems name it.
 pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
@@ -284,7 +264,7 @@ impl Sources {
         }
         if build.is_full {
             let [places, signs, overrides] = &names;
-            problems.add(places, 0, format!("with {signs} and {overrides}, has more than {max_text} bytes of names and targets (as they are sent, percent-encoded)"));
+            problems.add(places, 0, "", format!("with {signs} and {overrides}, has more than {max_text} bytes of names and targets (as they are sent, percent-encoded)"));
         }
         let mut registry = build.registry;
         for list in registry.overrides.values_mut() {
@@ -339,20 +319,20 @@ impl Build<'_> {
         for table in tables {
             for tag in table.languages() {
                 if tag == default {
-                    problems.add(table.file, 1, format!("header: {tag} is the default language (registry.default_language); its columns are named without it, as name and target"));
+                    problems.add(table.file, 1, "", format!("header: {tag} is the default language (registry.default_language); its columns are named without it, as name and target"));
                 } else if !self.registry.languages.contains(&tag) {
                     self.registry.languages.push(tag);
                 }
             }
         }
         if self.registry.languages.len() > MAX_LANGUAGES {
-            problems.add(&self.names[0], 1, format!("header: at most {MAX_LANGUAGES} languages are allowed"));
+            problems.add(&self.names[0], 1, "", format!("header: at most {MAX_LANGUAGES} languages are allowed"));
             self.registry.languages.truncate(MAX_LANGUAGES);
         }
     }
 
     fn place(&mut self, row: &Row<'_>, problems: &mut Problems) {
-        let mut wrong = |text: String| problems.add(&self.names[0], row.line, text);
+        let mut wrong = |text: String| problems.add(&self.names[0], row.line, "", text);
         let id = row.cell("place");
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
         if id.is_empty() || id.len() > MAX_PLACE_ID || !id.bytes().all(plain) {
@@ -385,7 +365,7 @@ impl Build<'_> {
     }
 
     fn sign(&mut self, row: &Row<'_>, problems: &mut Problems) {
-        let mut wrong = |text: String| problems.add(&self.names[1], row.line, text);
+        let mut wrong = |text: String| problems.add(&self.names[1], row.line, "", text);
         let cell = row.cell("code");
         let code = match cell.parse::<Code>() {
             _ if spoiled(cell).is_some() => {
@@ -437,7 +417,7 @@ impl Build<'_> {
         let targets = if own_targets { targets } else { self.registry.places[place as usize].targets };
         if status != Status::Retired && targets.len == 0 {
             let id = self.registry.str(self.registry.places[place as usize].id);
-            problems.add(&self.names[1], row.line, format!("target: neither the sign nor its place {id} has one"));
+            problems.add(&self.names[1], row.line, "", format!("target: neither the sign nor its place {id} has one"));
         }
         let number = count(self.registry.signs.len());
         let (successor, aliases) = (row.cell("successor"), row.cell("aliases"));
@@ -468,7 +448,7 @@ impl Build<'_> {
     fn spanning_rows(&mut self, problems: &mut Problems) {
         for later in std::mem::take(&mut self.later) {
             let line = u64::from(self.lines[later.sign as usize]);
-            let mut wrong = |text: String| problems.add(&self.names[1], line, text);
+            let mut wrong = |text: String| problems.add(&self.names[1], line, "", text);
             if !later.successor.is_empty() {
                 match later.successor.parse::<Code>().ok().and_then(|code| self.registry.sign(code)) {
                     Some(successor) => self.registry.signs[later.sign as usize].successor = successor.number,
@@ -495,7 +475,7 @@ impl Build<'_> {
         }
         for number in 0..count(self.registry.signs.len()) {
             if let Err(error) = self.successors_end(number) {
-                problems.add(&self.names[1], u64::from(self.lines[number as usize]), format!("successor: {error}"));
+                problems.add(&self.names[1], u64::from(self.lines[number as usize]), "", format!("successor: {error}"));
             }
         }
     }
@@ -538,7 +518,7 @@ impl Build<'_> {
     }
 
     fn override_(&mut self, row: &Row<'_>, problems: &mut Problems) {
-        let mut wrong = |text: String| problems.add(&self.names[2], row.line, text);
+        let mut wrong = |text: String| problems.add(&self.names[2], row.line, "", text);
         let cell = row.cell("scope");
         let place = self.registry.place(cell).map(|place| place.number);
         let sign = cell.parse().ok().and_then(|code| self.registry.sign(code)).map(|sign| sign.number);
@@ -591,7 +571,7 @@ impl Build<'_> {
                 Ok(url) => checked.push((tag, url)),
                 Err(error) => {
                     let column = tag.map_or("target".to_owned(), |tag| format!("target:{tag}"));
-                    problems.add(&self.names[file], row.line, format!("{column}: {error}"));
+                    problems.add(&self.names[file], row.line, &column, error);
                     // Refused, not absent: no sign of the place need be told to have none.
                     checked.push((tag, text.to_owned()));
                 }
@@ -599,7 +579,7 @@ impl Build<'_> {
         }
         if row.cell("target").is_empty() && row.variants("target").next().is_some() {
             let default = self.rules.default_language;
-            problems.add(&self.names[file], row.line, format!("target: is empty; where there is a target for any language there must be one for the default ({default})"));
+            problems.add(&self.names[file], row.line, "", format!("target: is empty; where there is a target for any language there must be one for the default ({default})"));
         }
         self.run(&checked)
     }

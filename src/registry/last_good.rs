@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::files::{MAX_FILE, Sources};
-use crate::regular_file;
+use crate::system::regular_file;
 
 /// The largest copy, in bytes: three tables of the largest size, of which each byte may be escaped.
 const MAX_COPY: u64 = 6 * MAX_FILE;

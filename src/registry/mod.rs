@@ -6,10 +6,9 @@
 //! one arena and signs are fixed-size rows beside a table of their numbers: 48 bytes
 //! and about 10 more for the index, however long the URLs are.
 
-mod code;
 mod files;
-mod language;
 mod last_good;
+mod metrics;
 mod route;
 mod rules;
 mod table;
@@ -21,13 +20,13 @@ use std::sync::atomic::AtomicU32;
 
 use hashbrown::{HashMap, HashTable};
 
-pub use code::{Code, CodeError};
-pub use files::{Files, Problem, Problems, Sources, Stamp};
-pub use language::{Tag, Wanted, parse_tag};
+pub use files::{Files, Sources};
 pub use last_good::LastGood;
 pub use route::{Route, as_sent};
 pub use rules::{HostPattern, Rules};
-pub use watch::{Keeper, RegistryError, Reload, State, watch};
+pub use watch::{Publisher, RegistryError, Reload, State, watch};
+
+use crate::core::{Code, LanguagePreference, Tag};
 
 type Hasher = foldhash::fast::FixedState;
 
@@ -410,7 +409,7 @@ pub struct Target<'a> {
 impl<'a> Targets<'a> {
     /// The target in the best language. `None` only for a retired sign, which needs no target.
     #[must_use]
-    pub fn choose(&self, wanted: &Wanted<'_>) -> Option<Target<'a>> {
+    pub fn choose(&self, wanted: &LanguagePreference<'_>) -> Option<Target<'a>> {
         let languages = &self.registry.languages;
         let tags = self.variants.iter().map(|v| languages[usize::from(v.language)].as_str());
         let at = if self.several_languages() { wanted.choose(tags).unwrap_or(0) } else { 0 };

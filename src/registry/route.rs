@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use arrayvec::ArrayVec;
 use url::Url;
 
-use super::Code;
+use crate::core::Code;
 
 /// Longest path that can be a code, with its hyphens and escapes.
 const MAX_CODE_PATH: usize = 128;

@@ -7,7 +7,7 @@
 use jiff::{Timestamp, civil, tz::TimeZone};
 use url::{Host, Url};
 
-use super::language::Tag;
+use crate::core::Tag;
 
 /// Longest target, in bytes: what browsers, proxies and in-app scanners all take.
 const MAX_TARGET: usize = 2048;

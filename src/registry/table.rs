@@ -5,85 +5,10 @@
 //! LibreOffice make of it). Languages are columns in OpenStreetMap's manner:
 //! `name`, `name:en` (<https://wiki.openstreetmap.org/wiki/Multilingual_names>).
 
-use std::fmt;
-
-use super::language::{Tag, parse_tag};
+use crate::core::{Problems, Tag, parse_tag};
 
 /// Longest cell, in bytes: beside it the longest target, 2,048, is short.
 const MAX_CELL: usize = 64 << 10;
-/// Problems that are kept in full; of more only the number is told.
-const MAX_PROBLEMS: usize = 1000;
-
-/// One thing wrong in one file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The file's name.
-    pub file: String,
-    /// Counted from 1; 0 where the whole file is meant.
-    pub line: u64,
-    /// Field, what was found, what is allowed.
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}: {}", self.file, self.text),
-            line => write!(f, "{}:{line}: {}", self.file, self.text),
-        }
-    }
-}
-
-/// Everything wrong with a registry.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems {
-    /// In the order of the files and lines.
-    pub list: Vec<Problem>,
-    /// How many more there were than are listed.
-    pub more: usize,
-    /// Whether a file changed while it was read: a later try may succeed.
-    pub unstable: bool,
-}
-
-impl Problems {
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    /// Notes one.
-    pub fn add(&mut self, file: &str, line: u64, text: impl Into<String>) {
-        if self.list.len() < MAX_PROBLEMS {
-            self.list.push(Problem { file: file.to_owned(), line, text: text.into() });
-        } else {
-            self.more += 1;
-        }
-    }
-
-    /// Takes another file's in.
-    pub fn append(&mut self, others: Self) {
-        self.more += others.more;
-        for problem in others.list {
-            self.add(&problem.file, problem.line, problem.text);
-        }
-    }
-}
-
-impl std::error::Error for Problems {}
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.list.iter().enumerate() {
-            write!(f, "{}{problem}", if at == 0 { "" } else { "\n" })?;
-        }
-        match self.more {
-            0 => Ok(()),
-            more => write!(f, "\nand {more} more problems"),
-        }
-    }
-}
-
 /// What a file's columns may be called.
 pub(super) struct Columns {
     /// Must all be there.
@@ -122,7 +47,7 @@ impl<'a> Table<'a> {
     pub fn open(file: &'a str, bytes: &'a [u8], allowed: &Columns, problems: &mut Problems) -> Option<Self> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         if is_utf16(bytes) {
-            problems.add(file, 0, "is in UTF-16; save it as \"CSV UTF-8\"");
+            problems.add(file, 0, "", "is in UTF-16; save it as \"CSV UTF-8\"");
             return None;
         }
         let separator = separator(bytes);
@@ -133,6 +58,7 @@ impl<'a> Table<'a> {
             problems.add(
                 file,
                 line,
+                "",
                 format!("a cell that begins here is longer than {MAX_CELL} bytes, which is the most"),
             );
             return None;
@@ -142,12 +68,12 @@ impl<'a> Table<'a> {
         let header = match reader.headers() {
             Ok(header) => header.clone(),
             Err(error) => {
-                problems.add(file, 1, format!("header: {}", csv_error(&error)));
+                problems.add(file, 1, "", format!("header: {}", csv_error(&error)));
                 return None;
             }
         };
         if header.iter().all(str::is_empty) {
-            problems.add(file, 1, format!("has no header row; it must name {}", list(allowed.required)));
+            problems.add(file, 1, "", format!("has no header row; it must name {}", list(allowed.required)));
             return None;
         }
         let known = problems.list.len();
@@ -157,6 +83,7 @@ impl<'a> Table<'a> {
                 problems.add(
                     file,
                     1,
+                    "",
                     format!("header: the column {name:?} is missing; it must name {}", list(allowed.required)),
                 );
             }
@@ -178,7 +105,7 @@ impl<'a> Table<'a> {
                 Ok(true) => {}
                 Err(error) => {
                     let line = error.position().map_or(0, |at| line(self.bytes, at));
-                    problems.add(self.file, line, csv_error(&error));
+                    problems.add(self.file, line, "", csv_error(&error));
                     if error.is_io_error() {
                         return;
                     }
@@ -188,7 +115,7 @@ impl<'a> Table<'a> {
             // It swallows rows into one cell; from here on nothing is what it seems.
             if let Some(at) = self.open_quote.filter(|&at| at < self.reader.position().byte()) {
                 let line = 1 + newlines(&self.bytes[..at as usize]);
-                problems.add(self.file, line, "a quote that is opened here is never closed");
+                problems.add(self.file, line, "", "a quote that is opened here is never closed");
                 return;
             }
             if record.iter().all(str::is_empty) {
@@ -197,17 +124,22 @@ impl<'a> Table<'a> {
             let line = record.position().map_or(0, |at| line(self.bytes, at));
             if record.len() != self.columns.len() {
                 let (found, wanted) = (record.len(), self.columns.len());
-                problems.add(self.file, line, format!("has {found} cells where the header has {wanted}"));
+                problems.add(self.file, line, "", format!("has {found} cells where the header has {wanted}"));
                 continue;
             }
             if let Some(at) = record.iter().position(|cell| cell.len() > MAX_CELL) {
                 let (name, found) = (self.columns[at].name, record[at].len());
-                problems.add(self.file, line, format!("{name}: is {found} bytes long; at most {MAX_CELL} are allowed"));
+                problems.add(
+                    self.file,
+                    line,
+                    "",
+                    format!("{name}: is {found} bytes long; at most {MAX_CELL} are allowed"),
+                );
                 continue;
             }
             let row = Row { columns: &self.columns, record: &record, line };
             if let Some(cell) = row.without_heading() {
-                problems.add(self.file, line, format!("{cell:?} stands in a column that has no heading"));
+                problems.add(self.file, line, "", format!("{cell:?} stands in a column that has no heading"));
             }
             each(&row, problems);
         }
@@ -335,7 +267,7 @@ fn columns(file: &str, header: &::csv::StringRecord, allowed: &Columns, problems
         let language = match language {
             None => None,
             Some(_) if known.is_none() || !allowed.multilingual.contains(&name) => {
-                problems.add(file, 1, format!("header: {heading:?} is not a column; {}", allowed.text()));
+                problems.add(file, 1, "", format!("header: {heading:?} is not a column; {}", allowed.text()));
                 continue;
             }
             Some(language) => match parse_tag(language) {
@@ -344,6 +276,7 @@ fn columns(file: &str, header: &::csv::StringRecord, allowed: &Columns, problems
                     problems.add(
                         file,
                         1,
+                        "",
                         format!("header: {language:?} in {heading:?} is not a language; write name:en or name:zh-Hant"),
                     );
                     continue;
@@ -351,11 +284,11 @@ fn columns(file: &str, header: &::csv::StringRecord, allowed: &Columns, problems
             },
         };
         let Some(name) = known else {
-            problems.add(file, 1, format!("header: {heading:?} is not a column; {}", allowed.text()));
+            problems.add(file, 1, "", format!("header: {heading:?} is not a column; {}", allowed.text()));
             continue;
         };
         if columns.iter().any(|column| column.name == name && column.language == language) {
-            problems.add(file, 1, format!("header: the column {heading:?} is there twice"));
+            problems.add(file, 1, "", format!("header: the column {heading:?} is there twice"));
         }
         columns.push(Column { name, language });
     }

@@ -14,8 +14,9 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
-use super::files::{OPTIONAL, Reading, Stamp, Trouble, name_of, read_table};
-use crate::aside::Aside;
+use super::files::{OPTIONAL, Reading, Trouble, name_of, read_table};
+use crate::system::Stamp;
+use crate::system::path_thread::PathThread;
 
 /// A table must be unchanged for this long before it is read.
 pub(super) const SETTLE: Duration = Duration::from_millis(200);
@@ -29,7 +30,7 @@ const READ: Duration = Duration::from_mins(1);
 /// One table and its thread.
 pub(super) struct Table {
     pub path: PathBuf,
-    aside: Aside,
+    aside: PathThread,
     known: Arc<Mutex<Known>>,
     events: Arc<Events>,
 }
@@ -94,7 +95,7 @@ impl Table {
             watcher: None,
             folders: BTreeSet::new(),
         };
-        let aside = Aside::new(&format!("table-{}", name_of(path)), move |steps| hand.turn(&mut || steps.step()));
+        let aside = PathThread::new(&format!("table-{}", name_of(path)), move |steps| hand.turn(&mut || steps.step()));
         Self { path: path.to_owned(), aside, known, events }
     }
 

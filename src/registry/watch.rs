@@ -15,12 +15,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
-use super::files::{Files, Problems, Sources, TABLES, Trouble};
+use super::files::{Files, Sources, TABLES, Trouble};
 use super::last_good::LastGood;
 use super::rules::Rules;
 use super::tables::{SETTLE, Standing, Table};
 use super::{Hasher, Registry};
-use crate::published::Published;
+use crate::core::{Problems, Published};
 
 /// A table that changes under our hands is read again so many times; then it is a problem.
 const TRIES: usize = 10;
@@ -77,7 +77,7 @@ pub struct State {
 }
 
 /// Reads, checks and publishes generations.
-pub struct Keeper {
+pub struct Publisher {
     files: Files,
     rules: Rules,
     max_shrink: f64,
@@ -112,7 +112,7 @@ enum When {
 /// What came of a reload, and the problems of tables that were left as they had been.
 type Outcome = (Result<Reload, RegistryError>, Problems);
 
-impl Keeper {
+impl Publisher {
     /// Publishes the first generation: of the files, or else of the last-known-good copy. Writes
     /// nothing: see [`Self::keep_copy`].
     pub fn open(files: Files, rules: Rules, max_shrink: f64, last_good: LastGood) -> Result<Self, RegistryError> {
@@ -251,7 +251,12 @@ impl Keeper {
         if read.iter().any(Result::is_err) {
             let serving = load(&self.last_good).map(|(_, sources)| sources);
             let Some(serving) = serving.filter(|sources| sources.content_hash() == current.content_hash) else {
-                left.add("registry", 0, "the last-known-good copy does not have what serves, so that no edit is taken");
+                left.add(
+                    "registry",
+                    0,
+                    "",
+                    "the last-known-good copy does not have what serves, so that no edit is taken",
+                );
                 return Some((Err(RegistryError::Refused(left)), Problems::default()));
             };
             let serving = [serving.places, serving.signs, serving.overrides];
@@ -437,19 +442,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Reloads whenever the files change, until dropped. Asks the tables' threads and never the disk, so
 /// it may run where nothing may wait.
-pub async fn watch(keeper: Arc<Keeper>, poll: Duration) {
-    keeper.tables.iter().for_each(Table::watch);
+pub async fn watch(publisher: Arc<Publisher>, poll: Duration) {
+    publisher.tables.iter().for_each(Table::watch);
     let mut told = [Standing::Same; 3];
     loop {
-        keeper.tables.iter().for_each(Table::look);
-        let pause = if keeper.is_settling() { SETTLE / 2 } else { poll };
-        let _either = tokio::time::timeout(pause, keeper.arrived.notified()).await;
-        keeper.free_old();
-        for (table, told) in keeper.tables.iter().zip(&mut told) {
+        publisher.tables.iter().for_each(Table::look);
+        let pause = if publisher.is_settling() { SETTLE / 2 } else { poll };
+        let _either = tokio::time::timeout(pause, publisher.arrived.notified()).await;
+        publisher.free_old();
+        for (table, told) in publisher.tables.iter().zip(&mut told) {
             tell(table, told);
         }
-        if keeper.is_due() {
-            let task = keeper.clone();
+        if publisher.is_due() {
+            let task = publisher.clone();
             tokio::task::spawn_blocking(move || task.reload_when(When::Settled, false).is_some()).await.ok();
         }
     }

@@ -24,7 +24,8 @@ use super::client::{Client, Content, RequestError};
 use super::schema::Schema;
 use super::usage::{By, Question, Tally};
 use super::{Batch, StoreError, native};
-use crate::observe::Scan;
+use crate::core::Secret;
+use crate::core::scan::Scan;
 use crate::registry::Registry;
 
 /// Tries of a batch that the server finds fault with, before it is set aside: a body that
@@ -52,16 +53,6 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Of each megabyte sent, and of the answer after the last.
     pub timeout: Duration,
-}
-
-/// A password, which no log shows.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(secret)")
-    }
 }
 
 /// A connection to one or several servers.

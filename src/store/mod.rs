@@ -7,6 +7,7 @@
 mod clickhouse;
 mod client;
 mod delivery;
+mod metrics;
 pub mod native;
 mod schema;
 mod sqlite;
@@ -18,13 +19,13 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-pub use clickhouse::{ClickHouse, Secret, Settings as ClickHouseSettings};
+pub use clickhouse::{ClickHouse, Settings as ClickHouseSettings};
 pub use delivery::Deliveries;
 pub use schema::Schema;
 pub use sqlite::Sqlite;
 pub use usage::{By, Question, Row, Tally, Usage};
 
-use crate::observe::Scan;
+use crate::core::scan::Scan;
 use crate::registry::Registry;
 
 /// One sealed segment, as a store takes it.

@@ -8,7 +8,7 @@
 
 use uuid::Uuid;
 
-use crate::observe::Scan;
+use crate::core::scan::Scan;
 use crate::registry::{Registry, SignRef, Targets};
 
 /// One block under construction.

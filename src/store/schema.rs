@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::clickhouse::Settings;
-use crate::observe::DEFINITION;
+use crate::core::scan::DEFINITION;
 
 const SCANS: &str = include_str!("schema/scans.sql");
 const SCANS_HOURLY: &str = include_str!("schema/scans_hourly.sql");
@@ -39,7 +39,7 @@ impl Schema {
     #[must_use]
     pub fn new(settings: &Settings, timezone: &TimeZone) -> Self {
         let is_cluster = !settings.cluster.is_empty();
-        // On a cluster every table has its place in Keeper; {shard}, {replica} and {table} are
+        // On a cluster every table has its place in Publisher; {shard}, {replica} and {table} are
         // ClickHouse's own macros.
         let engine = |name: &str| {
             let path = format!("/clickhouse/tables/{{shard}}/{}/{{table}}", settings.database);

@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::{Batch, StoreError, Stored};
-use crate::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan, Word};
+use crate::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan, Word};
 
 /// `synchronous = FULL` makes a commit durable before the segment's file is deleted.
 const SETUP: &str = "

@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use super::sqlite::{Sqlite, away};
 use super::{ClickHouse, ClickHouseSettings, Kind, Settings, StoreError};
-use crate::registry::{Code, PlaceRef, Registry};
+use crate::core::Code;
+use crate::registry::{PlaceRef, Registry};
 
 /// What the rows of an answer stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -90,7 +90,7 @@ impl ClickHouse {
             urls: vec![format!("http://{address}")],
             database: self.database.clone(),
             user: "default".to_owned(),
-            password: waypost::store::Secret::default(),
+            password: waypost::core::Secret::default(),
             cluster: String::new(),
             replicas: false,
             apply_schema: true,

@@ -31,8 +31,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 use waypost::journal::{self, Journal, JournalError};
-use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_waypost");
 /// A phone's browser, as most scans have it.

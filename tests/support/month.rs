@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use waypost::observe::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
+use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 use waypost::store::Batch;
 
 use super::clickhouse::ClickHouse;

@@ -7,7 +7,7 @@
 
 use arrayvec::ArrayString;
 
-use crate::registry::Code;
+use super::Code;
 
 /// An enumeration stored as one byte in the journal and as a word in a store.
 macro_rules! words {
@@ -135,6 +135,54 @@ pub struct Scan {
     /// Country and region.
     pub origin: Origin,
 }
+
+/// How a column of [`COLUMNS`] is read from a scan.
+#[derive(Debug, Clone, Copy)]
+pub enum Field {
+    /// Milliseconds since the Unix epoch, UTC.
+    Time(fn(&Scan) -> i64),
+    /// A canonical code.
+    Code(fn(&Scan) -> Code),
+    /// A word from a list, a tag or a name.
+    Text(fn(&Scan) -> &str),
+    /// Yes or no.
+    Flag(fn(&Scan) -> bool),
+    /// A count or number.
+    Number(fn(&Scan) -> u64),
+}
+
+/// One column of a recorded scan.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// As stores, `journal cat` and the documentation call it.
+    pub name: &'static str,
+    /// Where its value is.
+    pub field: Field,
+}
+
+/// THE list of a scan's columns, in the order in which both stores have them. Which edge, which
+/// batch and which position in it a scan has is said by its segment, and stands behind these.
+pub const COLUMNS: [Column; 14] = {
+    const fn column(name: &'static str, field: Field) -> Column {
+        Column { name, field }
+    }
+    [
+        column("ts", Field::Time(|scan| scan.ts_ms)),
+        column("code", Field::Code(|scan| scan.code)),
+        column("outcome", Field::Text(|scan| scan.outcome.as_str())),
+        column("channel", Field::Text(|scan| scan.channel.as_str())),
+        column("lang", Field::Text(|scan| &scan.lang)),
+        column("served", Field::Text(|scan| &scan.served)),
+        column("country", Field::Text(|scan| &scan.origin.country)),
+        column("region", Field::Text(|scan| &scan.origin.region)),
+        column("device", Field::Text(|scan| scan.client.device.as_str())),
+        column("os", Field::Text(|scan| scan.client.os.as_str())),
+        column("app", Field::Text(|scan| scan.client.app.as_str())),
+        column("agent", Field::Text(|scan| scan.client.agent.as_str())),
+        column("repeat", Field::Flag(|scan| scan.repeat)),
+        column("generation", Field::Number(|scan| scan.generation)),
+    ]
+};
 
 /// The counting rule behind every headline figure, printed beside it.
 pub const DEFINITION: &str = "scans = answered requests for the code of a sign, by a person (no crawler, \

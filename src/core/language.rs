@@ -50,7 +50,7 @@ fn read_tag(text: &[u8]) -> Option<Tag> {
 /// best first. The header is read as far as its first range, which nearly always decides; the
 /// rest only where that one matches nothing.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct LanguagePreference<'a> {
     first: Option<Tag>,
     header: &'a str,
 }
@@ -62,7 +62,7 @@ struct Range {
     weight: u16,
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> LanguagePreference<'a> {
     /// Reads the value of `?lang=` and the header. Malformed ranges are passed
     /// over, as are `*` (RFC 4647: it asks for the default) and weight 0.
     #[must_use]
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     fn chosen(lang: Option<&str>, header: &str, available: &[&'static str]) -> &'static str {
-        let wanted = Wanted::read(lang, Some(header));
+        let wanted = LanguagePreference::read(lang, Some(header));
         wanted.choose(available.iter().copied()).map_or("default", |at| available[at])
     }
 
@@ -239,13 +239,13 @@ mod tests {
         assert_eq!(chosen(Some("zh"), "vi;q=1.0", &["vi", "zh"]), "zh");
         assert_eq!(chosen(Some("xx"), "en", &["vi", "en"]), "en");
         assert_eq!(chosen(Some("../etc"), "en", &["vi", "en"]), "en");
-        assert_eq!(Wanted::read(Some("ZH-tw"), Some("vi")).primary(), "zh");
+        assert_eq!(LanguagePreference::read(Some("ZH-tw"), Some("vi")).primary(), "zh");
     }
 
     proptest! {
         #[test]
         fn any_header_is_read_without_a_panic(lang in ".{0,30}", header in ".{0,200}") {
-            let wanted = Wanted::read(Some(&lang), Some(&header));
+            let wanted = LanguagePreference::read(Some(&lang), Some(&header));
             let at = wanted.choose(["vi", "en", "zh"].into_iter());
             prop_assert!(at.is_none_or(|at| at < 3));
         }

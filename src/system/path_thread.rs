@@ -14,17 +14,17 @@ use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 
 /// A job that has made no step for this long hangs.
-pub const HANGS: Duration = Duration::from_secs(5);
+pub const HANG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One path's thread. It ends after this is dropped, once its job lets it.
 #[derive(Debug)]
-pub struct Aside {
+pub struct PathThread {
     shared: Arc<Shared>,
 }
 
 /// What a job reports to while it is at work.
 #[derive(Debug)]
-pub struct Steps {
+pub struct Progress {
     since: Instant,
     /// Milliseconds from `since` to the last step.
     last: AtomicU64,
@@ -34,7 +34,7 @@ pub struct Steps {
 struct Shared {
     desk: Mutex<Desk>,
     changed: Condvar,
-    steps: Steps,
+    steps: Progress,
 }
 
 #[derive(Debug, Default)]
@@ -44,10 +44,10 @@ struct Desk {
     closed: bool,
 }
 
-impl Aside {
+impl PathThread {
     /// A thread that does `job` whenever it is asked to, and not before.
-    pub fn new(name: &str, mut job: impl FnMut(&Steps) + Send + 'static) -> Self {
-        let steps = Steps { since: Instant::now(), last: AtomicU64::new(0) };
+    pub fn new(name: &str, mut job: impl FnMut(&Progress) + Send + 'static) -> Self {
+        let steps = Progress { since: Instant::now(), last: AtomicU64::new(0) };
         let shared = Arc::new(Shared { desk: Mutex::default(), changed: Condvar::new(), steps });
         let ours = shared.clone();
         let work = move || {
@@ -82,7 +82,7 @@ impl Aside {
         let until = Instant::now() + most;
         let mut desk = self.shared.desk();
         while desk.answered < ticket {
-            if self.shared.steps.quiet() >= HANGS || Instant::now() >= until {
+            if self.shared.steps.quiet() >= HANG_TIMEOUT || Instant::now() >= until {
                 return false;
             }
             let short = Duration::from_millis(100);
@@ -97,13 +97,13 @@ impl Aside {
         desk.asked == desk.answered
     }
 
-    /// Whether it has been asked, and has made no step for [`HANGS`].
+    /// Whether it has been asked, and has made no step for [`HANG_TIMEOUT`].
     pub fn hangs(&self) -> bool {
-        !self.is_idle() && self.shared.steps.quiet() >= HANGS
+        !self.is_idle() && self.shared.steps.quiet() >= HANG_TIMEOUT
     }
 }
 
-impl Drop for Aside {
+impl Drop for PathThread {
     fn drop(&mut self) {
         self.shared.desk().closed = true;
         self.shared.changed.notify_all();
@@ -129,7 +129,7 @@ impl Shared {
     }
 }
 
-impl Steps {
+impl Progress {
     /// The job goes on.
     pub fn step(&self) {
         self.last.store(self.now_ms(), Ordering::Relaxed);
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_job_that_hangs_and_it_answers_when_it_can() {
         let (free, held) = mpsc::channel::<()>();
-        let aside = Aside::new("hangs", move |_| held.recv().unwrap_or(()));
+        let aside = PathThread::new("hangs", move |_| held.recv().unwrap_or(()));
         let ticket = aside.ask();
         assert!(!aside.wait(ticket, Duration::from_millis(50)) && !aside.is_idle());
         free.send(()).expect("it waits");

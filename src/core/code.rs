@@ -211,7 +211,7 @@ impl Code {
 /// `12.05.2026`, `2026-05-12`, `12-May`. Some of these can be read as a code, of no sign that
 /// anybody meant; in groups of four whatever code it was can still be written.
 #[must_use]
-pub(super) fn spoiled(cell: &str) -> Option<&'static str> {
+pub fn spoiled(cell: &str) -> Option<&'static str> {
     const SHORT: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     // Codes as they should be written, of which a table may have millions.
     let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-';

@@ -16,10 +16,14 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio::stderr;
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::core::metrics::Families;
 
 /// Lines that may wait to be written: about 2 MB.
 const LINES: usize = 8192;
@@ -49,6 +53,23 @@ impl Losses {
     pub fn by_reason(&self) -> [(&'static str, u64); 2] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [("queue_full", of(&self.queue_full)), ("write_failed", of(&self.write_failed))]
+    }
+}
+
+impl Collector for Losses {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = Families::default();
+        let mut dropped =
+            families.counters("waypost_log_lines_dropped_total", "Log lines that could not be written, by reason.");
+        for (reason, count) in self.by_reason() {
+            dropped.add(&[("reason", reason)], count);
+        }
+        drop(dropped);
+        families.into_vec()
     }
 }
 

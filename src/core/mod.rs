@@ -1,0 +1,19 @@
+//! What every part speaks of: codes, languages, the anonymous scan, problems.
+//!
+//! Owns the vocabulary. Nothing here reads a file, opens a socket or starts a thread.
+
+mod code;
+mod diagnostics;
+mod language;
+pub mod metrics;
+mod published;
+pub mod scan;
+mod secret;
+mod stage;
+
+pub use code::{Code, CodeError, spoiled};
+pub use diagnostics::{Problem, Problems};
+pub use language::{LanguagePreference, Tag, parse_tag};
+pub use published::Published;
+pub use secret::Secret;
+pub use stage::Stage;

@@ -1,0 +1,127 @@
+//! The edge's figures, as Prometheus sees them.
+
+use std::sync::Arc;
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+
+use super::{Counter, Counters, SERVICE_BOUNDS, Shared};
+use crate::core::metrics::{Families, Value as _};
+
+/// What the workers count, added up at each scrape.
+pub struct Metrics {
+    /// Of each worker.
+    pub counters: Vec<Arc<Counters>>,
+    /// Where the tallies by sign are.
+    pub shared: Arc<Shared>,
+    /// Whether there is a counter for each sign.
+    pub per_sign: bool,
+}
+
+/// A label's value and the figure behind it.
+type Named = (&'static str, fn(&Counters) -> &Counter);
+
+impl Collector for Metrics {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = Families::default();
+        self.requests(&mut families);
+        self.service_times(&mut families);
+        self.connections(&mut families);
+        if self.per_sign {
+            self.signs(&mut families);
+        }
+        families.into_vec()
+    }
+}
+
+impl Metrics {
+    fn sum(&self, figure: fn(&Counters) -> &Counter) -> u64 {
+        self.counters.iter().map(|counters| figure(counters).get()).sum()
+    }
+
+    fn requests(&self, families: &mut Families) {
+        let mut requests = families.counters("waypost_requests_total", "Requests answered, by what became of them.");
+        let outcomes: [Named; 7] = [
+            ("found", |c| &c.found),
+            ("retired", |c| &c.retired),
+            ("unknown", |c| &c.unknown),
+            ("inspected", |c| &c.inspected),
+            ("page", |c| &c.page),
+            ("other", |c| &c.other),
+            ("method_not_allowed", |c| &c.method_not_allowed),
+        ];
+        for (outcome, figure) in outcomes {
+            requests.add(&[("outcome", outcome)], self.sum(figure));
+        }
+        drop(requests);
+        families.counter(
+            "waypost_head_requests_total",
+            "HEAD requests for a code: answered, never recorded.",
+            self.sum(|c| &c.head),
+        );
+        families.counter(
+            "waypost_unknown_unrecorded_total",
+            "Requests for unknown codes beyond observe.max_unknown_per_second: counted, not recorded.",
+            self.sum(|c| &c.unknown_unrecorded),
+        );
+    }
+
+    fn connections(&self, families: &mut Families) {
+        families.counter(
+            "waypost_connections_accepted_total",
+            "Connections of visitors that were accepted.",
+            self.sum(|c| &c.accepted),
+        );
+        families.gauge("waypost_connections_open", "Connections of visitors that are open now.", self.sum(|c| &c.open));
+        families.counter(
+            "waypost_accept_errors_total",
+            "Connections of visitors that could not be accepted.",
+            self.sum(|c| &c.accept_errors),
+        );
+        families.counter(
+            "waypost_connections_timed_out_total",
+            "Connections of visitors that were closed for being idle or slow.",
+            self.sum(|c| &c.timed_out),
+        );
+        families.counter(
+            "waypost_connection_errors_total",
+            "Connections of visitors that broke off, or sent what is not HTTP.",
+            self.sum(|c| &c.connection_errors),
+        );
+    }
+
+    fn service_times(&self, families: &mut Families) {
+        let (mut counts, mut sum_ns) = ([0; SERVICE_BOUNDS.len() + 1], 0);
+        for counters in &self.counters {
+            let (worker, worker_ns) = counters.service.get();
+            counts.iter_mut().zip(worker).for_each(|(count, more)| *count += more);
+            sum_ns += worker_ns;
+        }
+        families.histogram(
+            "waypost_request_duration_seconds",
+            "Time from a request's bytes read to its response handed to the kernel, in seconds.",
+            &SERVICE_BOUNDS,
+            &counts,
+            sum_ns.value() / 1e9,
+        );
+    }
+
+    fn signs(&self, families: &mut Families) {
+        let mut signs = families.counters(
+            "waypost_sign_scans_total",
+            "Scans of each sign since the start of this process, by kind: scans (the headline figure), repeats, bots, retired.",
+        );
+        for (code, tally) in self.shared.tallies.all() {
+            let code = code.text();
+            let kinds =
+                [("scans", tally.scans), ("repeats", tally.repeats), ("bots", tally.bots), ("retired", tally.retired)];
+            for (kind, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
+                signs.add(&[("sign", &code), ("kind", kind)], count);
+            }
+        }
+    }
+}

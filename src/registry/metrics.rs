@@ -1,0 +1,53 @@
+//! The registry's figures, as Prometheus sees them.
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+
+use super::{Publisher, Status};
+use crate::core::metrics::Families;
+
+impl Collector for Publisher {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = Families::default();
+        let (registry, state) = (self.current(), self.state());
+        families.gauge("waypost_registry_generation", "Generation of the registry that serves.", registry.generation);
+        families
+            .gauges("waypost_registry_info", "Hash of the content of the registry that serves; always 1.")
+            .add(&[("content_hash", &registry.content_hash_text())], 1.0);
+        families.gauge("waypost_registry_places", "Places in the registry that serves.", registry.places().len());
+        let mut signs = families.gauges("waypost_registry_signs", "Signs in the registry that serves, by status.");
+        for status in [Status::Planned, Status::Active, Status::Retired] {
+            signs.add(&[("status", status.as_str())], registry.signs_in(status));
+        }
+        drop(signs);
+        families.gauge(
+            "waypost_registry_last_reload_successful",
+            "Whether the registry's tables were valid when they were last read: 1 or 0.",
+            state.last_reload_successful,
+        );
+        families.gauge(
+            "waypost_registry_last_reload_success_timestamp_seconds",
+            "When the registry's tables were last read and valid, in seconds since the Unix epoch; 0 if never since the start.",
+            state.last_success.map_or(0.0, |time| time.as_duration().as_secs_f64()),
+        );
+        families.gauge(
+            "waypost_registry_from_last_good",
+            "Whether the last-known-good copy of the registry serves because the tables were invalid at the start: 1 or 0.",
+            state.from_last_good,
+        );
+        families.gauge(
+            "waypost_registry_unsettled_files",
+            "Tables of the registry that have changed all the time for 10 s, or do not answer: others are read without them.",
+            state.unsettled.len(),
+        );
+        let mut reloads = families.counters("waypost_registry_reloads_total", "Reloads of the registry, by result.");
+        reloads.add(&[("result", "success")], state.succeeded);
+        reloads.add(&[("result", "refused")], state.refused);
+        drop(reloads);
+        families.into_vec()
+    }
+}

@@ -1,0 +1,11 @@
+//! What the operating system may do to a process: files that are none, paths that hang, signals, a log nobody reads.
+//!
+//! Owns the rule that nothing waits without a bound for a file, a pipe or a signal.
+
+pub mod logging;
+pub mod path_thread;
+pub mod regular_file;
+pub mod signals;
+mod stamp;
+
+pub use stamp::Stamp;
