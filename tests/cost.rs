@@ -3,8 +3,22 @@
 //! Both repeat exactly on a noisy machine, where times don't. What is counted is a scan through
 //! the service without sockets, from the request as hyper hands it over to its answer, with
 //! everything on: country, region, agent, repeat window, journal, tally.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
-#![allow(clippy::print_stdout, clippy::format_collect, reason = "the count is for people")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    missing_docs,
+    reason = "a test that can't go on panics; counts are exact"
+)]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::format_collect,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "small numbers, seeds and tables are for people"
+)]
 
 mod support;
 

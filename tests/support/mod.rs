@@ -1,25 +1,10 @@
 //! The real binary, its folder, its port and its admin port, for scenarios of a dozen lines.
-#![allow(dead_code, reason = "each test uses its part of this")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::float_cmp,
-    missing_docs,
-    reason = "a test that can't go on panics; counts are exact"
-)]
-#![allow(
-    clippy::print_stderr,
-    clippy::cast_possible_truncation,
-    clippy::format_collect,
-    reason = "seeds and logs are for people"
-)]
+#![allow(dead_code, reason = "each program uses its part of this")]
 
 pub mod clickhouse;
 pub mod fault;
-pub mod grafana;
 pub mod http;
 pub mod load;
-pub mod month;
-pub mod prometheus;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

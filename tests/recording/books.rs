@@ -1,0 +1,54 @@
+//! `recorded + recovered = stored + pending + quarantined + lost`, at every scrape.
+//!
+//! The edge is scraped without a pause while it is loaded, killed, stopped and started,
+//! and while its store is locked by somebody else, so that scans wait in the journal.
+
+use std::time::{Duration, Instant};
+
+use crate::support::load::Load;
+use crate::support::{Edge, Setup, many_signs};
+
+#[test]
+fn the_books_balance_at_every_scrape_of_a_run_with_restarts() {
+    let (places, signs, codes) = many_signs(10);
+    let mut edge = Setup::new()
+        .set("edge", "workers", "2")
+        .set("journal", "segment", "\"64KiB\"")
+        .registry(&places, &signs)
+        .start();
+    let mut load = Load::start(edge.address(), 3, &codes);
+    let mut scrapes = 0;
+    for round in 0..6 {
+        scrapes += scrape_for(&edge, Duration::from_millis(700));
+        if round == 2 {
+            let database = edge.database();
+            database.execute_batch("BEGIN EXCLUSIVE").unwrap();
+            scrapes += scrape_for(&edge, Duration::from_millis(700));
+            assert!(edge.metrics().get("waypost_scans_pending") > 0.0);
+            database.execute_batch("ROLLBACK").unwrap();
+        }
+        if round % 2 == 0 {
+            edge.kill();
+        } else {
+            edge.stop();
+        }
+        edge.start();
+        let recovered = edge.metrics().get("waypost_scans_recovered_total");
+        assert_eq!(round % 2 == 0, recovered > 0.0, "a kill leaves scans to recover, a stop leaves none: {recovered}");
+        load.go_to(edge.address());
+    }
+    load.stop();
+    edge.wait_until_stored();
+    edge.metrics().assert_books_balance();
+    assert!(scrapes > 200, "only {scrapes} scrapes");
+}
+
+fn scrape_for(edge: &Edge, time: Duration) -> usize {
+    let until = Instant::now() + time;
+    let mut scrapes = 0;
+    while Instant::now() < until {
+        edge.metrics().assert_books_balance();
+        scrapes += 1;
+    }
+    scrapes
+}
