@@ -5,6 +5,7 @@ pub mod clickhouse;
 pub mod fault;
 pub mod http;
 pub mod load;
+pub mod refuse;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

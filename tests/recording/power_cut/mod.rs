@@ -19,10 +19,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::support::refuse::preload;
 use crate::support::{Edge, Random, Setup, journal_settings, open_journal, wait_for};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -99,15 +99,7 @@ struct Recorder {
 impl Recorder {
     fn build() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recording/power_cut/record.c");
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O2", "-Wall", "-o"])
-            .arg(folder.path().join("record.so"))
-            .arg(source)
-            .args(["-ldl", "-lpthread"])
-            .status()
-            .unwrap();
-        assert!(built.success());
+        preload("recording/power_cut/record.c", folder.path());
         Self { folder }
     }
 
