@@ -25,4 +25,5 @@ mod full_disk;
 mod outage;
 mod power_cut;
 mod recovery;
+mod refused;
 mod replaced;
