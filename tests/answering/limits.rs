@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::http::{Connection, bytes, raw};
-use crate::support::{Edge, PHONE, Random, Setup, wait_for};
+use crate::support::{Edge, Metrics, PHONE, Random, Setup, wait_for};
 
 /// A connection is cut off when a sweep finds it over its limit of a second: 1 to 1.5 s. A busy machine needs longer.
 const IN_TIME: std::ops::Range<Duration> = Duration::from_millis(900)..Duration::from_secs(6);
@@ -144,11 +144,7 @@ fn a_burst_is_answered_as_it_comes() {
     // What it opens now and then, and a burst's part.
     edge.scan("/A1B2C3");
     edge.wait_until_stored();
-    let has = std::fs::read_dir(format!("/proc/{}/fd", edge.pid())).unwrap().count();
-    let limit = (has + 40).to_string();
-    let nofile = format!("--nofile={limit}:{limit}");
-    let set = std::process::Command::new("prlimit").args(["--pid", &edge.pid().to_string(), &nofile]).status().unwrap();
-    assert!(set.success());
+    edge.limit_descriptors(40);
     edge.signal("STOP");
     let request = bytes("GET", "/A1B2C3", &[("User-Agent", PHONE), ("Connection", "close")]);
     let mut waiting: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(edge.address()).unwrap()).collect();
@@ -358,4 +354,32 @@ fn visitors_leave_descriptors_to_the_journal_and_the_admin_port() {
     assert_eq!(metrics.sum("waypost_scans_dropped_total"), 0.0);
     assert_eq!(metrics.get("waypost_accept_errors_total"), 0.0);
     assert!(edge.log().contains("the limit of open files is too small for edge.max_connections"));
+}
+
+#[test]
+fn out_of_descriptors_it_says_so_once_serves_who_is_there_and_goes_on_after() {
+    let setup = Setup::new().set("edge", "request_timeout", "\"1h\"").set("journal", "seal_after", "\"1h\"");
+    let edge = setup.start();
+    let (mut regular, mut admin) = (Connection::open(edge.address()).unwrap(), Connection::open(edge.admin).unwrap());
+    assert_eq!(regular.get("/A1B2C3", &[]).unwrap().status, 302);
+    let host = edge.admin.to_string();
+    let mut errors = || {
+        let page = admin.get("/metrics", &[("Host", &host)]).unwrap().body;
+        Metrics::parse(&page).get("waypost_accept_errors_total")
+    };
+    assert_eq!(errors(), 0.0);
+    // Lower than what it had at its start, by which it set its own limit of connections.
+    edge.limit_descriptors(10);
+    let held: Vec<TcpStream> = (0..30)
+        .map(|_| {
+            let mut stream = TcpStream::connect(edge.address()).unwrap();
+            stream.write_all(b"GET /A1B2C3 HTTP/1.1\r\n").unwrap();
+            stream
+        })
+        .collect();
+    wait_for("it tries again and again", || (errors() >= 3.0).then_some(()));
+    assert_eq!(regular.get("/A1B2C3", &[]).unwrap().status, 302);
+    assert_eq!(edge.log().matches("connections can't be accepted").count(), 1);
+    drop(held);
+    assert_eq!(edge.scan("/A1B2C3").status, 302);
 }

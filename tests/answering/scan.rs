@@ -7,6 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::support::refuse::Refused;
 use crate::support::{Edge, PHONE, Setup, http, wait_for};
 use jiff::Timestamp;
 use ureq::Agent;
@@ -356,4 +357,16 @@ fn a_configured_home_is_where_the_root_leads() {
     let edge = Setup::new().set("edge", "home_url", "\"https://example.vn/du-lich\"").start();
     let reply = edge.scan("/");
     assert_eq!((reply.status, reply.location()), (302, Some("https://example.vn/du-lich")));
+}
+
+#[test]
+#[ignore = "needs a C compiler: tests/run"]
+fn a_host_without_ipv6_is_served_over_ipv4_and_says_so() {
+    let (refused, setup) = Refused::in_edge(Setup::new().set("edge", "listen", "[\"[::]:0\"]"));
+    refused.refuse("socket6", "");
+    let mut edge = setup.start();
+    assert!(edge.log().contains("no IPv6 here; listening on IPv4 alone") && refused.times("socket6") > 0);
+    assert!(edge.address().is_ipv4(), "{}", edge.address());
+    assert_eq!(edge.scan("/A1B2C3").status, 302);
+    edge.stop();
 }

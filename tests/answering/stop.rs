@@ -67,12 +67,17 @@ fn a_table_that_is_a_fifo_does_not_keep_it() {
 }
 
 #[test]
-fn a_client_that_never_ends_does_not_keep_it() {
+fn a_request_that_outlasts_grace_is_cut_off() {
     let mut edge = Setup::new().set("edge", "grace", "\"1s\"").set("edge", "request_timeout", "\"1h\"").start();
     let mut half = TcpStream::connect(edge.address()).unwrap();
     half.write_all(b"GET /A1B2C3 HTTP/1.1\r\nHost: a\r\n").unwrap();
     wait_for("the connection", || (edge.metrics().get("waypost_connections_open") > 0.0).then_some(()));
+    let told = Instant::now();
     assert_ends_within(&mut edge, Duration::from_secs(1));
+    assert!(told.elapsed() >= Duration::from_secs(1), "the time was given: {:?}", told.elapsed());
+    let mut rest = Vec::new();
+    half.read_to_end(&mut rest).ok();
+    assert!(rest.is_empty(), "no answer: {rest:?}");
 }
 
 #[test]

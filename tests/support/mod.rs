@@ -238,6 +238,13 @@ impl Edge {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// From now on it may open `more` files and sockets than it has.
+    pub fn limit_descriptors(&self, more: usize) {
+        let has = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count();
+        let limit = format!("--nofile={0}:{0}", has + more);
+        assert!(Command::new("prlimit").args(["--pid", &self.pid().to_string(), &limit]).status().unwrap().success());
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it is running");
