@@ -54,7 +54,7 @@ fn assert_promtool_accepts(scrape: &str) {
 }
 
 #[test]
-fn every_scrape_under_load_is_what_prometheus_takes() {
+fn every_scrape_under_load_is_whole_and_its_books_balance() {
     let edge = busy().start();
     let mut load = Load::start(edge.address(), 4, &["A1", "A2", "B1"].map(str::to_owned));
     let mut before: Option<f64> = None;
@@ -63,7 +63,6 @@ fn every_scrape_under_load_is_what_prometheus_takes() {
         wait_for("more scans", || (load.received() > seen + 500).then_some(()));
         let reply = edge.admin("GET", "/metrics");
         assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-        assert_promtool_accepts(&reply.body);
         let samples =
             reply.body.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap().0);
         let (count, names) = (samples.clone().count(), samples.collect::<BTreeSet<_>>());
@@ -111,7 +110,6 @@ fn a_sign_is_a_label_and_an_unknown_code_never_is() {
     for text in ["S0MEB0DY", "wp-login", "curl", "Android", "127.0.0.1"] {
         assert!(!page.contains(text), "{text} is in\n{page}");
     }
-    assert_promtool_accepts(&page);
 }
 
 #[test]
@@ -120,7 +118,25 @@ fn counters_by_sign_can_be_turned_off() {
     edge.scan("/A1B2C3");
     let page = edge.admin("GET", "/metrics").body;
     assert!(!page.contains("A1B2C3") && !page.contains("waypost_sign_scans_total"));
-    assert_promtool_accepts(&page);
+}
+
+#[test]
+#[ignore = "needs Prometheus: tests/run"]
+fn promtool_accepts_a_scrape_under_load_with_and_without_counters_by_sign() {
+    for per_sign in ["true", "false"] {
+        let edge = busy().set("admin", "per_sign_metrics", per_sign).start();
+        // Active, retired, unknown and no code at all.
+        for path in ["/A1", "/C1", "/S0MEB0DY", "/wp-login.php", "/A2+"] {
+            edge.scan(path);
+        }
+        let mut load = Load::start(edge.address(), 4, &["A1", "A2", "B1"].map(str::to_owned));
+        for _ in 0..5 {
+            let seen = load.received();
+            wait_for("more scans", || (load.received() > seen + 500).then_some(()));
+            assert_promtool_accepts(&edge.admin("GET", "/metrics").body);
+        }
+        load.stop();
+    }
 }
 
 #[test]

@@ -277,6 +277,7 @@ fn free_package() -> String {
 }
 
 #[test]
+#[ignore = "needs npm's country database: tests/run"]
 fn an_address_is_where_the_files_own_tree_says() {
     let path = Path::new(&free_package()).join("iptoasn-country.mmdb");
     let files = CountryFiles::open(std::slice::from_ref(&path));
@@ -305,6 +306,7 @@ fn an_address_is_where_the_files_own_tree_says() {
 }
 
 #[test]
+#[ignore = "needs npm's country database: tests/run"]
 fn the_free_package_that_is_recommended_is_read() {
     let folder = free_package();
     let [four, six] = ["4", "6"].map(|version| {

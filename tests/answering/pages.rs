@@ -302,6 +302,7 @@ fn the_small_fixed_answers_are_there() {
 }
 
 #[test]
+#[ignore = "needs Chromium: tests/run"]
 fn chromium_shows_every_page() {
     let edge = edge();
     let show = |at: usize| {

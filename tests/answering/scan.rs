@@ -360,7 +360,6 @@ fn a_configured_home_is_where_the_root_leads() {
 }
 
 #[test]
-#[ignore = "needs a C compiler: tests/run"]
 fn a_host_without_ipv6_is_served_over_ipv4_and_says_so() {
     let (refused, setup) = Refused::in_edge(Setup::new().set("edge", "listen", "[\"[::]:0\"]"));
     refused.refuse("socket6", "");

@@ -193,16 +193,19 @@ fn hung(requests: &str) {
 }
 
 #[test]
+#[ignore = "needs root: tests/run"]
 fn a_share_that_hangs_in_read_holds_up_nothing() {
     hung("read");
 }
 
 #[test]
+#[ignore = "needs root: tests/run"]
 fn a_share_that_answers_nothing_holds_up_nothing() {
     hung("all");
 }
 
 #[test]
+#[ignore = "needs root: tests/run"]
 fn a_country_database_on_a_share_that_hangs_holds_up_no_other() {
     let setup = Setup::new().registry(PLACES, SIGNS).set("observe", "geoip", "[\"../share/a.mmdb\", \"b.mmdb\"]");
     let share = Share::mount(&setup);
@@ -219,6 +222,7 @@ fn a_country_database_on_a_share_that_hangs_holds_up_no_other() {
 }
 
 #[test]
+#[ignore = "needs root: tests/run"]
 fn an_edge_starts_from_its_copy_while_a_share_hangs() {
     let setup = Setup::new().registry(PLACES, SIGNS).set("registry", "signs", "\"../share/signs.csv\"");
     let share = Share::mount(&setup);

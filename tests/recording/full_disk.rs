@@ -34,6 +34,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
+#[ignore = "needs root: tests/run"]
 fn a_full_disk_costs_scans_that_are_counted_and_no_redirect() {
     let (places, signs, codes) = many_signs(10);
     let setup = Setup::new()

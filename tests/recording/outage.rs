@@ -23,6 +23,7 @@ fn segments(edge: &Edge) -> usize {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_store_that_is_away_makes_no_small_files() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
@@ -65,6 +66,7 @@ fn an_embedded_store_that_is_locked_is_an_outage_too() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn an_outage_has_an_age_at_which_segments_are_sealed_all_the_same() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);

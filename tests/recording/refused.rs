@@ -32,7 +32,6 @@ fn fills_segments(edge: &mut Edge) {
 }
 
 #[test]
-#[ignore = "needs a C compiler: tests/run"]
 fn without_fallocate_blocks_are_reserved_by_zeros() {
     let (refused, setup) = Refused::in_edge(Setup::new().set("journal", "segment", "\"64KiB\""));
     refused.refuse("fallocate", "");
@@ -47,7 +46,6 @@ fn without_fallocate_blocks_are_reserved_by_zeros() {
 }
 
 #[test]
-#[ignore = "needs a C compiler: tests/run"]
 fn without_populate_pages_are_touched_one_by_one() {
     let (refused, setup) = Refused::in_edge(Setup::new().set("journal", "segment", "\"64KiB\""));
     refused.refuse("populate", "");
@@ -57,7 +55,6 @@ fn without_populate_pages_are_touched_one_by_one() {
 }
 
 #[test]
-#[ignore = "needs a C compiler: tests/run"]
 fn a_sync_that_fails_is_counted_and_loses_nothing() {
     let (refused, setup) = Refused::in_edge(Setup::new().set("journal", "seal_after", "\"1h\""));
     let mut edge = setup.start();
@@ -80,7 +77,6 @@ fn a_sync_that_fails_is_counted_and_loses_nothing() {
 
 /// Each step of sealing fails for a while: cutting, its sync, the rename, the folder's sync.
 #[test]
-#[ignore = "needs a C compiler: tests/run"]
 fn sealing_that_fails_is_tried_again_and_loses_nothing() {
     let (refused, setup) = Refused::in_edge(Setup::new());
     let mut edge = setup.start();
@@ -104,7 +100,6 @@ fn sealing_that_fails_is_tried_again_and_loses_nothing() {
 
 /// Of two segments that a kill has left, one can't be read at the start.
 #[test]
-#[ignore = "needs a C compiler: tests/run"]
 fn a_segment_that_cannot_be_read_at_the_start_is_set_aside_and_the_others_are_stored() {
     let (refused, setup) =
         Refused::in_edge(Setup::new().set("edge", "workers", "2").set("journal", "seal_after", "\"1h\""));

@@ -17,6 +17,7 @@ fn grafana(path: &str) -> std::path::PathBuf {
 }
 
 #[test]
+#[ignore = "needs Prometheus: tests/run"]
 fn dashboards_keep_the_rules() {
     let dashboards = Dashboard::all();
     assert!(!dashboards.is_empty());
@@ -176,6 +177,7 @@ fn faults() -> Vec<(&'static str, usize, &'static str, Value)> {
 }
 
 #[test]
+#[ignore = "needs Prometheus: tests/run"]
 fn every_rule_finds_its_fault() {
     let found: Vec<String> = lint(&samples()).iter().map(ToString::to_string).collect();
     assert!(found.is_empty(), "the samples keep the rules:\n{}", found.join("\n"));
@@ -191,6 +193,7 @@ fn every_rule_finds_its_fault() {
 }
 
 #[test]
+#[ignore = "needs Prometheus: tests/run"]
 fn an_exclusion_gives_its_reason_and_excludes_something() {
     let mut dashboards = samples();
     dashboards[1].json["panels"][0]["targets"][0]["expr"] =

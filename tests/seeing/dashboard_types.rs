@@ -39,6 +39,7 @@ fn complaints(texts: &BTreeMap<String, String>) -> BTreeMap<String, Vec<String>>
 }
 
 #[test]
+#[ignore = "needs Grafana's types from npm: tests/run"]
 fn dashboards_say_only_what_grafana_knows() {
     let dashboards = files_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana/dashboards"));
     let read =
@@ -106,6 +107,7 @@ const INVENTED: [(&str, &str, &str); 19] = [
 ];
 
 #[test]
+#[ignore = "needs Grafana's types from npm: tests/run"]
 fn an_invented_setting_is_found() {
     let mut texts = BTreeMap::from([("sample".to_owned(), sample().to_string())]);
     for (at, (pointer, name, value)) in INVENTED.iter().enumerate() {

@@ -155,6 +155,7 @@ fn every_way_to_ask(month: &Month) -> Vec<Asked> {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn every_figure_is_what_an_independent_count_gives() {
     let engine = ClickHouse::start();
     let month = Month::delivered(&engine);
@@ -185,6 +186,7 @@ fn every_figure_is_what_an_independent_count_gives() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn what_was_not_scanned_is_shown_as_well() {
     let engine = ClickHouse::start();
     let month = Month::delivered(&engine);
@@ -232,6 +234,7 @@ fn is_active(sign: Option<&Sign>) -> bool {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn the_definition_and_what_is_added_to_it_are_printed() {
     let engine = ClickHouse::start();
     engine.store(engine.address);
@@ -247,6 +250,7 @@ fn the_definition_and_what_is_added_to_it_are_printed() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_change_is_against_the_period_before_and_empty_where_nothing_was() {
     let engine = ClickHouse::start();
     let month = Month::delivered(&engine);

@@ -28,12 +28,14 @@ fn promtool(arguments: &[&str], files: &[&str]) {
 const RULE_TESTS: [&str; 2] = ["tests/alerts.yml", "tests/unknown_codes.yml"];
 
 #[test]
+#[ignore = "needs Prometheus: tests/run"]
 fn promtool_accepts_the_configuration_and_the_rules() {
     promtool(&["check", "config", "--lint-fatal"], &["prometheus.yml"]);
     promtool(&["check", "rules", "--lint-fatal"], &["rules/alerts.yml", "rules/recording.yml"]);
 }
 
 #[test]
+#[ignore = "needs Prometheus: tests/run"]
 fn every_alert_fires_when_it_should_and_is_quiet_otherwise() {
     promtool(&["test", "rules"], &RULE_TESTS);
     let mut tried = BTreeSet::new();
@@ -161,6 +163,7 @@ fn answer(prometheus: &Prometheus, edge: &Edge, place: &str, expr: &str) -> Vec<
 }
 
 #[test]
+#[ignore = "needs Prometheus: tests/run"]
 fn every_expression_has_an_answer_on_a_real_edge() {
     let edge = edge();
     let prometheus = Prometheus::start(edge.admin);
@@ -202,6 +205,7 @@ fn every_expression_has_an_answer_on_a_real_edge() {
 }
 
 #[test]
+#[ignore = "needs Prometheus: tests/run"]
 fn an_edge_in_order_raises_no_alert_and_a_refused_table_and_guesses_do() {
     let edge = edge();
     let prometheus = Prometheus::start(edge.admin);

@@ -59,6 +59,7 @@ fn a_mood(random: &mut Random) -> Mood {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn the_clients_counts_the_scans_and_the_rollup_agree() {
     let mut random = Random::new();
     let mut engine = ClickHouse::start();
@@ -117,6 +118,7 @@ fn the_clients_counts_the_scans_and_the_rollup_agree() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_body_that_is_cut_at_any_byte_leaves_nothing_behind() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
@@ -146,6 +148,7 @@ fn a_body_that_is_cut_at_any_byte_leaves_nothing_behind() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn months_years_and_hours_change_where_they_do_in_both_tables() {
     let engine = ClickHouse::start();
     let mut store = engine.store(engine.address);
@@ -181,6 +184,7 @@ fn months_years_and_hours_change_where_they_do_in_both_tables() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn an_answer_that_is_lost_costs_nothing_and_counts_nothing_twice() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
@@ -197,6 +201,7 @@ fn an_answer_that_is_lost_costs_nothing_and_counts_nothing_twice() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_poisoned_batch_is_set_aside_and_stops_nothing_else() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
@@ -225,6 +230,7 @@ fn a_poisoned_batch_is_set_aside_and_stops_nothing_else() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_wrong_password_is_shown_and_costs_no_scan() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
@@ -243,6 +249,7 @@ fn a_wrong_password_is_shown_and_costs_no_scan() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_store_that_is_down_at_the_start_keeps_nobody_from_scanning() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
@@ -257,6 +264,7 @@ fn a_store_that_is_down_at_the_start_keeps_nobody_from_scanning() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_store_that_fails_is_asked_before_the_batch_is_made_ready_again() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
@@ -273,6 +281,7 @@ fn a_store_that_fails_is_asked_before_the_batch_is_made_ready_again() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn each_generation_of_the_registry_is_there_once() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
@@ -300,6 +309,7 @@ fn each_generation_of_the_registry_is_there_once() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_full_quarantine_is_shown_and_bounded() {
     let engine = ClickHouse::start();
     let (places, signs, codes) = many_signs(10);
@@ -324,6 +334,7 @@ fn a_full_quarantine_is_shown_and_bounded() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_batch_older_than_the_stores_memory_is_stored_and_shown() {
     let engine = ClickHouse::start();
     let mut edge = Setup::new().clickhouse(&engine, engine.address).start();
@@ -359,6 +370,7 @@ fn a_segment(folder: &std::path::Path, created_ms: i64) -> std::path::PathBuf {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_retry_goes_to_another_server_only_if_they_are_replicas() {
     let (engine, other) = (ClickHouse::start(), ClickHouse::start());
     let (proxy, second) = (FaultProxy::start(engine.address), FaultProxy::start(other.address));
@@ -383,6 +395,7 @@ fn a_retry_goes_to_another_server_only_if_they_are_replicas() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn each_misfortune_alone_costs_nothing() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);

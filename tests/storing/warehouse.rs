@@ -72,6 +72,7 @@ fn usage(setup: &Setup, config: &str, arguments: &[&str]) -> Value {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn both_stores_answer_every_question_alike_and_the_backfill_carries_each_scan_once() {
     let engine = ClickHouse::start();
     let setup = registry(Setup::new().clickhouse(&engine, engine.address).set("store", "timeout", "\"60s\""));
@@ -128,6 +129,7 @@ fn write(setup: &Setup, name: &str) -> std::path::PathBuf {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn the_schema_applies_twice_without_change() {
     let engine = ClickHouse::start();
     let setup = registry(Setup::new().clickhouse(&engine, engine.address));
@@ -143,6 +145,7 @@ fn the_schema_applies_twice_without_change() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn the_schema_is_shown_for_one_node_and_for_a_cluster() {
     let one = Setup::new();
     // Without its comments.
@@ -176,6 +179,7 @@ fn the_schema_is_shown_for_one_node_and_for_a_cluster() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn the_questions_of_usage_use_the_tables_keys() {
     let engine = ClickHouse::start();
     let mut store = engine.store(engine.address);

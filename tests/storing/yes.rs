@@ -22,6 +22,7 @@ fn broken(rest: &str) -> Mood {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn an_answer_that_is_not_the_stores_stores_nothing_and_is_shown() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
@@ -61,6 +62,7 @@ fn an_answer_that_is_not_the_stores_stores_nothing_and_is_shown() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn an_answer_that_never_ends_takes_no_memory() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
@@ -77,6 +79,7 @@ fn an_answer_that_never_ends_takes_no_memory() {
 }
 
 #[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_batch_that_the_store_will_not_take_steps_aside_for_the_others() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
