@@ -3,8 +3,22 @@
 //! Both repeat exactly on a noisy machine, where times don't. What is counted is a scan through
 //! the service without sockets, from the request as hyper hands it over to its answer, with
 //! everything on: country, region, agent, repeat window, journal, tally.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
-#![allow(clippy::print_stdout, clippy::format_collect, reason = "the count is for people")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    missing_docs,
+    reason = "a test that can't go on panics; counts are exact"
+)]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::format_collect,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "small numbers, seeds and tables are for people"
+)]
 
 mod support;
 
@@ -88,6 +102,7 @@ fn scans(scanner: &Scanner, numbers: std::ops::Range<u32>, mut each: impl FnMut(
 }
 
 #[test]
+#[ignore = "needs npm's country database: tests/run"]
 fn a_kept_alive_scan_allocates_nothing() {
     let (_setup, journal, scanner) = scanner();
     // The first scan of each sign makes its tally.
@@ -104,7 +119,7 @@ const MOST_INSTRUCTIONS: u64 = 5_020;
 
 /// Run below as a process of its own, under valgrind.
 #[test]
-#[ignore = "is counted by the next one"]
+#[ignore = "the next test counts it under valgrind"]
 fn ten_thousand_scans() {
     let (_setup, _journal, scanner) = scanner();
     // The first scan of each sign makes its tally, the first of all the classifier.
@@ -116,6 +131,7 @@ fn ten_thousand_scans() {
 }
 
 #[test]
+#[ignore = "needs valgrind and a release build: tests/run"]
 fn a_scan_takes_no_more_instructions_than_it_did() {
     if cfg!(debug_assertions) {
         // Unoptimised code says nothing; `tests/run` runs this one with --release.

@@ -2,7 +2,6 @@
 //!
 //! It reads one whole request, acts by its mood, and passes every byte on as it came. A thread for each
 //! connection, up to `CONNECTIONS`; a mood holds from the next request on, and wakes whoever waits in the old one.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
 #![allow(clippy::let_underscore_must_use, reason = "a socket that is already closed is what was wanted")]
 
 use std::collections::BTreeMap;

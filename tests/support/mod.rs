@@ -1,25 +1,11 @@
 //! The real binary, its folder, its port and its admin port, for scenarios of a dozen lines.
-#![allow(dead_code, reason = "each test uses its part of this")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::float_cmp,
-    missing_docs,
-    reason = "a test that can't go on panics; counts are exact"
-)]
-#![allow(
-    clippy::print_stderr,
-    clippy::cast_possible_truncation,
-    clippy::format_collect,
-    reason = "seeds and logs are for people"
-)]
+#![allow(dead_code, reason = "each program uses its part of this")]
 
 pub mod clickhouse;
 pub mod fault;
-pub mod grafana;
 pub mod http;
 pub mod load;
-pub mod month;
-pub mod prometheus;
+pub mod refuse;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -250,6 +236,13 @@ impl Edge {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// From now on it may open `more` files and sockets than it has.
+    pub fn limit_descriptors(&self, more: usize) {
+        let has = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count();
+        let limit = format!("--nofile={0}:{0}", has + more);
+        assert!(Command::new("prlimit").args(["--pid", &self.pid().to_string(), &limit]).status().unwrap().success());
     }
 
     /// `kill -9`.

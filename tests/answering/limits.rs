@@ -1,0 +1,385 @@
+//! Nobody can hold the service up: whoever is slow, silent or deaf is cut off in time while others
+//! are served, connections and request heads have a limit, bytes that are no HTTP end in a status
+//! line or a closed connection, and unknown codes beyond the rate are counted and not kept.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::http::{Connection, bytes, raw};
+use crate::support::{Edge, Metrics, PHONE, Random, Setup, wait_for};
+
+/// A connection is cut off when a sweep finds it over its limit of a second: 1 to 1.5 s. A busy machine needs longer.
+const IN_TIME: std::ops::Range<Duration> = Duration::from_millis(900)..Duration::from_secs(6);
+
+/// Limits of a second, and some workers of which one is molested.
+fn impatient() -> Setup {
+    Setup::new().set("edge", "idle_timeout", "\"1s\"").set("edge", "request_timeout", "\"1s\"")
+}
+
+/// How long a client gets that takes `step` every 20 ms and reads only if `reads`.
+fn until_cut_off(edge: &Edge, reads: bool, mut step: impl FnMut(&mut TcpStream) -> std::io::Result<()>) -> Duration {
+    let mut stream = TcpStream::connect(edge.address()).unwrap();
+    let patience = Some(Duration::from_millis(20));
+    stream.set_read_timeout(patience).unwrap();
+    stream.set_write_timeout(patience).unwrap();
+    let slow = |kind| matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(20) {
+        let sent = step(&mut stream);
+        let read = if reads { stream.read(&mut [0; 64]) } else { Err(ErrorKind::WouldBlock.into()) };
+        match (sent, read) {
+            (Err(error), _) if !slow(error.kind()) => return begun.elapsed(),
+            (_, Err(error)) if !slow(error.kind()) => return begun.elapsed(),
+            (_, Ok(0)) => return begun.elapsed(),
+            _ => {}
+        }
+    }
+    panic!("never cut off");
+}
+
+/// Ends the clients however the test ends: a scope waits for its threads even where it panics.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Scans until `molest` returns; each must be answered at once.
+fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            let (mut count, mut longest) = (0, Duration::ZERO);
+            while !done.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                assert_eq!(edge.scan("/A1B2C3").status, 302);
+                longest = longest.max(begun.elapsed());
+                count += 1;
+            }
+            (count, longest)
+        });
+        let ends = Done(&done);
+        let result = molest();
+        drop(ends);
+        let (count, longest) = others.join().unwrap();
+        assert!(count > 20 && longest < Duration::from_millis(900), "{count} scans, the longest took {longest:?}");
+        result
+    })
+}
+
+#[track_caller]
+fn assert_cut_off_in_time(edge: &Edge, took: Duration) {
+    assert!(IN_TIME.contains(&took), "cut off after {took:?}");
+    // On a machine that stands still for a second one of the others may be as well.
+    assert!(edge.metrics().get("waypost_connections_timed_out_total") >= 1.0);
+}
+
+#[test]
+fn a_request_byte_by_byte_is_cut_off() {
+    let edge = impatient().set("edge", "idle_timeout", "\"1h\"").start();
+    let request = bytes("GET", "/A1B2C3", &[("User-Agent", &"x".repeat(2000))]);
+    let mut rest = request.iter();
+    let took = while_others_are_served(&edge, || {
+        until_cut_off(&edge, true, |stream| stream.write_all(&[*rest.next().unwrap()]))
+    });
+    assert_cut_off_in_time(&edge, took);
+}
+
+#[test]
+fn a_client_that_says_nothing_is_cut_off() {
+    let edge = impatient().set("edge", "request_timeout", "\"1h\"").start();
+    let took = while_others_are_served(&edge, || until_cut_off(&edge, true, |_| Ok(())));
+    assert_cut_off_in_time(&edge, took);
+}
+
+#[test]
+fn a_client_that_says_nothing_after_a_scan_is_cut_off() {
+    let edge = impatient().set("edge", "request_timeout", "\"1h\"").start();
+    let mut first = Some(bytes("GET", "/A1B2C3", &[]));
+    let took = until_cut_off(&edge, true, |stream| first.take().map_or(Ok(()), |request| stream.write_all(&request)));
+    assert_cut_off_in_time(&edge, took);
+}
+
+#[test]
+fn a_client_that_never_reads_its_answers_is_cut_off() {
+    let edge = impatient().start();
+    // A page is some kilobytes, so that the buffers on the way are soon full.
+    let requests = bytes("GET", "/", &[]).repeat(20);
+    let took = while_others_are_served(&edge, || {
+        until_cut_off(&edge, false, |stream| {
+            // What did not fit is lost, and half a request follows: nobody reads the answer anyway.
+            stream.write(&requests).map(|_| ())
+        })
+    });
+    assert_cut_off_in_time(&edge, took);
+}
+
+/// Its requests come together, so nothing of the later ones is read once the answers are stuck.
+#[test]
+fn a_client_that_pipelines_and_never_reads_is_cut_off_by_the_time_for_answers() {
+    let edge = impatient().set("edge", "idle_timeout", "\"1h\"").start();
+    let request = bytes("GET", "/", &[]);
+    let requests = request.repeat(20);
+    let mut sent = 0;
+    let took = while_others_are_served(&edge, || {
+        until_cut_off(&edge, false, |stream| {
+            // Whole requests, one after the other: bytes that are none would end the connection.
+            sent += stream.write(&requests[sent % request.len()..])?;
+            Ok(())
+        })
+    });
+    assert_cut_off_in_time(&edge, took);
+}
+
+/// Some hundred connections wait, and there are descriptors for a few: it is enough that each is
+/// answered, and its descriptor free again, before many more are taken.
+#[test]
+fn a_burst_is_answered_as_it_comes() {
+    let edge = Setup::new().start();
+    // What it opens now and then, and a burst's part.
+    edge.scan("/A1B2C3");
+    edge.wait_until_stored();
+    edge.limit_descriptors(40);
+    edge.signal("STOP");
+    let request = bytes("GET", "/A1B2C3", &[("User-Agent", PHONE), ("Connection", "close")]);
+    let mut waiting: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(edge.address()).unwrap()).collect();
+    for stream in &mut waiting {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(&request).unwrap();
+    }
+    edge.signal("CONT");
+    for mut stream in waiting {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 302 "), "{answer:?}");
+    }
+    let metrics = edge.metrics();
+    assert_eq!(metrics.get("waypost_accept_errors_total"), 0.0, "never out of descriptors");
+    assert_eq!(metrics.get("waypost_requests_total{outcome=\"found\"}"), 401.0);
+}
+
+#[test]
+fn a_client_that_scans_slowly_but_does_is_kept() {
+    let edge = impatient().start();
+    let mut connection = Connection::open(edge.address()).unwrap();
+    let begun = Instant::now();
+    // Longer than any limit, in whole requests a third of a second apart.
+    while begun.elapsed() < Duration::from_millis(2500) {
+        assert_eq!(connection.get("/A1B2C3", &[]).unwrap().status, 302);
+        std::thread::sleep(Duration::from_millis(350));
+    }
+    assert_eq!(edge.metrics().get("waypost_connections_timed_out_total"), 0.0);
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_for_their_turn() {
+    let edge = Setup::new().set("edge", "max_connections", "4").start();
+    let mut open: Vec<Connection> = (0..4).map(|_| Connection::open(edge.address()).unwrap()).collect();
+    for connection in &mut open {
+        assert_eq!(connection.get("/A1B2C3", &[]).unwrap().status, 302);
+    }
+    let mut fifth = TcpStream::connect(edge.address()).unwrap();
+    fifth.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+    fifth.write_all(&bytes("GET", "/A1B2C3", &[])).unwrap();
+    let error = fifth.read(&mut [0; 16]).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
+    assert_eq!(edge.metrics().get("waypost_connections_open"), 4.0);
+    assert_eq!(open[0].get("/A1B2C3", &[]).unwrap().status, 302, "those that are open go on");
+    open.pop();
+    fifth.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut status = [0; 12];
+    fifth.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 302");
+}
+
+#[test]
+fn a_request_head_has_a_limit() {
+    let edge = Setup::new().start();
+    let head = |len: usize| bytes("GET", "/A1B2C3", &[("Cookie", &"x".repeat(len))]);
+    assert!(raw(edge.address(), &head(12_000)).starts_with("HTTP/1.1 302"));
+    // One long header, many short ones, a long path.
+    let many = bytes("GET", "/A1B2C3", &vec![("X", "y"); 3000]);
+    let long = format!("/{}", "7".repeat(20_000));
+    for (request, statuses) in [
+        (head(17_000), &["431"][..]),
+        (head(1 << 20), &["431"]),
+        (many, &["431"]),
+        (bytes("GET", &long, &[]), &["414", "431"]),
+    ] {
+        // The connection may be reset before the answer is read: the rest of the request lies unread.
+        let answer = raw(edge.address(), &request);
+        let status = answer.split(' ').nth(1);
+        assert!(status.is_none_or(|status| statuses.contains(&status)), "{answer}");
+    }
+    assert_eq!(edge.scan("/A1B2C3").status, 302);
+    assert_eq!(edge.metrics().get("waypost_scans_recorded_total"), 2.0);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let edge = Setup::new().start();
+    let paths = ["/A1B2C3", "/A1B2C4?lang=en", "/N0PE", "/robots.txt", "/A1B2C3+"];
+    let of = |path: &str| bytes("GET", path, &[("User-Agent", PHONE)]);
+    let mut requests: Vec<u8> = paths.iter().cycle().take(500).flat_map(|path| of(path)).collect();
+    requests.extend(bytes("GET", "/", &[("Connection", "close")]));
+    for piece in [requests.len(), 1000, 7] {
+        let mut receiver = TcpStream::connect(edge.address()).unwrap();
+        let mut sender = receiver.try_clone().unwrap();
+        let mut answers = String::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                requests.chunks(piece).for_each(|piece| sender.write_all(piece).unwrap());
+            });
+            receiver.read_to_string(&mut answers).unwrap();
+        });
+        let statuses: Vec<&str> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+        let expected = [["302", "302", "404", "200", "200"].repeat(100), vec!["200"]].concat();
+        assert_eq!(statuses, expected, "in pieces of {piece}");
+        assert_eq!(answers.matches("location: https://example.vn/en/one\r\n").count(), 100);
+    }
+    edge.wait_until_stored();
+    assert_eq!(edge.counts(), [("A1B2C3".to_owned(), 300), ("A1B2C4".to_owned(), 300)].into());
+}
+
+fn byte(random: &mut Random) -> u8 {
+    u8::try_from(random.index(256)).unwrap()
+}
+
+/// Rubbish, or a request with some of its bytes changed, lost, doubled or put elsewhere.
+fn a_request(random: &mut Random) -> Vec<u8> {
+    const WHOLE: [&str; 8] = [
+        "GET /A1B2C3 HTTP/1.1\r\nHost: a\r\nAccept-Language: zh-CN,zh;q=0.9\r\nUser-Agent: Mozilla/5.0\r\n\r\n",
+        "HEAD /a1-b2%20c3?c=nfc&lang=en HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /go?code=%41+%ff HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "POST /A1B2C3 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "GET http://a/A1B2C3+ HTTP/1.0\r\nForwarded: for=\"[::1]:1\"\r\n\r\n",
+        "GET /A1B2C3 HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ];
+    if random.index(10) == 0 {
+        return (0..random.index(600)).map(|_| byte(random)).collect();
+    }
+    let mut bytes = WHOLE[random.index(WHOLE.len())].as_bytes().to_vec();
+    for _ in 0..=random.index(3) {
+        let at = random.index(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+        match random.index(6) {
+            0 => bytes.insert(at, byte(random)),
+            1 if !bytes.is_empty() => bytes[at] = byte(random),
+            2 if !bytes.is_empty() => bytes[at] ^= 1 << random.index(8),
+            3 if !bytes.is_empty() => drop(bytes.remove(at)),
+            4 => bytes.truncate(at),
+            _ => {
+                let piece = bytes[at..].to_vec();
+                let to = random.index(bytes.len() + 1);
+                bytes.splice(to..to, piece);
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn no_bytes_make_it_panic() {
+    let edge = Setup::new()
+        .set("edge.trust", "proxies", "[\"127.0.0.1\"]")
+        .set("edge.trust", "header", "\"forwarded\"")
+        .start();
+    let mut random = Random::seeded(20_261_123);
+    let mut starts = BTreeMap::<String, u32>::new();
+    for number in 0..3000 {
+        let request = a_request(&mut random);
+        let answer = raw(edge.address(), &request);
+        let start: String = answer.chars().take(12).collect();
+        let plausible = start.is_empty() || start.starts_with("HTTP/1.1 ") || start.starts_with("HTTP/1.0 ");
+        assert!(plausible, "request {number} {:?} got {answer:?}", String::from_utf8_lossy(&request));
+        *starts.entry(start).or_default() += 1;
+    }
+    eprintln!("{starts:?}");
+    assert!(starts.len() > 4, "the requests reach far: {starts:?}");
+    assert!(!starts.keys().any(|start| start.contains(" 5")), "{starts:?}");
+    assert!(!edge.log().contains("panicked"));
+    assert_eq!(edge.scan("/A1B2C3").status, 302);
+    edge.wait_until_stored();
+    edge.metrics().assert_books_balance();
+}
+
+#[test]
+fn guessed_codes_beyond_the_rate_are_answered_and_only_counted() {
+    let edge = Setup::new().set("observe", "max_unknown_per_second", "5").start();
+    let mut connection = Connection::open(edge.address()).unwrap();
+    for number in 0..1000 {
+        assert_eq!(connection.get(&format!("/Z{number}"), &[("User-Agent", PHONE)]).unwrap().status, 404);
+        if number % 100 == 0 {
+            assert_eq!(connection.get("/A1B2C3", &[("User-Agent", PHONE)]).unwrap().status, 302);
+        }
+    }
+    edge.wait_until_stored();
+    let metrics = edge.metrics();
+    let unrecorded = metrics.get("waypost_unknown_unrecorded_total");
+    let count = |sql: &str| edge.database().query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap();
+    let recorded = count("SELECT count(*) FROM scans WHERE outcome = 'unknown'");
+    assert!(recorded >= 5 && unrecorded > 0.0, "{recorded} {unrecorded}");
+    assert_eq!(f64::from(recorded) + unrecorded, 1000.0);
+    assert_eq!(metrics.get("waypost_requests_total{outcome=\"unknown\"}"), 1000.0);
+    let most = "SELECT max(n) FROM (SELECT count(*) AS n FROM scans WHERE outcome = 'unknown' GROUP BY ts / 1000)";
+    assert_eq!(count(most), 5, "in each second of the clock");
+    assert_eq!(edge.counts().get("A1B2C3"), Some(&10), "known codes have no such rate");
+}
+
+#[test]
+fn visitors_leave_descriptors_to_the_journal_and_the_admin_port() {
+    let edge = Setup::new().descriptors(128).set("journal", "segment", "\"64KiB\"").start();
+    let mut regular = Connection::open(edge.address()).unwrap();
+    regular.get("/A1B2C3", &[]).unwrap();
+    // Half a request each, so that the kernel shows them and the edge waits for the rest.
+    let half = |_| {
+        let mut stream = TcpStream::connect(edge.address()).unwrap();
+        stream.write_all(b"GET /A1B2C3 HTTP/1.1\r\n").unwrap();
+        stream
+    };
+    let _silent: Vec<TcpStream> = (0..300).map(half).collect();
+    wait_for("as many as may be", || (edge.metrics().get("waypost_connections_open") >= 50.0).then_some(()));
+    // Several segments are begun and sealed meanwhile.
+    for _ in 0..3000 {
+        assert_eq!(regular.get("/A1B2C3", &[("User-Agent", PHONE)]).unwrap().status, 302);
+    }
+    edge.wait_until_stored();
+    let metrics = edge.metrics();
+    assert_eq!(metrics.sum("waypost_scans_dropped_total"), 0.0);
+    assert_eq!(metrics.get("waypost_accept_errors_total"), 0.0);
+    assert!(edge.log().contains("the limit of open files is too small for edge.max_connections"));
+}
+
+#[test]
+fn out_of_descriptors_it_says_so_once_serves_who_is_there_and_goes_on_after() {
+    let setup = Setup::new().set("edge", "request_timeout", "\"1h\"").set("journal", "seal_after", "\"1h\"");
+    let edge = setup.start();
+    let (mut regular, mut admin) = (Connection::open(edge.address()).unwrap(), Connection::open(edge.admin).unwrap());
+    assert_eq!(regular.get("/A1B2C3", &[]).unwrap().status, 302);
+    let host = edge.admin.to_string();
+    let mut errors = || {
+        let page = admin.get("/metrics", &[("Host", &host)]).unwrap().body;
+        Metrics::parse(&page).get("waypost_accept_errors_total")
+    };
+    assert_eq!(errors(), 0.0);
+    // Lower than what it had at its start, by which it set its own limit of connections.
+    edge.limit_descriptors(10);
+    let held: Vec<TcpStream> = (0..30)
+        .map(|_| {
+            let mut stream = TcpStream::connect(edge.address()).unwrap();
+            stream.write_all(b"GET /A1B2C3 HTTP/1.1\r\n").unwrap();
+            stream
+        })
+        .collect();
+    wait_for("it tries again and again", || (errors() >= 3.0).then_some(()));
+    assert_eq!(regular.get("/A1B2C3", &[]).unwrap().status, 302);
+    assert_eq!(edge.log().matches("connections can't be accepted").count(), 1);
+    drop(held);
+    assert_eq!(edge.scan("/A1B2C3").status, 302);
+}

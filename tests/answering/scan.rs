@@ -1,0 +1,371 @@
+//! Every kind of request is answered, and recorded, as the table of the public port says.
+//!
+//! The rows are sent by a real HTTP client over IPv4 and again over IPv6; those that no
+//! client would send (an absolute-form request line, no `Host`) are sent as bytes. What
+//! was recorded is read back from the store, in the order of the rows.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::support::refuse::Refused;
+use crate::support::{Edge, PHONE, Setup, http, wait_for};
+use jiff::Timestamp;
+use ureq::Agent;
+use ureq::http::{Method, Request};
+
+/// What a row expects to find in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    code: String,
+    outcome: String,
+    channel: String,
+    lang: String,
+    served: String,
+}
+
+struct Row {
+    method: &'static str,
+    path: String,
+    headers: Vec<(&'static str, &'static str)>,
+    bytes: Option<Vec<u8>>,
+    status: u16,
+    location: Option<&'static str>,
+    record: Option<Record>,
+}
+
+fn get(path: impl Into<String>) -> Row {
+    let path = path.into();
+    Row { method: "GET", path, headers: Vec::new(), bytes: None, status: 404, location: None, record: None }
+}
+
+impl Row {
+    fn method(mut self, method: &'static str) -> Self {
+        self.method = method;
+        self
+    }
+
+    fn accept(mut self, languages: &'static str) -> Self {
+        self.headers.push(("Accept-Language", languages));
+        self
+    }
+
+    fn bytes(mut self, bytes: &str) -> Self {
+        self.bytes = Some(bytes.as_bytes().to_vec());
+        self
+    }
+
+    fn answers(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    fn leads_to(mut self, location: &'static str) -> Self {
+        (self.status, self.location) = (302, Some(location));
+        self
+    }
+
+    fn recorded(mut self, facts: &str) -> Self {
+        let facts: Vec<String> = facts.split(' ').map(|word| word.replace('_', "")).collect();
+        let [code, outcome, channel, lang, served] = facts.try_into().expect("five facts");
+        self.record = Some(Record { code, outcome, channel, lang, served });
+        self
+    }
+}
+
+const VI: &str = "https://example.vn/vi/many";
+const EN: &str = "https://example.vn/en/many";
+const ZH: &str = "https://example.vn/zh/many";
+const HANT: &str = "https://example.vn/hant/hant";
+const HANS: &str = "https://example.vn/zh/hant";
+
+const PLACES: &str = "\
+place,area,name,name:en,target,target:en,target:zh,target:zh-Hant
+many,Kỳ Lừa,Nhiều,Many,https://example.vn/vi/many,https://example.vn/en/many,https://example.vn/zh/many,
+hant,Kỳ Lừa,Phồn,Hant,https://example.vn/vi/hant,,https://example.vn/zh/hant,https://example.vn/hant/hant
+only,Kỳ Lừa,Một,One,https://example.vn/vi/only,,,
+past,Kỳ Lừa,Trước,Before,https://example.vn/past,,,
+now,Kỳ Lừa,Nay,Now,https://example.vn/now,,,
+next,Kỳ Lừa,Sau,After,https://example.vn/next,,,
+";
+
+const SIGNS: &str = "\
+code,place,status,target,target:en,successor,aliases
+7K3M-9QX5,many,active,,,,/vi/duong/hung-vuong?id=12 /cu/%C4%91uong /cu/sign/
+HANT1,hant,active,,,,
+ON1,only,active,,,,
+PLAN1,only,planned,,,,
+0WN1,only,active,https://example.vn/own,https://example.vn/en/own,,
+GONE1,many,retired,,,ON1,/old/gone
+PAST1,past,active,,,,
+NOW1,now,active,,,,
+NOW2,now,active,,,,
+NEXT1,next,active,,,,
+";
+
+fn rows() -> Vec<Row> {
+    let many = |spelling: &str| get(spelling).leads_to(VI).recorded("7K3M9QX5 found qr _ vi");
+    let wanted = |languages, location, facts| get("/7K3M9QX5").accept(languages).leads_to(location).recorded(facts);
+    vec![
+        // Spellings of one code.
+        many("/7K3M9QX5"),
+        many("/7k3m9qx5"),
+        many("/7k3m-9qx5"),
+        many("/7K3M-9QX5"),
+        many("/7K3M%2D9QX5"),
+        many("/7k3m%209qx5"),
+        many("/%37k3m9qx5"),
+        get("/oN1").leads_to("https://example.vn/vi/only").recorded("0N1 found qr _ vi"),
+        get("/0nL").leads_to("https://example.vn/vi/only").recorded("0N1 found qr _ vi"),
+        get("/OWN1").leads_to("https://example.vn/own").recorded("0WN1 found qr _ vi"),
+        get("/plan1").leads_to("https://example.vn/vi/only").recorded("P1AN1 found qr _ vi"),
+        // A slash at the end changes nothing for what is ours.
+        many("/7K3M9QX5/"),
+        many("/7k3m-9qx5/"),
+        many("/7k3m%2D9qx5/"),
+        get("/7K3M9QX5/?c=nfc").leads_to(VI).recorded("7K3M9QX5 found nfc _ vi"),
+        get("/7K3M9QX5/?lang=zh").leads_to(ZH).recorded("7K3M9QX5 found qr zh zh"),
+        get("/GONE1/").answers(410).recorded("G0NE1 retired qr _ _"),
+        get("/7K3M9QX2/").answers(404).recorded("7K3M9QX2 unknown qr _ _"),
+        get("/7K3M9QX5+/").answers(200),
+        get("/go/?code=7k3m-9qx5").answers(303),
+        get("/robots.txt/").answers(200),
+        get("/7K3M9QX5//"),
+        get("/7K3M9QX5%2F"),
+        get("//7K3M9QX5"),
+        get("//"),
+        // Aliases, matched exactly.
+        many("/vi/duong/hung-vuong?id=12"),
+        many("/cu/%C4%91uong"),
+        get("/vi/duong/hung-vuong?id=13"),
+        get("/vi/duong/hung-vuong"),
+        get("/vi/duong/hung-vuong/?id=12"),
+        many("/cu/sign/"),
+        get("/cu/sign"),
+        get("/VI/duong/hung-vuong?id=12"),
+        // Languages.
+        wanted("vi-VN,vi;q=0.9", VI, "7K3M9QX5 found qr vi vi"),
+        wanted("en-US,en;q=0.9", EN, "7K3M9QX5 found qr en en"),
+        wanted("zh-CN,zh;q=0.9,en;q=0.8", ZH, "7K3M9QX5 found qr zh zh"),
+        wanted("zh-Hans-CN", ZH, "7K3M9QX5 found qr zh zh"),
+        wanted("zh-TW", ZH, "7K3M9QX5 found qr zh zh"),
+        wanted("fr;q=1, en;q=0.2, vi;q=0.3", VI, "7K3M9QX5 found qr fr vi"),
+        wanted("en;q=0.5, zh;q=0.7", ZH, "7K3M9QX5 found qr zh zh"),
+        wanted("en;q=0, fr", VI, "7K3M9QX5 found qr fr vi"),
+        wanted("*", VI, "7K3M9QX5 found qr _ vi"),
+        wanted("tlh", VI, "7K3M9QX5 found qr other vi"),
+        get("/HANT1").accept("zh-TW,zh;q=0.9").leads_to(HANT).recorded("HANT1 found qr zh zh-Hant"),
+        get("/HANT1").accept("zh-CN").leads_to(HANS).recorded("HANT1 found qr zh zh"),
+        get("/7K3M9QX5?lang=zh").accept("en").leads_to(ZH).recorded("7K3M9QX5 found qr zh zh"),
+        get("/7K3M9QX5?lang=xx").accept("en").leads_to(EN).recorded("7K3M9QX5 found qr other en"),
+        get("/OWN1").accept("en").leads_to("https://example.vn/en/own").recorded("0WN1 found qr en en"),
+        // Channels; no other query is read and none is forwarded.
+        get("/7K3M9QX5?c=nfc").leads_to(VI).recorded("7K3M9QX5 found nfc _ vi"),
+        get("/7K3M9QX5?c=typed").leads_to(VI).recorded("7K3M9QX5 found typed _ vi"),
+        get("/7K3M9QX5?c=fax&utm_source=x").leads_to(VI).recorded("7K3M9QX5 found qr _ vi"),
+        // Overrides, before, in and after their time.
+        get("/PAST1").leads_to("https://example.vn/past").recorded("PAST1 found qr _ vi"),
+        get("/NOW1").leads_to("https://example.vn/festival").recorded("N0W1 found qr _ vi"),
+        get("/NOW2").leads_to("https://example.vn/sign-festival").recorded("N0W2 found qr _ vi"),
+        get("/NEXT1").leads_to("https://example.vn/next").recorded("NEXT1 found qr _ vi"),
+        // What is not a redirect.
+        get("/GONE1").accept("en").answers(410).recorded("G0NE1 retired qr en _"),
+        get("/old/gone").answers(410).recorded("G0NE1 retired qr _ _"),
+        get("/7K3M9QX2").answers(404).recorded("7K3M9QX2 unknown qr _ _"),
+        get("/admin").answers(404).recorded("ADM1N unknown qr _ _"),
+        get("/7K3M9QX5+").answers(200),
+        get("/NOSUCH+").answers(404),
+        get("/wp-login.php"),
+        get("/.env"),
+        get("/a/b"),
+        get("/%ff%fe"),
+        get("/").answers(200),
+        get("/robots.txt").answers(200),
+        get("/favicon.ico").answers(200),
+        get("/go?code=7k3m-9qx5").answers(303),
+        get("/go?code=%3Cb%3E").answers(404),
+        get("/ABCDEFGHIJKLMNOPQRSTU"),
+        get(format!("/{}", "a".repeat(9000))),
+        get("/7K3M9QX5").method("HEAD").leads_to(VI),
+        get("/GONE1").method("HEAD").answers(410),
+        get("/7K3M9QX2").method("HEAD").answers(404),
+        get("/7K3M9QX5").method("POST").answers(405),
+        get("/7K3M9QX5").method("DELETE").answers(405),
+        get("/").method("OPTIONS").answers(405),
+        // What no client sends.
+        get("")
+            .bytes("GET http://qr.example.vn/7k3m9qx5?c=nfc HTTP/1.1\r\nHost: x\r\n\r\n")
+            .leads_to(VI)
+            .recorded("7K3M9QX5 found nfc _ vi"),
+        get("").bytes("GET /7K3M9QX5 HTTP/1.1\r\n\r\n").leads_to(VI).recorded("7K3M9QX5 found qr _ vi"),
+        get("").bytes("GET /7K3M9QX5 HTTP/1.0\r\n\r\n").leads_to(VI).recorded("7K3M9QX5 found qr _ vi"),
+        get("").bytes("GET * HTTP/1.1\r\nHost: x\r\n\r\n").answers(404),
+        get("").bytes("CONNECT qr.example.vn:443 HTTP/1.1\r\nHost: x\r\n\r\n").answers(405),
+        get("")
+            .bytes("GET /7K3M9QX5 HTTP/1.1\r\nHost: x\r\nAccept-Language: \u{ff}\r\n\r\n")
+            .leads_to(VI)
+            .recorded("7K3M9QX5 found qr _ vi"),
+    ]
+}
+
+/// Overrides around the present: over, in force (the sign's beats its place's), to come.
+fn overrides() -> String {
+    let at = |hours: i64| Timestamp::from_second(Timestamp::now().as_second() + hours * 3600).unwrap();
+    format!(
+        "scope,from,until,target\n\
+         past,{},{},https://example.vn/festival\n\
+         now,{},{},https://example.vn/older-festival\n\
+         now,{},{},https://example.vn/festival\n\
+         NOW2,{},{},https://example.vn/sign-festival\n\
+         next,{},{},https://example.vn/festival\n",
+        at(-48),
+        at(-24),
+        at(-72),
+        at(24),
+        at(-1),
+        at(1),
+        at(-2),
+        at(2),
+        at(24),
+        at(48)
+    )
+}
+
+fn edge() -> Edge {
+    Setup::new()
+        .set("edge", "listen", "[\"127.0.0.1:0\", \"[::1]:0\"]")
+        .registry(PLACES, SIGNS)
+        .file("config/overrides.csv", overrides())
+        .start()
+}
+
+/// Sends a row and gives status and `Location`.
+fn play(row: &Row, address: SocketAddr) -> (u16, Option<String>) {
+    if let Some(bytes) = &row.bytes {
+        let answer = http::raw(address, bytes);
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let location = answer.lines().find_map(|line| line.strip_prefix("location: "));
+        return (status, location.map(str::to_owned));
+    }
+    let agent: Agent = Agent::config_builder()
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .timeout_global(Some(Duration::from_secs(20)))
+        .build()
+        .into();
+    let mut request = Request::builder().method(Method::from_bytes(row.method.as_bytes()).unwrap());
+    request = request.uri(format!("http://{address}{}", row.path)).header("User-Agent", PHONE);
+    for (name, value) in &row.headers {
+        request = request.header(*name, *value);
+    }
+    let reply = agent.run(request.body(()).unwrap()).unwrap();
+    let location = reply.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
+    (reply.status().as_u16(), location)
+}
+
+fn recorded(edge: &Edge) -> Vec<Record> {
+    let database = edge.database();
+    let mut rows =
+        database.prepare("SELECT code, outcome, channel, lang, served FROM scans ORDER BY batch, seq").unwrap();
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok(Record {
+            code: row.get(0)?,
+            outcome: row.get(1)?,
+            channel: row.get(2)?,
+            lang: row.get(3)?,
+            served: row.get(4)?,
+        })
+    };
+    rows.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn every_row_is_answered_and_recorded_over_ipv4_and_ipv6() {
+    let mut edge = edge();
+    let mut expected = Vec::new();
+    for address in edge.addresses.clone() {
+        for row in rows() {
+            let what = format!("{} {} {:?} to {address}", row.method, row.path, row.headers);
+            let (status, location) = play(&row, address);
+            assert_eq!(status, row.status, "{what}");
+            if row.status == 302 || location.is_some() && row.status != 303 {
+                assert_eq!(location.as_deref(), row.location, "{what}");
+            }
+            expected.extend(row.record);
+        }
+    }
+    edge.stop();
+    let recorded = recorded(&edge);
+    for (at, (found, wanted)) in recorded.iter().zip(&expected).enumerate() {
+        assert_eq!(found, wanted, "record {at}");
+    }
+    assert_eq!(recorded.len(), expected.len());
+}
+
+#[test]
+fn the_headers_are_those_of_the_table() {
+    let edge = edge();
+    let reply = edge.scan("/7K3M9QX5");
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(reply.header("content-length"), Some("0"));
+    assert_eq!(reply.header("vary"), Some("Accept-Language"), "the place has targets in several languages");
+    assert_eq!(edge.scan("/ON1").header("vary"), None, "the place has one");
+    let typed = edge.scan("/go?code=7k3m-9qx5");
+    assert_eq!((typed.status, typed.location()), (303, Some("/7K3M9QX5?c=typed")));
+    for path in ["/go/?code=7k3m-9qx5", "/go?code=7k3m+9qx5", "/go?x=1&code=%37k3m9qx5"] {
+        assert_eq!(edge.scan(path).location(), Some("/7K3M9QX5?c=typed"), "{path}");
+    }
+    let refused = http::request(edge.address(), "POST", "/7K3M9QX5", &[]).unwrap();
+    assert_eq!(refused.header("allow"), Some("GET, HEAD"));
+}
+
+#[test]
+fn a_head_request_gets_the_headers_of_a_get() {
+    let edge = edge();
+    for path in ["/7K3M9QX5", "/GONE1", "/NOSUCH", "/", "/7K3M9QX5+"] {
+        let get = edge.scan(path);
+        let head = http::request(edge.address(), "HEAD", path, &[("User-Agent", PHONE)]).unwrap();
+        let without_date = |reply: &http::Reply| {
+            let headers = reply.headers.iter().filter(|(name, _)| name != "date");
+            headers.cloned().collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!((head.status, without_date(&head)), (get.status, without_date(&get)), "{path}");
+    }
+}
+
+#[test]
+fn an_override_takes_effect_by_the_clock_without_a_reload() {
+    let soon = Timestamp::from_millisecond(Timestamp::now().as_millisecond() + 3000).unwrap();
+    let end = Timestamp::from_millisecond(soon.as_millisecond() + 1500).unwrap();
+    let edge = Setup::new()
+        .file(
+            "config/overrides.csv",
+            format!("scope,from,until,target\none,{soon},{end},https://example.vn/festival\n"),
+        )
+        .start();
+    let leads_to = |location: &str| {
+        wait_for(location, || (edge.scan("/A1B2C3").location() == Some(location)).then(Timestamp::now))
+    };
+    leads_to("https://example.vn/vi/one");
+    assert!(leads_to("https://example.vn/festival") >= soon);
+    assert!(leads_to("https://example.vn/vi/one") >= end);
+    assert_eq!(edge.metrics().get("waypost_registry_reloads_total{result=\"success\"}"), 1.0);
+}
+
+#[test]
+fn a_configured_home_is_where_the_root_leads() {
+    let edge = Setup::new().set("edge", "home_url", "\"https://example.vn/du-lich\"").start();
+    let reply = edge.scan("/");
+    assert_eq!((reply.status, reply.location()), (302, Some("https://example.vn/du-lich")));
+}
+
+#[test]
+fn a_host_without_ipv6_is_served_over_ipv4_and_says_so() {
+    let (refused, setup) = Refused::in_edge(Setup::new().set("edge", "listen", "[\"[::]:0\"]"));
+    refused.refuse("socket6", "");
+    let mut edge = setup.start();
+    assert!(edge.log().contains("no IPv6 here; listening on IPv4 alone") && refused.times("socket6") > 0);
+    assert!(edge.address().is_ipv4(), "{}", edge.address());
+    assert_eq!(edge.scan("/A1B2C3").status, 302);
+    edge.stop();
+}
