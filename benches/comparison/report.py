@@ -1,4 +1,4 @@
-"""Medians, ratios and tables: for the terminal, and for the README."""
+"""Medians, ratios and tables: for the terminal, and for benches/README.md."""
 
 import re
 import statistics
@@ -170,7 +170,7 @@ def show(results):
     return "\n\n".join(sections(results, aligned))
 
 
-def write(results, path=ROOT / "README.md"):
+def write(results, path=ROOT / "benches/README.md"):
     """Replaces what is between the markers."""
     if not results["settings"]["full"]:
         raise Failure("only the results of a full run are written")

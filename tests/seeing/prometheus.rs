@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
 use crate::grafana::Dashboard;
@@ -63,7 +62,9 @@ fn every_alert_says_how_bad_it_is_and_what_to_do() {
         assert!(["critical", "warning"].contains(&text("/labels/severity")), "{name}: severity");
         assert!(!text("/annotations/summary").is_empty(), "{name}: summary");
         assert!(text("/annotations/description").len() > 100, "{name}: description");
-        assert_eq!(text("/annotations/runbook"), "README.md#metrics", "{name}");
+        let section = format!("config/prometheus/README.md#{}", name.to_lowercase());
+        assert_eq!(text("/annotations/runbook"), section, "{name}");
+        assert!(readme().contains(&format!("\n### {name}\n")), "{name}: its runbook has no section");
         for metric in names(&rule.expr).into_iter().filter(|name| name.starts_with("waypost_")) {
             let metric = metric.trim_end_matches("_bucket");
             assert!(explained.contains_key(metric), "{name}: the runbook does not have {metric}");
@@ -251,14 +252,14 @@ fn exposed(scrape: &str) -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn readme() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+    fs::read_to_string(folder().join("README.md")).unwrap()
 }
 
-/// The metrics of the README's table with the labels it gives them. `…_open` takes the place of the
+/// The metrics of the table in config/prometheus/README.md with the labels it gives them. `…_open` takes the place of the
 /// end of the full name before it, and `process_*` is all that begin so.
 fn readme_metrics(exposed: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
     let readme = readme();
-    let (_, table) = readme.split_once("\n### Metrics\n").unwrap();
+    let (_, table) = readme.split_once("\n## Metrics\n").unwrap();
     let mut found = BTreeMap::new();
     for row in table.lines().skip_while(|line| !line.starts_with("| `")).take_while(|line| line.starts_with('|')) {
         let mut full = String::new();
@@ -273,7 +274,7 @@ fn readme_metrics(exposed: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap<Stri
                 Some(end) => {
                     let ends = full.match_indices('_').map(|(at, _)| format!("{}{end}", &full[..at]));
                     let known = ends.rev().find(|name| exposed.contains_key(name));
-                    known.unwrap_or_else(|| panic!("README.md: {cell} after {full} is no metric"))
+                    known.unwrap_or_else(|| panic!("config/prometheus/README.md: {cell} after {full} is no metric"))
                 }
                 None => name.to_owned(),
             };
@@ -293,7 +294,7 @@ fn every_metric_that_is_named_is_exposed_and_every_one_exposed_is_named() {
 
     let mut named: BTreeMap<String, BTreeSet<String>> = readme_metrics(&exposed);
     for (name, labels) in &named {
-        assert_eq!(exposed.get(name), Some(labels), "README.md has {name} with labels {labels:?}");
+        assert_eq!(exposed.get(name), Some(labels), "config/prometheus/README.md has {name} with labels {labels:?}");
     }
     let of_dashboards = targets(&Dashboard::all()).into_iter().map(|target| (target.place, target.expr));
     let of_rules = rules().into_iter().map(|rule| (rule.record.or(rule.alert).unwrap(), rule.expr));
@@ -307,7 +308,7 @@ fn every_metric_that_is_named_is_exposed_and_every_one_exposed_is_named() {
         }
     }
     let unnamed: Vec<_> = exposed.keys().filter(|name| !named.contains_key(*name)).collect();
-    assert!(unnamed.is_empty(), "neither a dashboard, a rule nor README.md says what these are: {unnamed:?}");
+    assert!(unnamed.is_empty(), "neither a dashboard, a rule nor config/prometheus says what these are: {unnamed:?}");
     let unused: Vec<_> = recorded.iter().filter(|name| !named.contains_key(*name)).collect();
     assert_eq!(unused, ["job_outcome:waypost_requests:rate5m"], "recorded, and used by nothing here");
 }
