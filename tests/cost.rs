@@ -31,7 +31,7 @@ use hyper::{Request, StatusCode, Uri};
 use support::{PHONE, Setup};
 use waypost::app;
 use waypost::config::Config;
-use waypost::edge::{Answer, Scanner};
+use waypost::edge::{Response, ScanHandler};
 use waypost::journal::{Journal, Writer};
 use waypost::observe::CountryFiles;
 use waypost::registry::{LastGood, Publisher};
@@ -45,8 +45,8 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (hyper::header::HOST, "qr.example.vn"),
 ];
 
-/// One worker's hands, with everything on, and the folder they write to.
-fn scanner() -> (Setup, Arc<Journal>, Scanner) {
+/// One worker's handler, with everything on, and the folder they write to.
+fn scanner() -> (Setup, Arc<Journal>, ScanHandler) {
     let signs: String = (0..SIGNS).map(|n| format!("S{n:05},p{},active\n", n % 100)).collect();
     let places: String = (0..100)
         .map(|n| format!("p{n},Place {n},Place {n},https://example.vn/vi/place-{n},https://example.vn/en/place-{n}\n"))
@@ -66,7 +66,7 @@ fn scanner() -> (Setup, Arc<Journal>, Scanner) {
     let journal = Journal::open(config.journal, 1).unwrap();
     let countries = CountryFiles::open(&config.geoip).subscribe();
     let writer = Writer::new(journal.clone(), 0);
-    let scanner = Scanner::new(shared.into(), Arc::default(), publisher.subscribe(), countries, writer);
+    let scanner = ScanHandler::new(shared.into(), Arc::default(), publisher.subscribe(), countries, writer);
     (setup, journal, scanner)
 }
 
@@ -84,11 +84,11 @@ fn request(n: u32, mut headers: HeaderMap) -> (SocketAddr, Request<()>) {
 }
 
 #[inline(never)]
-fn measured(scanner: &Scanner, n: u32, (peer, request): (SocketAddr, Request<()>)) -> Answer {
+fn measured(scanner: &ScanHandler, n: u32, (peer, request): (SocketAddr, Request<()>)) -> Response {
     scanner.answer(peer, 1_800_000_000_000 + i64::from(n), request)
 }
 
-fn scans(scanner: &Scanner, numbers: std::ops::Range<u32>, mut each: impl FnMut(&mut dyn FnMut())) {
+fn scans(scanner: &ScanHandler, numbers: std::ops::Range<u32>, mut each: impl FnMut(&mut dyn FnMut())) {
     let mut headers = HeaderMap::new();
     for n in numbers {
         let request = request(n, std::mem::take(&mut headers));

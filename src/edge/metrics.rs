@@ -5,7 +5,8 @@ use std::sync::Arc;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::{Counter, Counters, SERVICE_BOUNDS, Shared};
+use super::counters::{Counter, Counters, SERVICE_BOUNDS};
+use super::scan::Shared;
 use crate::core::metrics::{Families, Value as _};
 
 /// What the workers count, added up at each scrape.
@@ -44,7 +45,11 @@ impl Metrics {
     }
 
     fn requests(&self, families: &mut Families) {
-        let mut requests = families.counters("waypost_requests_total", "Requests answered, by what became of them.");
+        let mut requests = families.counters(
+            "waypost_requests_total",
+            "Requests of visitors that were answered, by outcome: found (a redirect), retired, unknown (no sign has \
+             the code), inspected (CODE+), page, other (404), method_not_allowed.",
+        );
         let outcomes: [Named; 7] = [
             ("found", |c| &c.found),
             ("retired", |c| &c.retired),

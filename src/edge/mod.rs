@@ -1,15 +1,17 @@
-//! The edge: from a socket to an answer.
+//! The edge: from a visitor's connection to the response.
 //!
 //! Owns the worker threads. Read `scan.rs` first: it is the path of a scan.
 
-mod answer;
+mod connection;
 mod counters;
-mod listen;
 mod metrics;
 mod pages;
+mod rate;
 mod request;
+mod response;
 mod scan;
-mod socket;
+mod tallies;
+mod transport;
 mod worker;
 
 use std::io;
@@ -19,21 +21,23 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::watch;
 
-pub use answer::Answer;
-pub use counters::{Counter, Counters, SERVICE_BOUNDS, ServiceTimes, SignTally, Tallies, UnknownRate};
-pub use listen::{bind, listen};
+pub use connection::Limits;
+pub use counters::{Counter, Counters, SERVICE_BOUNDS, ServiceTimes};
 pub use metrics::Metrics;
 pub use pages::Pages;
+pub use rate::UnknownRate;
 pub use request::Trust;
-pub use scan::{Scanner, Shared};
-pub use worker::Limits;
+pub use response::Response;
+pub use scan::{ScanHandler, Shared};
+pub use tallies::{SignTally, Tallies};
+pub use transport::listen::{bind, listen};
 
 use crate::core::Stage;
 use crate::journal::Writer;
 use crate::observe::Databases;
 use crate::registry::Registry;
 
-/// A worker thread, before and while it runs.
+/// What a worker thread is made of.
 pub struct WorkerParts {
     /// Its number, from 0.
     pub number: usize,
@@ -43,24 +47,24 @@ pub struct WorkerParts {
     pub shared: Arc<Shared>,
     /// Its own counters.
     pub counters: Arc<Counters>,
-    /// Where new generations come from.
+    /// Where new generations of the registry come from.
     pub registry: watch::Receiver<Arc<Registry>>,
-    /// Where new databases come from.
+    /// Where new country databases come from.
     pub countries: watch::Receiver<Arc<Databases>>,
-    /// Its end of the journal.
+    /// Where its scans are recorded.
     pub writer: Writer,
     /// Limits of its connections.
     pub limits: Limits,
-    /// How far the end has come.
+    /// How far the process is on its way to the end.
     pub stage: watch::Receiver<Stage>,
 }
 
 impl WorkerParts {
-    /// Starts the thread.
+    /// Starts the thread. Fails where the system refuses one.
     pub fn start(self) -> io::Result<JoinHandle<io::Result<()>>> {
         thread::Builder::new().name(format!("worker-{}", self.number)).spawn(move || {
-            let scanner = Scanner::new(self.shared, self.counters, self.registry, self.countries, self.writer);
-            worker::run(scanner, self.listeners, self.limits, self.stage)
+            let handler = ScanHandler::new(self.shared, self.counters, self.registry, self.countries, self.writer);
+            worker::run(handler, self.listeners, self.limits, self.stage)
         })
     }
 }

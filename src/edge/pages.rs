@@ -1,4 +1,4 @@
-//! Our own pages: a code to type, a plate that is gone, a plate that is distrusted.
+//! Our own pages: a code to type, a sign that is retired, a sign that is inspected.
 //!
 //! Owns their words in Vietnamese, English and Chinese. A page is one small HTML
 //! document for a phone: no script, nothing fetched from elsewhere, light and dark by
@@ -7,9 +7,9 @@
 
 use hyper::StatusCode;
 
-use super::answer::{self, Answer};
+use super::response::{self, Response};
 use crate::core::{Code, LanguagePreference, Tag};
-use crate::registry::SignRef;
+use crate::registry::{SignRef, Status};
 
 /// `/robots.txt`: a code is not a page to be listed, and a crawler's visit is not a scan.
 pub(super) const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
@@ -80,27 +80,27 @@ const CAUTION: Phrase = [
 /// The pages, as configured.
 #[derive(Debug, Clone)]
 pub struct Pages {
-    /// Who stands behind the signs, in each of the pages' languages.
+    /// The authority behind the signs, in each of the pages' languages.
     pub authority: [String; 3],
     /// Where `/` leads; empty for a page of our own.
     pub home_url: String,
-    /// The language for who asks for none of ours.
+    /// The language for a visitor who asks for none of the pages' languages.
     pub default_language: Tag,
 }
 
 impl Pages {
     /// `/`
-    pub(super) fn home(&self, wanted: &LanguagePreference<'_>) -> Answer {
+    pub(super) fn home(&self, languages: &LanguagePreference<'_>) -> Response {
         if !self.home_url.is_empty() {
-            return answer::elsewhere(StatusCode::FOUND, &self.home_url);
+            return response::redirect(StatusCode::FOUND, &self.home_url);
         }
-        let page = self.begin(wanted, HOME_TITLE);
+        let page = self.begin(languages, HOME_TITLE);
         page.paragraph(HOME_TEXT).code_box().end(StatusCode::OK, "/")
     }
 
     /// Code-shaped text that no sign has, or a box that was filled with something else.
-    pub(super) fn unknown(&self, wanted: &LanguagePreference<'_>, code: Option<Code>) -> Answer {
-        let mut page = self.begin(wanted, UNKNOWN_TITLE);
+    pub(super) fn unknown(&self, languages: &LanguagePreference<'_>, code: Option<Code>) -> Response {
+        let mut page = self.begin(languages, UNKNOWN_TITLE);
         if let Some(code) = code {
             page.html += &format!("<p class=code>{}</p>", code.grouped());
         }
@@ -108,8 +108,8 @@ impl Pages {
     }
 
     /// A sign that is gone, and its successor.
-    pub(super) fn retired(&self, wanted: &LanguagePreference<'_>, sign: SignRef<'_>, now_ms: i64) -> Answer {
-        let mut page = self.begin(wanted, RETIRED_TITLE);
+    pub(super) fn retired(&self, languages: &LanguagePreference<'_>, sign: SignRef<'_>, now_ms: i64) -> Response {
+        let mut page = self.begin(languages, RETIRED_TITLE);
         page.html += &format!("<p>{}</p>", escaped(sign.place().name_in(page.tag())));
         page.html += &format!("<p class=\"code soft\">{}</p>", sign.code().grouped());
         // The last of the line: a successor may itself have been replaced.
@@ -120,7 +120,7 @@ impl Pages {
                 page.say(RETIRED_SUCCESSOR),
                 escaped(last.place().name_in(page.tag()))
             );
-            if let Some(target) = last.targets(now_ms).choose(wanted) {
+            if let Some(target) = last.targets(now_ms).choose(languages) {
                 page.html +=
                     &format!("<p><a class=go href=\"{}\">{}</a></p>", escaped(target.url), page.say(RETIRED_GO));
             }
@@ -129,10 +129,10 @@ impl Pages {
     }
 
     /// What a plate is, and where it leads, for people who distrust a sticker.
-    pub(super) fn inspect(&self, wanted: &LanguagePreference<'_>, sign: SignRef<'_>, now_ms: i64) -> Answer {
+    pub(super) fn inspect(&self, languages: &LanguagePreference<'_>, sign: SignRef<'_>, now_ms: i64) -> Response {
         let (place, targets) = (sign.place(), sign.targets(now_ms));
-        let is_retired = sign.status() == crate::registry::Status::Retired;
-        let mut page = self.begin(wanted, if is_retired { RETIRED_TITLE } else { INSPECT_TITLE });
+        let is_retired = sign.status() == Status::Retired;
+        let mut page = self.begin(languages, if is_retired { RETIRED_TITLE } else { INSPECT_TITLE });
         if is_retired {
             page = page.paragraph(INSPECT_RETIRED);
         } else {
@@ -149,20 +149,20 @@ impl Pages {
         page.fact(AREA, &escaped(place.area()));
         page.fact(CODE, &format!("<span class=code>{}</span>", sign.code().grouped()));
         // A retired sign leads nowhere, whatever targets its place has.
-        if let Some(target) = targets.choose(wanted).filter(|_| !is_retired) {
+        if let Some(target) = targets.choose(languages).filter(|_| !is_retired) {
             page.fact(LEADS_TO, &format!("<a href=\"{0}\">{0}</a>", escaped(target.url)));
-            let languages: Vec<String> = targets.iter().map(|target| escaped(endonym(target.language))).collect();
-            page.fact(IN_LANGUAGES, &languages.join(", "));
+            let offered: Vec<String> = targets.iter().map(|target| escaped(endonym(target.language))).collect();
+            page.fact(IN_LANGUAGES, &offered.join(", "));
         }
         page.html += "</dl>";
         page.html += &format!("<p class=soft>{}</p>", page.say(CAUTION));
         page.end(StatusCode::OK, "")
     }
 
-    fn begin(&self, wanted: &LanguagePreference<'_>, title: Phrase) -> Page {
+    fn begin(&self, languages: &LanguagePreference<'_>, title: Phrase) -> Page {
         let ours = LANGUAGES.iter().map(|(tag, _)| *tag);
         let default = || ours.clone().position(|tag| tag == self.default_language.as_str()).unwrap_or(1);
-        let language = wanted.choose(ours.clone()).unwrap_or_else(default);
+        let language = languages.choose(ours.clone()).unwrap_or_else(default);
         let title = title[language];
         let html = format!(
             "<!doctype html><html lang={}><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
@@ -210,8 +210,8 @@ impl Page {
         self
     }
 
-    /// Links to the page's other languages, and the answer.
-    fn end(mut self, status: StatusCode, path: &str) -> Answer {
+    /// Links to the page's other languages, and the response.
+    fn end(mut self, status: StatusCode, path: &str) -> Response {
         self.html += "<nav>";
         for (tag, name) in LANGUAGES {
             if tag != self.tag() {
@@ -219,7 +219,7 @@ impl Page {
             }
         }
         self.html += "</nav></main></html>";
-        answer::page(status, self.html)
+        response::page(status, self.html)
     }
 }
 

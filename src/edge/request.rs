@@ -1,21 +1,85 @@
-//! What a request asks for, read without keeping a byte of it.
+//! What a visitor's request asks for, read without keeping a byte of it.
 //!
-//! Owns the reading of path, query and forwarded headers. Everything here borrows:
-//! a header value that is kept pins hyper's read buffer of 8 KiB.
+//! Owns the reading of a request: method, path, query, languages and the visitor's address behind
+//! proxies. Everything here borrows: a header value that is kept pins hyper's read buffer of 8 KiB.
 
 use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::{ArrayString, ArrayVec};
-use hyper::header::{AsHeaderName, FORWARDED, HeaderMap, HeaderName};
+use hyper::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderMap, HeaderName, USER_AGENT};
+use hyper::http::request::Parts;
 use ipnet::IpNet;
 
-use crate::core::Code;
 use crate::core::scan::Channel;
+use crate::core::{Code, LanguagePreference};
+use crate::registry::Route;
 
 /// Hops of a forwarded header that are walked.
 const MAX_HOPS: usize = 16;
 /// Longest address with brackets and port, in bytes, with room to spare.
 const MAX_NODE: usize = 64;
+
+/// A request, read once. This value alone is passed on.
+pub(super) struct Request<'a> {
+    pub method: Method,
+    pub route: Route,
+    /// Path and query as they were sent: what an alias is compared with.
+    pub target: &'a str,
+    pub query: Query<'a>,
+    pub languages: LanguagePreference<'a>,
+    pub headers: &'a HeaderMap,
+    /// The other side of the connection: the visitor, or a proxy.
+    pub peer: SocketAddr,
+    /// When its bytes were read, in milliseconds since the Unix epoch.
+    pub received_ms: i64,
+}
+
+/// What a request may do here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    /// Answered as a GET, never recorded.
+    Head,
+    /// Any other, which is refused.
+    Other,
+}
+
+impl<'a> Request<'a> {
+    pub fn read(peer: SocketAddr, received_ms: i64, parts: &'a Parts) -> Self {
+        let method = match parts.method {
+            hyper::Method::GET => Method::Get,
+            hyper::Method::HEAD => Method::Head,
+            _ => Method::Other,
+        };
+        let (uri, headers) = (&parts.uri, &parts.headers);
+        let query = Query::read(uri.query());
+        let accept_language = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        Self {
+            method,
+            route: Route::of(uri.path()),
+            target: uri.path_and_query().map_or("", |target| target.as_str()),
+            query,
+            languages: LanguagePreference::read(query.lang, accept_language),
+            headers,
+            peer,
+            received_ms,
+        }
+    }
+
+    pub fn is_head(&self) -> bool {
+        self.method == Method::Head
+    }
+
+    /// Empty where there is none.
+    pub fn user_agent(&self) -> &'a [u8] {
+        self.headers.get(USER_AGENT).map_or(&[], |value| value.as_bytes())
+    }
+
+    /// The code that was typed into the box of a page: `/go?code=7k3m-9qx2`.
+    pub fn typed_code(&self) -> Option<Code> {
+        typed_code(self.target.split_once('?')?.1)
+    }
+}
 
 /// The two parameters that are read: how the visitor came, and a language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,23 +104,18 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The code that was put into the box: `/go?code=7k3m-9qx2`, as a form sends it.
-pub(super) fn typed_code(query: Option<&str>) -> Option<Code> {
-    let (_, text) = url::form_urlencoded::parse(query?.as_bytes()).find(|(name, _)| name == "code")?;
+/// The parameter `code` of a query, as a browser sends a form.
+fn typed_code(query: &str) -> Option<Code> {
+    let (_, text) = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "code")?;
     text.parse().ok()
 }
 
-/// A header's value, if it is text.
-pub(super) fn text(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// Whose forwarded header is believed.
+/// Which proxies are believed about a visitor's address.
 #[derive(Debug, Clone)]
 pub struct Trust {
-    /// Addresses of one's own proxies.
+    /// Networks of the operator's own proxies.
     pub proxies: Vec<IpNet>,
-    /// The one header that they set.
+    /// The header that they set: `Forwarded`, or one like `X-Forwarded-For`.
     pub header: HeaderName,
 }
 
@@ -68,7 +127,7 @@ impl Trust {
         for line in headers.get_all(&self.header).iter().rev() {
             let line = line.to_str().unwrap_or("");
             let on = if self.header == FORWARDED {
-                // Nothing is read for somebody who is not believed.
+                // Nothing is read for a peer that is not believed.
                 self.trusts(walk.address)
                     && forwarded(line).into_iter().rev().all(|hop| walk.to(hop.and_then(quoted_node)))
             } else {
@@ -215,14 +274,14 @@ mod tests {
 
     #[test]
     fn the_box_takes_a_code_as_people_type_it() {
-        assert_eq!(typed_code(Some("code=7k3m+9qx5")), Some(code("7K3M9QX5")));
-        assert_eq!(typed_code(Some("x=1&code=%37K3M-9QX5")), Some(code("7K3M9QX5")));
-        assert_eq!(typed_code(Some("c%6Fde=7K3M+9QX5&code=A1")), Some(code("7K3M9QX5")));
+        assert_eq!(typed_code("code=7k3m+9qx5"), Some(code("7K3M9QX5")));
+        assert_eq!(typed_code("x=1&code=%37K3M-9QX5"), Some(code("7K3M9QX5")));
+        assert_eq!(typed_code("c%6Fde=7K3M+9QX5&code=A1"), Some(code("7K3M9QX5")));
         // A plus that was typed is a plus, and no code has one.
-        assert_eq!(typed_code(Some("code=7K3M%2B9QX5")), None);
-        assert_eq!(typed_code(Some("code=")), None);
-        assert_eq!(typed_code(Some("code=<script>")), None);
-        assert_eq!(typed_code(None), None);
+        assert_eq!(typed_code("code=7K3M%2B9QX5"), None);
+        assert_eq!(typed_code("code="), None);
+        assert_eq!(typed_code("code=<script>"), None);
+        assert_eq!(typed_code(""), None);
     }
 
     fn client(header: &'static str, trusted: &[&str], peer: &str, lines: &[&str]) -> String {
@@ -296,7 +355,7 @@ mod tests {
         #[test]
         fn any_path_query_and_hop_is_read_without_a_panic(text in ".{0,200}") {
             let _ = Query::read(Some(&text));
-            let _ = typed_code(Some(&text));
+            let _ = typed_code(&text);
             let _ = forwarded(&text).into_iter().flatten().map(quoted_node).count();
         }
 

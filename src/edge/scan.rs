@@ -1,51 +1,57 @@
-//! THE path: from a request to its answer and its record.
+//! THE path of a scan: from a request to its response and its record.
 //!
-//! Owns one worker's view of everything a scan touches. Nothing here waits: the
-//! registry and the country databases are this worker's own pointers, refreshed when
-//! there is a newer generation; the journal is mapped memory; tallies and repeat windows
-//! are written without a lock. What the next scan costs in instructions is held by
-//! `tests/cost.rs`.
+//! Owns one worker's view of everything that a scan touches. Read it from [`ScanHandler::answer`] down:
+//! read the request, find the sign, choose the target, record the scan, respond. What that costs in
+//! instructions and allocations is held by `tests/cost.rs`.
+//!
+//! Nothing here waits for a disk, the store, a reload or another process. The registry and the country
+//! databases are this worker's own pointers, the journal is mapped memory, tallies and repeat windows are
+//! atomics. A lock is taken at three moments, each for no longer than a copy of a pointer or an entry in
+//! a map: the first scan of a sign since the start makes its tally (one of the map's shards); the scan
+//! that fills a segment goes on to the next, which is ready (the journal's ledger); and the first request
+//! after a registry or a country database was replaced fetches the new one (tokio's `watch`).
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::header::{ACCEPT_LANGUAGE, HeaderMap, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
+use hyper::StatusCode;
 use tokio::sync::watch;
 
-use super::answer::{self, Answer, Redirects};
-use super::counters::{Counters, Tallies, UnknownRate};
+use super::counters::Counters;
 use super::pages::{self, Pages};
-use super::request::{Query, Trust, text, typed_code};
+use super::rate::UnknownRate;
+use super::request::{Method, Request, Trust};
+use super::response::{self, Redirects, Response};
+use super::tallies::Tallies;
+use crate::core::Code;
 use crate::core::scan::{Agent, Outcome, Scan, Word};
-use crate::core::{Code, LanguagePreference};
 use crate::journal::Writer;
 use crate::observe::{self, Agents, Databases, Keys, Precision, Repeats};
 use crate::registry::{Registry, Route, SignRef, Status};
 
 /// What the workers share: set at the start, or written by all of them.
 pub struct Shared {
-    /// Whose forwarded header is believed.
+    /// Which proxies are believed about a visitor's address.
     pub trust: Trust,
     /// Whether scans are recorded at all.
     pub record: bool,
     /// How much of an address's origin is recorded.
     pub precision: Precision,
-    /// Of the hashes of what visitors send.
+    /// The keys of all hashes of what visitors send.
     pub keys: Keys,
     /// The repeat window.
     pub repeats: Repeats,
     /// Scans of each sign since the start.
     pub tallies: Tallies,
-    /// How many unknown codes are recorded.
+    /// How many requests for unknown codes are recorded.
     pub unknown_rate: UnknownRate,
     /// Our own pages.
     pub pages: Pages,
 }
 
-/// One worker's hands: answers requests, wherever they came from.
-pub struct Scanner {
+/// Answers one worker's requests, whatever connection they came by.
+pub struct ScanHandler {
     shared: Arc<Shared>,
     counters: Arc<Counters>,
     registry: RefCell<View<Registry>>,
@@ -55,28 +61,23 @@ pub struct Scanner {
     writer: RefCell<Writer>,
 }
 
-/// A worker's own pointer to what others replace.
-struct View<T> {
-    newest: watch::Receiver<Arc<T>>,
-    seen: Arc<T>,
+/// What a scan came upon.
+struct Scanned<'r> {
+    /// The sign's, or the one that was asked for.
+    code: Code,
+    outcome: Outcome,
+    /// `None` only where the outcome is unknown.
+    sign: Option<SignRef<'r>>,
 }
 
-/// What a code turned out to be.
-#[derive(Clone, Copy)]
-enum Found<'r> {
-    Sign(SignRef<'r>),
-    Retired(SignRef<'r>),
-    Unknown(Code),
-}
-
-/// What a scan is answered with.
+/// What a request is answered with.
 enum Reply<'r> {
-    /// A redirect to a target, and whether that depends on the visitor's languages.
+    /// A target, and whether another visitor's languages would lead to another.
     Redirect(&'r str, bool),
-    Page(Answer),
+    Page(Response),
 }
 
-impl Scanner {
+impl ScanHandler {
     /// A worker's own, at the newest generation.
     pub fn new(
         shared: Arc<Shared>,
@@ -96,137 +97,127 @@ impl Scanner {
         }
     }
 
-    /// Answers one request, that came at a time (milliseconds since the Unix epoch). Its body is not read.
-    pub fn answer<B>(&self, peer: SocketAddr, now_ms: i64, request: Request<B>) -> Answer {
-        let (request, _) = request.into_parts();
-        let counters = &self.counters;
-        if request.method != Method::GET && request.method != Method::HEAD {
-            counters.method_not_allowed.add();
-            return answer::method_not_allowed();
-        }
-        let uri = &request.uri;
-        let query = Query::read(uri.query());
-        let wanted = LanguagePreference::read(query.lang, text(&request.headers, ACCEPT_LANGUAGE));
-        let mut registry = self.registry.borrow_mut();
-        let registry = registry.newest();
-        let alias = || registry.alias(uri.path_and_query().map_or("", |path| path.as_str()));
-        let found = match Route::of(uri.path()) {
-            Route::Code(code) => match registry.sign(code).or_else(alias) {
-                Some(sign) => Found::of(sign),
-                None => Found::Unknown(code),
-            },
-            Route::Inspect(code) => {
-                counters.inspected.add();
-                return match registry.sign(code) {
-                    Some(sign) => self.shared.pages.inspect(&wanted, sign, now_ms),
-                    None => self.shared.pages.unknown(&wanted, Some(code)),
-                };
-            }
-            Route::Other => match alias() {
-                Some(sign) => Found::of(sign),
-                None => {
-                    counters.other.add();
-                    return answer::nothing();
-                }
-            },
-            route => {
-                counters.page.add();
-                return self.fixed(route, &wanted, uri.query());
-            }
-        };
-        let is_head = request.method == Method::HEAD;
-        let visit = Visit { peer, now_ms, query, wanted, is_head };
-        match self.scan(&visit, &request.headers, registry, found) {
-            Reply::Redirect(target, several) => {
-                self.redirects.borrow_mut().found(request.headers, target, several, is_head)
+    /// Answers a request that came from `peer` at `now_ms` (milliseconds since the Unix epoch). Its body is
+    /// not read.
+    pub fn answer<B>(&self, peer: SocketAddr, now_ms: i64, request: hyper::Request<B>) -> Response {
+        let (parts, _) = request.into_parts();
+        let request = Request::read(peer, now_ms, &parts);
+        let is_head = request.is_head();
+        // One request sees one generation.
+        match self.reply(&request, self.registry.borrow_mut().newest()) {
+            Reply::Redirect(target, by_language) => {
+                // The request's header map becomes the response's: nothing is allocated.
+                self.redirects.borrow_mut().found(parts.headers, target, by_language, is_head)
             }
             Reply::Page(page) => page,
         }
     }
 
-    /// A scan: choose the target and record it.
-    fn scan<'r>(&self, visit: &Visit<'_>, headers: &HeaderMap, registry: &Registry, found: Found<'r>) -> Reply<'r> {
-        let now_ms = visit.now_ms;
-        let pages = &self.shared.pages;
-        match found {
-            Found::Sign(sign) => {
-                let targets = sign.targets(now_ms);
-                let Some(target) = targets.choose(&visit.wanted) else {
-                    return Reply::Page(answer::nothing());
-                };
-                self.counters.found.add();
-                self.record(visit, headers, registry, found, target.language);
-                Reply::Redirect(target.url, targets.several_languages())
-            }
-            Found::Retired(sign) => {
-                self.counters.retired.add();
-                self.record(visit, headers, registry, found, "");
-                Reply::Page(pages.retired(&visit.wanted, sign, now_ms))
-            }
-            Found::Unknown(code) => {
-                self.counters.unknown.add();
-                // Somebody's text: recorded up to a rate, so that guessing can't fill a disk.
-                if visit.is_head || self.shared.unknown_rate.allows(now_ms) {
-                    self.record(visit, headers, registry, found, "");
-                } else {
-                    self.counters.unknown_unrecorded.add();
-                }
-                Reply::Page(pages.unknown(&visit.wanted, Some(code)))
-            }
+    /// Finds what is asked for: a sign by its code or an alias, or one of our pages.
+    fn reply<'r>(&self, request: &Request<'_>, registry: &'r Registry) -> Reply<'r> {
+        if request.method == Method::Other {
+            self.counters.method_not_allowed.add();
+            return Reply::Page(response::method_not_allowed());
         }
+        let by_alias = || registry.alias(request.target);
+        let scanned = match request.route {
+            Route::Code(code) => match registry.sign(code).or_else(by_alias) {
+                Some(sign) => Scanned::of(sign),
+                None => Scanned { code, outcome: Outcome::Unknown, sign: None },
+            },
+            Route::Other => match by_alias() {
+                Some(sign) => Scanned::of(sign),
+                None => {
+                    self.counters.other.add();
+                    return Reply::Page(response::not_found());
+                }
+            },
+            _ => return Reply::Page(self.page(request, registry)),
+        };
+        self.scan(request, registry, &scanned)
     }
 
-    /// Makes the scan anonymous, then writes it down.
-    fn record(&self, visit: &Visit<'_>, headers: &HeaderMap, registry: &Registry, found: Found<'_>, served: &str) {
-        if visit.is_head {
+    /// A scan: choose the target, record the scan.
+    fn scan<'r>(&self, request: &Request<'_>, registry: &Registry, scanned: &Scanned<'r>) -> Reply<'r> {
+        let pages = &self.shared.pages;
+        let Some(sign) = scanned.sign else {
+            self.counters.unknown.add();
+            self.record(request, registry, scanned, "");
+            return Reply::Page(pages.unknown(&request.languages, Some(scanned.code)));
+        };
+        if scanned.outcome == Outcome::Retired {
+            self.counters.retired.add();
+            self.record(request, registry, scanned, "");
+            return Reply::Page(pages.retired(&request.languages, sign, request.received_ms));
+        }
+        let targets = sign.targets(request.received_ms);
+        let Some(target) = targets.choose(&request.languages) else {
+            return Reply::Page(response::not_found());
+        };
+        self.counters.found.add();
+        self.record(request, registry, scanned, target.language);
+        Reply::Redirect(target.url, targets.several_languages())
+    }
+
+    /// Makes the scan anonymous, then writes it down. `served` is the language of the target sent.
+    fn record(&self, request: &Request<'_>, registry: &Registry, scanned: &Scanned<'_>, served: &str) {
+        let (shared, now_ms) = (&*self.shared, request.received_ms);
+        if request.is_head() {
             self.counters.head.add();
             return;
         }
-        let shared = &self.shared;
+        if scanned.outcome == Outcome::Unknown && !shared.unknown_rate.allows(now_ms) {
+            self.counters.unknown_unrecorded.add();
+            return;
+        }
         if !shared.record {
             return;
         }
         // The address and the user agent live from here to the end of this function.
-        let address = shared.trust.client(visit.peer, headers);
-        let user_agent = headers.get(USER_AGENT).map_or(&b""[..], |value| value.as_bytes());
-        let (mut client, agent_hash) = self.agents.borrow_mut().classify(user_agent, &shared.keys);
-        if client.agent == Agent::Person && observe::is_prefetch(headers) {
+        let address = shared.trust.client(request.peer, request.headers);
+        let (mut client, agent_hash) = self.agents.borrow_mut().classify(request.user_agent(), &shared.keys);
+        if client.agent == Agent::Person && observe::is_prefetch(request.headers) {
             client.agent = Agent::Prefetch;
         }
-        let (code, outcome, sign) = match found {
-            Found::Sign(sign) => (sign.code(), Outcome::Found, Some(sign)),
-            Found::Retired(sign) => (sign.code(), Outcome::Retired, Some(sign)),
-            Found::Unknown(code) => (code, Outcome::Unknown, None),
-        };
+        let visit = shared.keys.visit(address, agent_hash, scanned.code);
         let scan = Scan {
-            ts_ms: visit.now_ms,
+            ts_ms: now_ms,
             generation: registry.generation,
-            code,
-            outcome,
-            channel: visit.query.channel,
+            code: scanned.code,
+            outcome: scanned.outcome,
+            channel: request.query.channel,
             client,
-            repeat: shared.repeats.is_repeat(shared.keys.visit(address, agent_hash, code), visit.now_ms),
-            lang: observe::language(visit.wanted.primary()),
+            repeat: shared.repeats.is_repeat(visit, now_ms),
+            lang: observe::language(request.languages.primary()),
             served: Word::from(served).unwrap_or_default(),
             origin: self.countries.borrow_mut().newest().origin(address, shared.precision),
         };
         self.writer.borrow_mut().append(&scan);
-        if let Some(sign) = sign {
+        if let Some(sign) = scanned.sign {
             shared.tallies.count(sign, &scan);
         }
     }
 
-    fn fixed(&self, route: Route, wanted: &LanguagePreference<'_>, query: Option<&str>) -> Answer {
-        let pages = &self.shared.pages;
-        match route {
-            Route::Home => pages.home(wanted),
-            Route::Typed => match typed_code(query) {
-                Some(code) => answer::elsewhere(StatusCode::SEE_OTHER, &format!("/{code}?c=typed")),
-                None => pages.unknown(wanted, None),
+    /// Anything but a scan.
+    fn page(&self, request: &Request<'_>, registry: &Registry) -> Response {
+        let (pages, languages) = (&self.shared.pages, &request.languages);
+        if let Route::Inspect(code) = request.route {
+            self.counters.inspected.add();
+            return match registry.sign(code) {
+                Some(sign) => pages.inspect(languages, sign, request.received_ms),
+                None => pages.unknown(languages, Some(code)),
+            };
+        }
+        self.counters.page.add();
+        match request.route {
+            Route::Home => pages.home(languages),
+            Route::Typed => match request.typed_code() {
+                Some(code) => response::redirect(StatusCode::SEE_OTHER, &format!("/{code}?c=typed")),
+                None => pages.unknown(languages, None),
             },
-            Route::Robots => answer::fixed("text/plain; charset=utf-8", pages::ROBOTS),
-            Route::Favicon => answer::fixed("image/svg+xml", pages::FAVICON),
-            Route::Code(_) | Route::Inspect(_) | Route::Other => answer::nothing(),
+            Route::Robots => response::fixed("text/plain; charset=utf-8", pages::ROBOTS),
+            Route::Favicon => response::fixed("image/svg+xml", pages::FAVICON),
+            Route::Code(_) | Route::Inspect(_) | Route::Other => response::not_found(),
         }
     }
 
@@ -238,28 +229,26 @@ impl Scanner {
     }
 
     /// What this worker counts.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
 }
 
-/// What a scan needs of its request beside the headers.
-struct Visit<'a> {
-    peer: SocketAddr,
-    now_ms: i64,
-    query: Query<'a>,
-    wanted: LanguagePreference<'a>,
-    is_head: bool,
-}
-
-impl<'r> Found<'r> {
+impl<'r> Scanned<'r> {
     fn of(sign: SignRef<'r>) -> Self {
-        if sign.status() == Status::Retired { Self::Retired(sign) } else { Self::Sign(sign) }
+        let outcome = if sign.status() == Status::Retired { Outcome::Retired } else { Outcome::Found };
+        Self { code: sign.code(), outcome, sign: Some(sign) }
     }
 }
 
+/// A worker's own pointer to what others replace.
+struct View<T> {
+    newest: watch::Receiver<Arc<T>>,
+    seen: Arc<T>,
+}
+
 impl<T> View<T> {
-    pub fn new(mut newest: watch::Receiver<Arc<T>>) -> Self {
+    fn new(mut newest: watch::Receiver<Arc<T>>) -> Self {
         let seen = newest.borrow_and_update().clone();
         Self { newest, seen }
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns the words that are looked for and the decision made from those found. Pure,
 //! allocates nothing, takes any bytes and reads each once: one pass of an automaton
-//! gathers a set of signs and only the set is decided on, so a new word costs no time.
+//! gathers a set of tokens and only the set is decided on, so a new word costs no time.
 //! A wrong `Bot` loses a visitor's scan, a wrong `Person` adds one; the words of programs
 //! are therefore those that no browser, application or telephone has in its name
 //! (`scan`, `client`, `search` and a bare `google` are not among them).
@@ -18,9 +18,9 @@ use crate::core::scan::{Agent, App, Client, Device, Os};
 /// this can only be there to cost time.
 const READ: usize = 1024;
 
-/// What a word is a sign of, the applications apart.
+/// What a word of a user agent tells, the applications apart.
 #[derive(Debug, Clone, Copy)]
-enum Sign {
+enum Token {
     // Who speaks.
     Mozilla,
     PhoneBrowser,
@@ -48,9 +48,9 @@ enum Sign {
     X11,
 }
 
-/// Where in the text a word counts.
+/// Where in the user agent a word counts.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum Position {
     /// Anywhere.
     Any,
     /// As the first bytes of the user agent.
@@ -63,14 +63,14 @@ enum Place {
 }
 
 /// The words in lower case, `|` between them.
-const WORDS: &[(Sign, Place, &str)] = &[
-    (Sign::Mozilla, Place::First, "mozilla/|opera/"),
-    (Sign::PhoneBrowser, Place::Any, "/midp|mqqbrowser|ucbrowser|ucweb"),
-    (Sign::WebKit, Place::Any, "applewebkit"),
-    (Sign::Program, Place::Noun, "bot|spider"),
+const WORDS: &[(Token, Position, &str)] = &[
+    (Token::Mozilla, Position::First, "mozilla/|opera/"),
+    (Token::PhoneBrowser, Position::Any, "/midp|mqqbrowser|ucbrowser|ucweb"),
+    (Token::WebKit, Position::Any, "applewebkit"),
+    (Token::Program, Position::Noun, "bot|spider"),
     (
-        Sign::Program,
-        Place::Any,
+        Token::Program,
+        Position::Any,
         "appinsights|catchpoint|checker|cloudflare|crawl|dareboost|datanyze|duplexweb|externalagent|\
          externalhit|favicon|fetcher|google-ads|google-adwords|google-assess|google-inspection|googleother|\
          gtmetrix|headless|hotjar|http:|https:|imageproxy|indexer|infeed|inspector|ips-agent|libwww|\
@@ -79,58 +79,67 @@ const WORDS: &[(Sign, Place, &str)] = &[
          search console|selenium|siteimprove|slurp|speed insights|statuscake|synthetic|thousandeyes|\
          transcoder|uptime|validator|vulnerability|web archiv|www.|zgrab",
     ),
-    (Sign::Compatible, Place::Any, "compatible;"),
-    (Sign::OldBrowser, Place::Any, "msie|konqueror"),
-    (Sign::Mobile, Place::Start, "midp|mobile|opera mini|opera mobi|phone;"),
-    (Sign::Tablet, Place::Start, "tablet"),
-    (Sign::Pc, Place::Any, "(pc;"),
-    (Sign::Television, Place::Any, "android tv|bravia|googletv|hbbtv|smart-tv|smarttv|web0s"),
-    (Sign::Handset, Place::Any, "bb10|blackberry|netfront|nintendo|playstation|series60|symbian|tizen"),
-    (Sign::Harmony, Place::Any, "harmonyos|openharmony"),
-    (Sign::WindowsPhone, Place::Any, "iemobile|windows ce|windows phone"),
-    (Sign::Android, Place::Any, "; adr |android"),
-    (Sign::Ipad, Place::Any, "ipad"),
-    (Sign::Iphone, Place::Any, "iph os|iphone|ipod"),
-    (Sign::IosBuild, Place::Any, " mobile/|crios/|edgios/|fxios/"),
-    (Sign::ChromeOs, Place::Start, "cros "),
-    (Sign::Windows, Place::Any, "windows"),
-    (Sign::Macos, Place::Any, "mac os x|macintosh"),
-    (Sign::Linux, Place::Any, "linux"),
-    (Sign::X11, Place::Start, "x11"),
+    // Names of programs whose user agent is that of a browser but for the name (`tests/agents.rs`).
+    (
+        Token::Program,
+        Position::Any,
+        "adbeat|autoconfig test|collapsify|contextad|cookiehub|criticalcss|feeder.co;|foregenix|geedoshop|\
+         hardenize|linktiger|mailto:|manus-user|marketgoo|miniature.io|netshelter|openvas|printfriendly|\
+         pwabuilder|rigor)|scope3|securityheaders|silktide|sindup|splash version/|sqwatcher|testlocally|\
+         translationserver|tsm-turingos|watchtowr|xmco.fr|ylt chrome",
+    ),
+    (Token::Compatible, Position::Any, "compatible;"),
+    (Token::OldBrowser, Position::Any, "msie|konqueror"),
+    (Token::Mobile, Position::Start, "midp|mobile|opera mini|opera mobi|phone;"),
+    (Token::Tablet, Position::Start, "tablet"),
+    (Token::Pc, Position::Any, "(pc;"),
+    (Token::Television, Position::Any, "android tv|bravia|googletv|hbbtv|smart-tv|smarttv|web0s"),
+    (Token::Handset, Position::Any, "bb10|blackberry|netfront|nintendo|playstation|series60|symbian|tizen"),
+    (Token::Harmony, Position::Any, "harmonyos|openharmony"),
+    (Token::WindowsPhone, Position::Any, "iemobile|windows ce|windows phone"),
+    (Token::Android, Position::Any, "; adr |android"),
+    (Token::Ipad, Position::Any, "ipad"),
+    (Token::Iphone, Position::Any, "iph os|iphone|ipod"),
+    (Token::IosBuild, Position::Any, " mobile/|crios/|edgios/|fxios/"),
+    (Token::ChromeOs, Position::Start, "cros "),
+    (Token::Windows, Position::Any, "windows"),
+    (Token::Macos, Position::Any, "mac os x|macintosh"),
+    (Token::Linux, Position::Any, "linux"),
+    (Token::X11, Position::Start, "x11"),
 ];
 
 /// The words of the applications, the narrowest claim first: `WeChat` and Alipay carry the
 /// words of QQ's and UC's engine, and nearly all carry Chrome's or Safari's. `Other` are
 /// those that have no variant, whose Chrome is not the browser of that name.
-const APPS: &[(App, Place, &str)] = &[
-    (App::Zalo, Place::Start, "zalo"),
-    (App::Wechat, Place::Any, "micromessenger"),
-    (App::Alipay, Place::Any, "alipay|aliapp(ap/"),
-    (App::Instagram, Place::Any, "instagram"),
-    (App::Facebook, Place::Any, "fb_iab/|fban/|fbav/|metaiab facebook"),
-    (App::Tiktok, Place::Start, "aweme|bytedancewebview|musical_ly|tiktok|trill_"),
-    (App::Line, Place::Start, "line/"),
-    (App::Kakaotalk, Place::Any, "kakaotalk"),
-    (App::Whatsapp, Place::Any, "whatsapp"),
-    (App::Viber, Place::Start, "viber"),
-    (App::Telegram, Place::Any, "telegram"),
-    (App::Qq, Place::Any, " qq/|qqbrowser"),
-    (App::Coccoc, Place::Any, "coc_coc|coccoc"),
-    (App::Uc, Place::Any, "ucbrowser|ucweb"),
-    (App::Samsung, Place::Any, "samsungbrowser"),
-    (App::Huawei, Place::Any, "huaweibrowser"),
-    (App::Xiaomi, Place::Any, "miuibrowser"),
-    (App::Edge, Place::Start, "edg/|edga/|edge/|edgios/"),
-    (App::Opera, Place::Start, "opera |opera/|opios/|opr/|opt/|opx/"),
-    (App::Firefox, Place::Start, "firefox/|fxios/"),
+const APPS: &[(App, Position, &str)] = &[
+    (App::Zalo, Position::Start, "zalo"),
+    (App::Wechat, Position::Any, "micromessenger"),
+    (App::Alipay, Position::Any, "alipay|aliapp(ap/"),
+    (App::Instagram, Position::Any, "instagram"),
+    (App::Facebook, Position::Any, "fb_iab/|fban/|fbav/|metaiab facebook"),
+    (App::Tiktok, Position::Start, "aweme|bytedancewebview|musical_ly|tiktok|trill_"),
+    (App::Line, Position::Start, "line/"),
+    (App::Kakaotalk, Position::Any, "kakaotalk"),
+    (App::Whatsapp, Position::Any, "whatsapp"),
+    (App::Viber, Position::Start, "viber"),
+    (App::Telegram, Position::Any, "telegram"),
+    (App::Qq, Position::Any, " qq/|qqbrowser"),
+    (App::Coccoc, Position::Any, "coc_coc|coccoc"),
+    (App::Uc, Position::Any, "ucbrowser|ucweb"),
+    (App::Samsung, Position::Any, "samsungbrowser"),
+    (App::Huawei, Position::Any, "huaweibrowser"),
+    (App::Xiaomi, Position::Any, "miuibrowser"),
+    (App::Edge, Position::Start, "edg/|edga/|edge/|edgios/"),
+    (App::Opera, Position::Start, "opera |opera/|opios/|opr/|opt/|opx/"),
+    (App::Firefox, Position::Start, "firefox/|fxios/"),
     (
         App::Other,
-        Place::Start,
+        Position::Start,
         "baiduboxapp|baidubrowser|dingtalk|gsa/|heytapbrowser|linkedinapp|naver(|pinterest/|quark/|snapchat|\
          twitter for|version/4.0 chrome/|vivaldi/|vivobrowser|weibo|whale/|wv)|yabrowser",
     ),
-    (App::Chrome, Place::Start, "chrome/|crios/"),
-    (App::Safari, Place::Start, "safari/"),
+    (App::Chrome, Position::Start, "chrome/|crios/"),
+    (App::Safari, Position::Start, "safari/"),
 ];
 
 /// Messengers that fetch the preview of a link under their bare name, one as
@@ -140,14 +149,14 @@ const PREVIEWERS: [App; 6] = [App::Zalo, App::Whatsapp, App::Viber, App::Line, A
 /// The automaton, and for each of its patterns the bit it sets and where.
 struct Reader {
     automaton: AhoCorasick,
-    bits: Vec<(u64, Place)>,
+    bits: Vec<(u64, Position)>,
 }
 
 static READER: LazyLock<Reader> = LazyLock::new(|| {
-    let signs = WORDS.iter().map(|&(sign, place, words)| (Signs::of(sign), place, words));
-    let apps = APPS.iter().map(|&(app, place, words)| (Signs::of_app(app), place, words));
-    let all = signs.chain(apps);
-    let words = all.flat_map(|(bit, place, words)| words.split('|').map(move |word| (word, bit, place)));
+    let tokens = WORDS.iter().map(|&(token, position, words)| (Tokens::of(token), position, words));
+    let apps = APPS.iter().map(|&(app, position, words)| (Tokens::of_app(app), position, words));
+    let all = tokens.chain(apps);
+    let words = all.flat_map(|(bit, position, words)| words.split('|').map(move |word| (word, bit, position)));
     let automaton = AhoCorasick::builder()
         .ascii_case_insensitive(true)
         // The kind that reports overlapping matches: `bot` is inside `coccocbot`.
@@ -155,16 +164,16 @@ static READER: LazyLock<Reader> = LazyLock::new(|| {
         .kind(Some(AhoCorasickKind::DFA))
         .build(words.clone().map(|(word, ..)| word))
         .expect("a constant list of words builds");
-    Reader { automaton, bits: words.map(|(_, bit, place)| (bit, place)).collect() }
+    Reader { automaton, bits: words.map(|(_, bit, position)| (bit, position)).collect() }
 });
 
-/// The signs found in a user agent: bits 0 to 31 by `Sign`, from 32 on by `App`.
+/// The tokens found in a user agent: bits 0 to 31 by `Token`, from 32 on by `App`.
 #[derive(Debug, Clone, Copy)]
-struct Signs(u64);
+struct Tokens(u64);
 
-impl Signs {
-    const fn of(sign: Sign) -> u64 {
-        1 << sign as u8
+impl Tokens {
+    const fn of(token: Token) -> u64 {
+        1 << token as u8
     }
 
     const fn of_app(app: App) -> u64 {
@@ -174,14 +183,14 @@ impl Signs {
     fn read(text: &[u8]) -> Self {
         let reader = &*READER;
         let found = reader.automaton.find_overlapping_iter(text).map(|found| {
-            let (bit, place) = reader.bits[found.pattern().as_usize()];
-            if place.counts(&text[..found.start()], &text[found.end()..]) { bit } else { 0 }
+            let (bit, position) = reader.bits[found.pattern().as_usize()];
+            if position.counts(&text[..found.start()], &text[found.end()..]) { bit } else { 0 }
         });
-        Self(found.fold(0, |signs, bit| signs | bit))
+        Self(found.fold(0, |tokens, bit| tokens | bit))
     }
 
-    const fn has(self, sign: Sign) -> bool {
-        self.0 & Self::of(sign) != 0
+    const fn has(self, token: Token) -> bool {
+        self.0 & Self::of(token) != 0
     }
 
     const fn names(self, app: App) -> bool {
@@ -189,7 +198,7 @@ impl Signs {
     }
 }
 
-impl Place {
+impl Position {
     fn counts(self, before: &[u8], after: &[u8]) -> bool {
         let apart = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'_'));
         match self {
@@ -225,8 +234,9 @@ impl Default for Agents {
 }
 
 impl Agents {
-    /// What [`classify`] says, and the user agent's hash. (That two user agents have
-    /// the same hash of 64 bits is left to chance: nobody can seek them without the keys.)
+    /// What [`classify`] says, and the user agent's hash. (That two user agents have the same hash of 64
+    /// bits is left to chance: nobody can look for them without the keys.)
+    #[allow(clippy::cast_possible_truncation, reason = "only the last bits of the hash are asked for")]
     pub fn classify(&mut self, user_agent: &[u8], keys: &Keys) -> (Client, u64) {
         let hash = keys.agent(user_agent);
         let remembered = &mut self.read[hash as usize % REMEMBERED];
@@ -246,76 +256,76 @@ impl Agents {
 /// it out. Takes 0.23 µs for the 138 bytes of a telephone.
 #[must_use]
 pub fn classify(user_agent: &[u8]) -> Client {
-    let signs = Signs::read(&user_agent[..user_agent.len().min(READ)]);
-    let os = os(signs);
-    Client { device: device(signs, os), os, app: app(signs, os), agent: agent(signs, os) }
+    let tokens = Tokens::read(&user_agent[..user_agent.len().min(READ)]);
+    let os = os(tokens);
+    Client { device: device(tokens, os), os, app: app(tokens, os), agent: agent(tokens, os) }
 }
 
 /// The order is the rule: `HarmonyOS` and Windows Phone claim Android, Windows Phone and
 /// copies of the iPhone claim iOS, iOS claims Mac OS X, Android and Chrome OS claim Linux.
-fn os(signs: Signs) -> Os {
-    if signs.has(Sign::Harmony) {
+fn os(tokens: Tokens) -> Os {
+    if tokens.has(Token::Harmony) {
         Os::Harmony
-    } else if signs.has(Sign::WindowsPhone) {
+    } else if tokens.has(Token::WindowsPhone) {
         Os::Windows
-    } else if signs.has(Sign::Android) {
+    } else if tokens.has(Token::Android) {
         Os::Android
-    } else if signs.has(Sign::Iphone) || signs.has(Sign::Ipad) {
+    } else if tokens.has(Token::Iphone) || tokens.has(Token::Ipad) {
         Os::Ios
-    } else if signs.has(Sign::ChromeOs) {
+    } else if tokens.has(Token::ChromeOs) {
         Os::ChromeOs
-    } else if signs.has(Sign::Windows) {
+    } else if tokens.has(Token::Windows) {
         Os::Windows
-    } else if signs.has(Sign::Macos) {
+    } else if tokens.has(Token::Macos) {
         // An iPad asks for the pages of a Mac: its applications give their build, Safari nothing.
-        if signs.has(Sign::IosBuild) { Os::Ios } else { Os::Macos }
-    } else if signs.has(Sign::Linux) {
+        if tokens.has(Token::IosBuild) { Os::Ios } else { Os::Macos }
+    } else if tokens.has(Token::Linux) {
         Os::Linux
     } else {
         Os::Other
     }
 }
 
-fn device(signs: Signs, os: Os) -> Device {
-    let mobile = signs.has(Sign::Mobile) && !signs.has(Sign::Tablet);
+fn device(tokens: Tokens, os: Os) -> Device {
+    let mobile = tokens.has(Token::Mobile) && !tokens.has(Token::Tablet);
     match os {
-        _ if signs.has(Sign::Television) => Device::Other,
-        Os::Ios if signs.has(Sign::Iphone) => Device::Phone,
+        _ if tokens.has(Token::Television) => Device::Other,
+        Os::Ios if tokens.has(Token::Iphone) => Device::Phone,
         Os::Ios => Device::Tablet,
-        Os::Harmony if signs.has(Sign::Pc) => Device::Desktop,
+        Os::Harmony if tokens.has(Token::Pc) => Device::Desktop,
         Os::Android | Os::Harmony if mobile => Device::Phone,
         // To leave out `Mobile` on a tablet is a habit of browsers; programs never say it.
-        Os::Android | Os::Harmony if signs.has(Sign::Mozilla) || signs.has(Sign::WebKit) => Device::Tablet,
-        Os::Windows if signs.has(Sign::WindowsPhone) => Device::Phone,
+        Os::Android | Os::Harmony if tokens.has(Token::Mozilla) || tokens.has(Token::WebKit) => Device::Tablet,
+        Os::Windows if tokens.has(Token::WindowsPhone) => Device::Phone,
         Os::Windows | Os::Macos | Os::ChromeOs => Device::Desktop,
         _ if mobile => Device::Phone,
-        _ if signs.has(Sign::X11) => Device::Desktop,
+        _ if tokens.has(Token::X11) => Device::Desktop,
         _ => Device::Other,
     }
 }
 
-fn app(signs: Signs, os: Os) -> App {
-    let named = APPS.iter().map(|&(app, ..)| app).find(|&app| signs.names(app));
+fn app(tokens: Tokens, os: Os) -> App {
+    let named = APPS.iter().map(|&(app, ..)| app).find(|&app| tokens.names(app));
     // Android's first browser and many others also say Safari.
     let safari = matches!(os, Os::Ios | Os::Macos);
     named.filter(|&app| app != App::Safari || safari).unwrap_or(App::Other)
 }
 
-fn agent(signs: Signs, os: Os) -> Agent {
+fn agent(tokens: Tokens, os: Os) -> Agent {
     // `(compatible; MSIE 8.0` was a browser; what calls itself so today is a crawler.
-    let crawler = signs.has(Sign::Compatible) && !signs.has(Sign::OldBrowser);
-    let person = if signs.has(Sign::Program) || crawler {
+    let crawler = tokens.has(Token::Compatible) && !tokens.has(Token::OldBrowser);
+    let person = if tokens.has(Token::Program) || crawler {
         false
-    } else if signs.has(Sign::PhoneBrowser) {
+    } else if tokens.has(Token::PhoneBrowser) {
         true
-    } else if signs.has(Sign::Mozilla) {
+    } else if tokens.has(Token::Mozilla) {
         // A browser names what it runs on.
-        os != Os::Other || signs.has(Sign::Mobile) || signs.has(Sign::Handset) || signs.has(Sign::X11)
-    } else if PREVIEWERS.iter().any(|&app| signs.names(app)) {
+        os != Os::Other || tokens.has(Token::Mobile) || tokens.has(Token::Handset) || tokens.has(Token::X11)
+    } else if PREVIEWERS.iter().any(|&app| tokens.names(app)) {
         false
     } else {
         // Applications of Meta, and browsers of old telephones that put the model first.
-        let own = signs.names(App::Instagram) || signs.names(App::Facebook) || signs.has(Sign::WebKit);
+        let own = tokens.names(App::Instagram) || tokens.names(App::Facebook) || tokens.has(Token::WebKit);
         own && matches!(os, Os::Android | Os::Harmony | Os::Ios)
     };
     if person { Agent::Person } else { Agent::Bot }

@@ -9,13 +9,14 @@
 //! 6to4 and Teredo (both given up), is left out.
 
 use std::collections::HashMap;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
+use thiserror::Error;
 use tokio::sync::watch;
 
 use super::networks::{Builder, Networks};
@@ -42,9 +43,27 @@ pub enum Precision {
     Region,
 }
 
-/// The databases that are read at present; the first that knows an address answers.
+/// The databases in use; the first that knows an address answers.
 #[derive(Debug, Default)]
 pub struct Databases(Vec<Arc<Database>>);
+
+/// Why a file is not taken into use.
+#[derive(Debug, Error)]
+enum DatabaseError {
+    #[error(transparent)]
+    File(#[from] io::Error),
+    #[error("expected at most {MAX_FILE} bytes, found {0}")]
+    TooLong(u64),
+    /// It is damaged, or of another format.
+    #[error(transparent)]
+    Format(#[from] MaxMindDbError),
+    #[error("expected records with country.iso_code or country_code, found none")]
+    NoCountries,
+    #[error("the search tree leads to one network by several paths")]
+    Tangled,
+    #[error("expected at most 65,535 different regions, found more")]
+    TooManyRegions,
+}
 
 /// A file, unrolled: what is left of it is the origin of each network.
 #[derive(Debug)]
@@ -116,8 +135,8 @@ impl Databases {
 }
 
 impl Database {
-    fn open(path: &Path, steps: &Progress) -> Result<Self, MaxMindDbError> {
-        let reader = Reader::from_source(read_whole(path, steps)?)?;
+    fn open(path: &Path, progress: &Progress) -> Result<Self, DatabaseError> {
+        let reader = Reader::from_source(read_whole(path, progress)?)?;
         let layout = layout(&reader)?;
         let built = reader.metadata().build_time().ok();
         let built = built.and_then(|time: SystemTime| time.duration_since(UNIX_EPOCH).ok());
@@ -125,11 +144,10 @@ impl Database {
         let (mut v4, mut v6) = (Builder::new(), Builder::new());
         // So many leaves a tree has; one that is damaged can seem to have many more.
         let leaves = reader.metadata().node_count as usize + 1;
-        let tangled = || MaxMindDbError::invalid_database("the search tree leads to one network by several ways");
         for (leaf, found) in reader.networks(leaves_of(&reader)?)?.enumerate() {
             let found = found?;
             if leaf % 4096 == 0 {
-                steps.step();
+                progress.step();
             }
             let number = origins.number(&found)?;
             let network = found.network()?;
@@ -147,7 +165,7 @@ impl Database {
                 }
             };
             if !in_order || leaf >= leaves {
-                return Err(tangled());
+                return Err(DatabaseError::Tangled);
             }
         }
         Ok(Self {
@@ -168,16 +186,17 @@ impl Database {
     }
 }
 
-fn read_whole(path: &Path, steps: &Progress) -> std::io::Result<Vec<u8>> {
+fn read_whole(path: &Path, progress: &Progress) -> Result<Vec<u8>, DatabaseError> {
     let (mut file, metadata) = regular_file::open(path)?;
     if metadata.len() > MAX_FILE {
-        return Err(std::io::Error::other(format!("is {} bytes long; at most {MAX_FILE} are read", metadata.len())));
+        return Err(DatabaseError::TooLong(metadata.len()));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0) + 1);
     loop {
-        steps.step();
+        progress.step();
+        // It has grown since.
         if bytes.len() as u64 > MAX_FILE {
-            return Err(std::io::Error::other(format!("is longer than {MAX_FILE} bytes, which is the most")));
+            return Err(DatabaseError::TooLong(bytes.len() as u64));
         }
         if (&mut file).take(PIECE).read_to_end(&mut bytes)? == 0 {
             return Ok(bytes);
@@ -200,7 +219,7 @@ impl Origins {
         Self { layout, list: vec![none], numbers: HashMap::from([(none, 0)]), records: HashMap::new() }
     }
 
-    fn number(&mut self, found: &LookupResult<'_, Vec<u8>>) -> Result<u16, MaxMindDbError> {
+    fn number(&mut self, found: &LookupResult<'_, Vec<u8>>) -> Result<u16, DatabaseError> {
         let Some(record) = found.offset() else { return Ok(0) };
         if let Some(&number) = self.records.get(&record) {
             return Ok(number);
@@ -210,8 +229,7 @@ impl Origins {
         let number = if let Some(&number) = self.numbers.get(&origin) {
             number
         } else {
-            let number = u16::try_from(self.list.len())
-                .map_err(|_| MaxMindDbError::invalid_database("it has more than 65,535 different regions"))?;
+            let number = u16::try_from(self.list.len()).map_err(|_| DatabaseError::TooManyRegions)?;
             self.list.push(origin);
             self.numbers.insert(origin, number);
             number
@@ -230,7 +248,7 @@ fn leaves_of(reader: &Reader<Vec<u8>>) -> Result<WithinOptions, MaxMindDbError> 
 }
 
 /// Which layout the first records have.
-fn layout(reader: &Reader<Vec<u8>>) -> Result<Layout, MaxMindDbError> {
+fn layout(reader: &Reader<Vec<u8>>) -> Result<Layout, DatabaseError> {
     for record in reader.networks(WithinOptions::default())?.take(1000) {
         let record = record?;
         for layout in [Layout::Nested, Layout::Flat] {
@@ -239,102 +257,102 @@ fn layout(reader: &Reader<Vec<u8>>) -> Result<Layout, MaxMindDbError> {
             }
         }
     }
-    Err(MaxMindDbError::invalid_database("no record has country.iso_code or country_code"))
+    Err(DatabaseError::NoCountries)
 }
 
-/// How one file stands.
+/// The state of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileState {
     /// The file.
     pub path: PathBuf,
     /// When its data was built, seconds since the Unix epoch; `None` while none is loaded.
     pub built: Option<u64>,
-    /// What was wrong when it was last read.
+    /// What was wrong when it was last read, for people.
     pub problem: Option<String>,
 }
 
-/// Keeps the databases as their files change. Each file has a thread of its own: one that hangs holds
-/// up no other, and nobody who looks.
+/// The databases, read again as their files change. Each file has a thread of its own: one that hangs
+/// delays neither the others nor whoever asks for their state.
 pub struct CountryFiles {
-    kept: Arc<Kept>,
-    asides: Vec<PathThread>,
+    current: Arc<Current>,
+    threads: Vec<PathThread>,
 }
 
-struct Kept {
+struct Current {
     published: Published<Databases>,
     /// Held for moments only, never while a file is read.
-    files: Mutex<Vec<KeptFile>>,
+    files: Mutex<Vec<DatabaseFile>>,
 }
 
-struct KeptFile {
+struct DatabaseFile {
     state: FileState,
     database: Option<Arc<Database>>,
 }
 
 impl CountryFiles {
-    /// Reads the files for the first time; one that hangs is left to answer later.
+    /// Reads the files for the first time; one that hangs is taken into use when it answers.
     #[must_use]
     pub fn open(paths: &[PathBuf]) -> Self {
-        let file = |path: &PathBuf| KeptFile {
+        let file = |path: &PathBuf| DatabaseFile {
             state: FileState { path: path.clone(), built: None, problem: None },
             database: None,
         };
         let files = Mutex::new(paths.iter().map(file).collect());
-        let kept = Arc::new(Kept { published: Published::new(Databases::default()), files });
-        let aside = |(at, path): (usize, &PathBuf)| {
-            let (kept, path) = (kept.clone(), path.clone());
+        let current = Arc::new(Current { published: Published::new(Databases::default()), files });
+        let thread = |(at, path): (usize, &PathBuf)| {
+            let (current, path) = (current.clone(), path.clone());
             // Nothing is a stamp too: that of a file that is missing.
             let mut seen: Option<Option<Stamp>> = None;
-            PathThread::new(&format!("country-{at}"), move |steps| {
+            PathThread::new(&format!("country-{at}"), move |progress| {
                 let stamp = std::fs::metadata(&path).ok().as_ref().map(Stamp::of);
                 if seen != Some(stamp) {
-                    kept.take(at, Database::open(&path, steps));
+                    current.take(at, Database::open(&path, progress));
                     seen = Some(stamp);
                 }
             })
         };
-        let asides: Vec<PathThread> = paths.iter().enumerate().map(aside).collect();
-        let tickets: Vec<u64> = asides.iter().map(PathThread::ask).collect();
-        for (aside, ticket) in asides.iter().zip(tickets) {
-            aside.wait(ticket, FIRST_READ);
+        let threads: Vec<PathThread> = paths.iter().enumerate().map(thread).collect();
+        let tickets: Vec<u64> = threads.iter().map(PathThread::ask).collect();
+        for (thread, ticket) in threads.iter().zip(tickets) {
+            thread.wait(ticket, FIRST_READ);
         }
-        Self { kept, asides }
+        Self { current, threads }
     }
 
-    /// Has what changed since it was last read be read again, without waiting for it, and frees what
-    /// no worker holds any more. For housekeeping, off the workers.
+    /// Has files that changed since they were last read be read again, without waiting for it, and frees
+    /// databases that no worker holds any more. For housekeeping, off the workers.
     pub fn refresh(&self) {
-        self.asides.iter().filter(|aside| aside.is_idle()).for_each(|aside| {
-            aside.ask();
+        self.threads.iter().filter(|thread| thread.is_idle()).for_each(|thread| {
+            thread.ask();
         });
-        self.kept.published.free_old();
+        self.current.published.free_old();
     }
 
     /// A view of the databases, for a worker.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Arc<Databases>> {
-        self.kept.published.subscribe()
+        self.current.published.subscribe()
     }
 
-    /// How each file stands. Never waits for a read.
+    /// The state of each file. Never waits for a read.
     #[must_use]
     pub fn states(&self) -> Vec<FileState> {
-        let mut states: Vec<FileState> = self.kept.files().iter().map(|file| file.state.clone()).collect();
-        for (state, aside) in states.iter_mut().zip(&self.asides) {
-            if aside.hangs() {
+        let mut states: Vec<FileState> = self.current.files().iter().map(|file| file.state.clone()).collect();
+        for (state, thread) in states.iter_mut().zip(&self.threads) {
+            if thread.hangs() {
                 state.problem =
-                    Some(format!("does not answer: no read of it has gone on for {} s", HANG_TIMEOUT.as_secs()));
+                    Some(format!("does not answer: no progress in reading it for {} s", HANG_TIMEOUT.as_secs()));
             }
         }
         states
     }
 }
 
-impl Kept {
+impl Current {
     /// Takes what was read of a file; a broken one leaves the one before it.
-    fn take(&self, at: usize, read: Result<Database, MaxMindDbError>) {
+    fn take(&self, at: usize, read: Result<Database, DatabaseError>) {
         let mut files = self.files();
-        let KeptFile { state, database } = &mut files[at];
+        let DatabaseFile { state, database } = &mut files[at];
         match read {
             Ok(read) => {
                 state.built = read.built;
@@ -343,8 +361,9 @@ impl Kept {
                 *database = Some(Arc::new(read));
             }
             Err(error) => {
-                let kept = if database.is_some() { "the old one stays" } else { "countries stay empty" };
-                tracing::warn!(%error, path = %state.path.display(), "a country database can't be read; {kept}");
+                let consequence =
+                    if database.is_some() { "the previous one stays in use" } else { "countries stay empty" };
+                tracing::warn!(%error, path = %state.path.display(), "a country database can't be read; {consequence}");
                 state.problem = Some(error.to_string());
                 return;
             }
@@ -353,7 +372,7 @@ impl Kept {
         self.published.replace(Databases(databases));
     }
 
-    fn files(&self) -> MutexGuard<'_, Vec<KeptFile>> {
+    fn files(&self) -> MutexGuard<'_, Vec<DatabaseFile>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

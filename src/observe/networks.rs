@@ -1,4 +1,4 @@
-//! Where networks begin: what an address's origin is looked up in.
+//! Where networks begin: the table in which an address's origin is looked up.
 //!
 //! Owns the table that a database is unrolled into when it is read. The file is a tree with a step for
 //! each bit of an address, and with visitors from everywhere the lower steps wait for memory, each for
@@ -51,6 +51,9 @@ impl<A: Copy + Ord + Default> Builder<A> {
         true
     }
 
+    /// The table. `prefix` gives an address's first 16 bits. A file of 2 GiB, the largest
+    /// that is read, has fewer than 2^29 leaves, and each makes at most two networks.
+    #[allow(clippy::cast_possible_truncation, reason = "fewer than 2^30 networks")]
     pub fn build(mut self, prefix: impl Fn(A) -> u16) -> Networks<A> {
         if let Some(next) = self.next {
             self.begin(next, 0);

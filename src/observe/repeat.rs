@@ -26,13 +26,13 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Of a visitor at a sign.
+    /// The hash of a visitor at a sign. `agent` is the hash of the user agent.
     #[must_use]
     pub fn visit(&self, address: IpAddr, agent: u64, code: Code) -> u64 {
         self.visits.hash_one((address, agent, code))
     }
 
-    /// Of a user agent. Not by SipHash, which would take 0.1 µs of a scan for these 140 bytes: it
+    /// The hash of a user agent. Not by SipHash, which would take 0.1 µs of a scan for these 140 bytes: it
     /// hides nothing that the visit's does not.
     #[must_use]
     pub fn agent(&self, user_agent: &[u8]) -> u64 {
@@ -68,9 +68,10 @@ impl Repeats {
 
     /// Whether a scan is a repeat; opens a window if it is not. `hash` is of address, user agent and code.
     #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "the low bits of a hash and of a time are what is kept")]
     pub fn is_repeat(&self, hash: u64, now_ms: i64) -> bool {
         let Some(Set(ways)) = self.sets.get(hash as usize % SETS) else { return false };
-        let now = now_ms as u32;
+        let now = now_ms.cast_unsigned() as u32;
         // A clock that was set back makes an age enormous, which ends the window.
         let age = |way: u64| now.wrapping_sub(way as u32);
         let (mut oldest, mut oldest_age) = (&ways[0], 0);
@@ -113,7 +114,7 @@ mod tests {
     fn a_full_set_gives_up_its_oldest_window() {
         let repeats = Repeats::new(Duration::from_secs(10));
         let scan = |visitor: u64, ms| repeats.is_repeat(visitor << 32, ms);
-        assert!((1..=8).all(|visitor| !scan(visitor, 1000 + visitor as i64)), "all are new");
+        assert!((1..=8).all(|visitor| !scan(visitor, 1000 + visitor.cast_signed())), "all are new");
         assert!((1..=8).all(|visitor| scan(visitor, 2000)), "all are known");
         assert!(!scan(9, 3000), "one more");
         assert!((2..=9).all(|visitor| scan(visitor, 3000)), "the first alone is forgotten");

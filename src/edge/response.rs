@@ -7,14 +7,14 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
+use hyper::StatusCode;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Response, StatusCode};
 
-/// What goes back to hyper.
-pub type Answer = Response<Full<Bytes>>;
+/// A response as hyper takes it: its body is one piece of memory.
+pub type Response = hyper::Response<Full<Bytes>>;
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const ZERO: HeaderValue = HeaderValue::from_static("0");
@@ -27,8 +27,8 @@ pub(super) struct Redirects {
 }
 
 impl Redirects {
-    /// `302` to a target. `headers` is the request's map, to be used again.
-    pub fn found(&mut self, mut headers: HeaderMap, url: &str, several_languages: bool, is_head: bool) -> Answer {
+    /// `302 Found` to a target. `headers` is the request's map, to be used again.
+    pub fn found(&mut self, mut headers: HeaderMap, url: &str, several_languages: bool, is_head: bool) -> Response {
         headers.clear();
         self.buffer.extend_from_slice(url.as_bytes());
         let location = self.buffer.split().freeze();
@@ -37,79 +37,79 @@ impl Redirects {
             headers.insert(LOCATION, location);
         }
         headers.insert(CACHE_CONTROL, NO_STORE);
-        // hyper writes it for a GET, without a place in the map.
+        // hyper writes it for a GET, without an entry in the map.
         if is_head {
             headers.insert(CONTENT_LENGTH, ZERO);
         }
         if several_languages {
             headers.insert(VARY, BY_LANGUAGE);
         }
-        let mut answer = Response::new(Full::default());
-        *answer.status_mut() = StatusCode::FOUND;
-        *answer.headers_mut() = headers;
-        answer
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::FOUND;
+        *response.headers_mut() = headers;
+        response
     }
 }
 
 /// One of our own pages.
-pub(super) fn page(status: StatusCode, html: String) -> Answer {
-    let mut answer = body(status, "text/html; charset=utf-8", html);
-    let headers = answer.headers_mut();
+pub(super) fn page(status: StatusCode, html: String) -> Response {
+    let mut response = body(status, "text/html; charset=utf-8", html);
+    let headers = response.headers_mut();
     headers.insert(VARY, BY_LANGUAGE);
     // No script, nothing fetched from elsewhere, no frame around it.
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    answer
+    response
 }
 
 /// A short text that may be kept for a day.
-pub(super) fn fixed(content_type: &'static str, text: &'static str) -> Answer {
-    let mut answer = body(StatusCode::OK, content_type, text);
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
-    answer
+pub(super) fn fixed(content_type: &'static str, text: &'static str) -> Response {
+    let mut response = body(StatusCode::OK, content_type, text);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
+    response
 }
 
-/// `404` for what is nobody's.
-pub(super) fn nothing() -> Answer {
+/// `404 Not Found`, for a path that is neither a code, an alias nor a page of ours.
+pub(super) fn not_found() -> Response {
     body(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 not found\n")
 }
 
-/// `405`.
-pub(super) fn method_not_allowed() -> Answer {
-    let mut answer =
+/// `405 Method Not Allowed`.
+pub(super) fn method_not_allowed() -> Response {
+    let mut response =
         body(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "405 only GET and HEAD are answered\n");
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-    answer
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
 }
 
 /// A redirect to another page of ours, or to the configured home.
-pub(super) fn elsewhere(status: StatusCode, location: &str) -> Answer {
-    let mut answer = Response::new(Full::default());
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
+pub(super) fn redirect(status: StatusCode, location: &str) -> Response {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     match HeaderValue::from_str(location) {
         Ok(location) => headers.insert(LOCATION, location),
-        Err(_) => return nothing(),
+        Err(_) => return not_found(),
     };
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(CONTENT_LENGTH, ZERO);
-    answer
+    response
 }
 
-/// Says that the connection ends with this answer.
-pub(super) fn closing(answer: &mut Answer) {
-    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+/// Says that the connection ends with this response.
+pub(super) fn closing(response: &mut Response) {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
-fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(text.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
+fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     let set = |headers: &mut HeaderMap, name: HeaderName, value: HeaderValue| headers.insert(name, value);
     set(headers, CONTENT_TYPE, HeaderValue::from_static(content_type));
     set(headers, CACHE_CONTROL, NO_STORE);
     set(headers, X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
+    response
 }
