@@ -151,7 +151,7 @@ fn append_to_new_journal(scan: &Scan, count: u64) -> Duration {
         min_free: 0,
     };
     let journal = Journal::open(settings, 1).unwrap();
-    let mut writer = Writer::new(journal.clone(), 0);
+    let mut writer = Writer::new(&journal, 0);
     let start = Instant::now();
     for _ in 0..count {
         writer.append(black_box(scan));

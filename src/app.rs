@@ -23,7 +23,7 @@ use crate::admin::Desk;
 use crate::config::Config;
 use crate::core::Stage;
 use crate::edge::{self, Counters, Limits, Shared, Tallies, UnknownRate, WorkerParts};
-use crate::journal::{Journal, JournalError, Writer};
+use crate::journal::{self, Journal, Writer};
 use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::registry::{self, LastGood, Publisher, RegistryError};
 use crate::store::Deliveries;
@@ -77,7 +77,7 @@ pub enum StartError {
     Registry(#[from] RegistryError),
     /// The journal can't be opened.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Journal(#[from] journal::OpenError),
     /// An address can't be bound.
     #[error("can't listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -242,7 +242,7 @@ fn start_worker(
         counters: parts.counters[number].clone(),
         registry: parts.publisher.subscribe(),
         countries: parts.countries.subscribe(),
-        writer: Writer::new(parts.journal.clone(), number),
+        writer: Writer::new(&parts.journal, number),
         limits: parts.limits,
         stage,
     };

@@ -65,7 +65,7 @@ fn scanner() -> (Setup, Arc<Journal>, ScanHandler) {
     let publisher = Publisher::open(config.files, config.rules, config.max_shrink, last_good).unwrap();
     let journal = Journal::open(config.journal, 1).unwrap();
     let countries = CountryFiles::open(&config.geoip).subscribe();
-    let writer = Writer::new(journal.clone(), 0);
+    let writer = Writer::new(&journal, 0);
     let scanner = ScanHandler::new(shared.into(), Arc::default(), publisher.subscribe(), countries, writer);
     (setup, journal, scanner)
 }

@@ -121,7 +121,10 @@ impl Edge {
 
     /// Segments that wait for delivery, without asking the edge.
     pub fn sealed(&self) -> Result<usize> {
-        Ok(journal::segments(&self.folder.path().join("journal"))?.iter().filter(|(_, kind)| kind == "sealed").count())
+        Ok(journal::segments(&self.folder.path().join("journal"))?
+            .iter()
+            .filter(|(_, state)| *state == journal::SegmentState::Sealed)
+            .count())
     }
 
     /// Gives every sign another place, once a second, until told to stop.
@@ -241,7 +244,7 @@ fn fill(folder: &Path, scans: u64) -> Result<()> {
     thread::scope(|scope| {
         scope.spawn(|| journal.make_segments());
         scope.spawn(|| journal.seal_segments());
-        let mut writer = Writer::new(journal.clone(), 0);
+        let mut writer = Writer::new(&journal, 0);
         for (turn, &code) in (0..scans).zip(codes.iter().cycle()) {
             let scan = Scan {
                 // From 23 November 2026 on, all in one month.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{CommandError, Format, of_file};
 use crate::config::Config;
 use crate::core::scan::Scan;
-use crate::journal::{self, Contents};
+use crate::journal::{self, Contents, ReadError, SegmentState};
 
 /// Look into the journal: what is recorded and not stored yet
 ///
@@ -76,7 +76,7 @@ fn chosen(folder: &Path, files: &[PathBuf]) -> Result<Vec<PathBuf>, CommandError
     Ok(every(folder)?.into_iter().map(|(path, _)| path).collect())
 }
 
-fn every(folder: &Path) -> Result<Vec<(PathBuf, String)>, CommandError> {
+fn every(folder: &Path) -> Result<Vec<(PathBuf, SegmentState)>, CommandError> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
@@ -104,9 +104,9 @@ fn list(folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), Comman
     };
     match format {
         Format::Json => {
-            let row = |(path, state, contents, bytes): &(PathBuf, String, Contents, u64)| {
+            let row = |(path, state, contents, bytes): &(PathBuf, SegmentState, Contents, u64)| {
                 json!({
-                    "file": name(path), "state": state, "created": created(contents), "bytes": bytes,
+                    "file": name(path), "state": state.as_str(), "created": created(contents), "bytes": bytes,
                     "edge": contents.header.as_ref().map(|header| header.edge.as_str()),
                     "scans": contents.scans.len(), "lost": contents.lost,
                 })
@@ -128,7 +128,7 @@ fn list(folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), Comman
                 let created = created(contents).unwrap_or_default();
                 let cells = [
                     name(path),
-                    state.clone(),
+                    state.as_str().to_owned(),
                     created,
                     bytes.to_string(),
                     contents.scans.len().to_string(),
@@ -142,7 +142,7 @@ fn list(folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), Comman
 }
 
 fn cat(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
-    let contents = journal::read(path).map_err(of_file(path))?;
+    let contents = journal::read(path).map_err(of_segment(path))?;
     let batch = journal::id_of(path).map(|id| id.to_string());
     let edge = contents.header.map(|header| header.edge);
     for (seq, scan) in contents.scans {
@@ -164,14 +164,18 @@ fn as_json(scan: &Scan, batch: Option<&str>, edge: Option<&str>, seq: u32) -> Va
     })
 }
 
+fn of_segment(path: &Path) -> impl FnOnce(ReadError) -> CommandError + '_ {
+    |error| CommandError::Segment { path: path.to_owned(), error }
+}
+
 fn verify(files: &[PathBuf], out: &mut dyn Write) -> Result<(), CommandError> {
     let (mut read, mut lost, mut damaged) = (0, 0, 0);
     for path in files {
-        let contents = journal::read(path).map_err(of_file(path))?;
+        let contents = journal::read(path).map_err(of_segment(path))?;
         read += contents.scans.len();
         lost += contents.lost;
         // Read, or left by a crash, while it was made: it had no header yet, and no scans.
-        let unmade = contents.written() == 0 && path.extension().is_some_and(|state| state == "open");
+        let unmade = contents.written() == 0 && SegmentState::of(path) == Some(SegmentState::Open);
         if contents.lost > 0 || (contents.header.is_none() && !unmade) {
             damaged += 1;
             let header = if contents.header.is_none() { ", the header is damaged" } else { "" };

@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::app::StartError;
 use crate::config::Config;
 use crate::core::Problems;
+use crate::journal::ReadError;
 use crate::registry::Registry;
 use crate::store::StoreError;
 
@@ -62,6 +63,14 @@ pub enum CommandError {
         path: PathBuf,
         /// What the system says.
         error: io::Error,
+    },
+    /// A file can't be read as a segment of the journal.
+    #[error("{path}: {error}")]
+    Segment {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: ReadError,
     },
     /// The command's words are off, or what it looked for is not there.
     #[error("{0}")]

@@ -69,7 +69,7 @@ impl Header {
         bytes[8..24].copy_from_slice(self.id.as_bytes());
         bytes[24..32].copy_from_slice(&self.created_ms.to_le_bytes());
         let edge = &self.edge.as_bytes()[..self.edge.len().min(MAX_EDGE_NAME)];
-        bytes[EDGE_AT] = edge.len() as u8;
+        bytes[EDGE_AT] = byte_of(edge.len());
         bytes[EDGE_AT + 1..][..edge.len()].copy_from_slice(edge);
         let crc = crc32fast::hash(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
@@ -98,6 +98,7 @@ pub(crate) const fn published_word(count: u32) -> u64 {
 }
 
 /// The count, unless the word is damaged.
+#[allow(clippy::cast_possible_truncation, reason = "the halves of the word are meant")]
 pub(crate) const fn published_count(word: u64) -> Option<u32> {
     let count = word as u32;
     if (word >> 32) as u32 == !count { Some(count) } else { None }
@@ -109,6 +110,7 @@ pub(crate) const fn frame_word(len: u16) -> u32 {
 }
 
 /// The length of a frame's payload, unless the word is damaged or none.
+#[allow(clippy::cast_possible_truncation, reason = "the halves of the word are meant")]
 pub(crate) const fn frame_len(word: u32) -> Option<usize> {
     let len = word as u16;
     if (word >> 16) as u16 == !len { Some(len as usize) } else { None }
@@ -125,6 +127,13 @@ pub(crate) fn frame_crc(seq: u32, payload: &[u8]) -> u32 {
     crc.update(&seq.to_le_bytes());
     crc.update(payload);
     crc.finalize()
+}
+
+/// The length of a text that its type or [`MAX_EDGE_NAME`] keeps below 256 bytes.
+#[allow(clippy::cast_possible_truncation, reason = "the texts of a segment have at most 63 bytes")]
+const fn byte_of(len: usize) -> u8 {
+    debug_assert!(len <= MAX_EDGE_NAME);
+    len as u8
 }
 
 /// The `N` bytes at a position.
@@ -155,7 +164,7 @@ impl Payload {
             u8::from(scan.repeat),
         ]);
         for text in [&*scan.lang, &*scan.served, &*scan.origin.country, &*scan.origin.region] {
-            payload.put(&[text.len() as u8]);
+            payload.put(&[byte_of(text.len())]);
             payload.put(text.as_bytes());
         }
         payload
@@ -207,12 +216,157 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<ArrayString<N>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
+    use proptest::sample::select;
 
     use super::*;
+    use crate::core::scan::{COLUMNS, Field};
+
+    fn text<const N: usize>() -> impl Strategy<Value = ArrayString<N>> {
+        proptest::collection::vec(any::<char>(), 0..=N).prop_map(|chars| {
+            let mut text = ArrayString::new();
+            // What does not fit is left out.
+            for char in chars {
+                text.try_push(char).ok();
+            }
+            text
+        })
+    }
+
+    fn client() -> impl Strategy<Value = Client> {
+        let parts = (select(Device::ALL), select(Os::ALL), select(App::ALL), select(Agent::ALL));
+        parts.prop_map(|(device, os, app, agent)| Client { device, os, app, agent })
+    }
+
+    /// Any scan that the fields of one can hold.
+    fn scan() -> impl Strategy<Value = Scan> {
+        let code = "[0-9A-HJKMNP-TV-Z]{4,20}".prop_filter_map("no code", |code| code.parse::<Code>().ok());
+        let origin = (text(), text()).prop_map(|(country, region)| Origin { country, region });
+        let numbers = (any::<i64>(), any::<u64>(), code, select(Outcome::ALL), select(Channel::ALL));
+        let rest = (client(), any::<bool>(), text(), text(), origin);
+        (numbers, rest).prop_map(
+            |((ts_ms, generation, code, outcome, channel), (client, repeat, lang, served, origin))| Scan {
+                ts_ms,
+                generation,
+                code,
+                outcome,
+                channel,
+                client,
+                repeat,
+                lang,
+                served,
+                origin,
+            },
+        )
+    }
+
+    /// A column's value, as a text.
+    fn value(field: Field, scan: &Scan) -> String {
+        match field {
+            Field::Time(of) => of(scan).to_string(),
+            Field::Code(of) => of(scan).text().to_string(),
+            Field::Text(of) => of(scan).to_owned(),
+            Field::Flag(of) => of(scan).to_string(),
+            Field::Number(of) => of(scan).to_string(),
+        }
+    }
+
+    /// The least of each field.
+    fn least() -> Scan {
+        Scan {
+            ts_ms: 0,
+            generation: 0,
+            code: "0000".parse().expect("a code"),
+            outcome: Outcome::Found,
+            channel: Channel::Qr,
+            client: Client { device: Device::Other, os: Os::Other, app: App::Other, agent: Agent::Person },
+            repeat: false,
+            lang: ArrayString::new(),
+            served: ArrayString::new(),
+            origin: Origin::default(),
+        }
+    }
+
+    /// Differs from [`least`] in every column.
+    pub fn golden() -> Scan {
+        Scan {
+            ts_ms: 1_795_400_000_123,
+            generation: 1_795_399_999_000,
+            code: "7K3M9QX2".parse().expect("a code"),
+            outcome: Outcome::Retired,
+            channel: Channel::Nfc,
+            client: Client { device: Device::Phone, os: Os::Ios, app: App::Xiaomi, agent: Agent::Prefetch },
+            repeat: true,
+            lang: "vi".try_into().expect("a tag"),
+            served: "zh-Hant".try_into().expect("a tag"),
+            origin: Origin {
+                country: "VN".try_into().expect("a country"),
+                region: "Lạng Sơn".try_into().expect("a region"),
+            },
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    }
+
+    #[test]
+    fn no_column_of_a_scan_is_forgotten() {
+        let read = decode(Payload::encode(&golden()).bytes()).expect("a payload");
+        for column in COLUMNS {
+            assert_ne!(value(column.field, &golden()), value(column.field, &least()), "{} is set", column.name);
+            assert_eq!(value(column.field, &read), value(column.field, &golden()), "{} is read back", column.name);
+        }
+    }
+
+    /// Segments outlive the release that wrote them: these bytes never change.
+    #[test]
+    fn the_bytes_of_a_payload_are_frozen() {
+        let payload = Payload::encode(&golden());
+        let frozen = [
+            "7be22d06a2010000",                 // ts
+            "18de2d06a2010000",                 // generation
+            "0000000000000000000083b829175121", // code
+            "01010102160201",                   // outcome, channel, device, os, app, agent, repeat
+            "027669",                           // lang
+            "077a682d48616e74",                 // served
+            "02564e",                           // country
+            "0b4ce1baa16e672053c6a16e",         // region
+        ];
+        assert_eq!(hex(payload.bytes()), frozen.concat());
+    }
+
+    #[test]
+    fn the_bytes_of_a_header_are_frozen() {
+        let id = "01a20875-d161-76a6-ba27-f1d0246aa83d".parse().expect("a UUID");
+        let header = Header { id, created_ms: 1_795_400_000_123, edge: "lạng-sơn-1".to_owned() };
+        let frozen = [
+            "574159504f535431",                 // magic
+            "01a20875d16176a6ba27f1d0246aa83d", // identity
+            "7be22d06a2010000",                 // created
+            "0d6ce1baa16e672d73c6a16e2d31",     // edge
+            &"00".repeat(50),
+            "5f3796a8", // CRC-32
+        ];
+        assert_eq!(hex(&header.encode()), frozen.concat());
+        assert_eq!(Header::decode(&header.encode()), Some(header));
+        assert_eq!(published_word(5).to_le_bytes(), [5, 0, 0, 0, 0xfa, 0xff, 0xff, 0xff]);
+        assert_eq!(frame_word(90).to_le_bytes(), [90, 0, 0xa5, 0xff]);
+        assert_eq!(frame_crc(7, b"payload"), 0x9dfc_1104);
+    }
 
     proptest! {
+        #[test]
+        fn every_column_of_any_scan_is_read_back(scan in scan()) {
+            let payload = Payload::encode(&scan);
+            prop_assert!(payload.bytes().len() <= MAX_PAYLOAD);
+            let read = decode(payload.bytes()).expect("a payload");
+            for column in COLUMNS {
+                prop_assert_eq!(value(column.field, &read), value(column.field, &scan), "{}", column.name);
+            }
+        }
+
         #[test]
         fn foreign_bytes_are_refused_or_read_back_the_same(payload in proptest::collection::vec(any::<u8>(), 0..120)) {
             if let Some(scan) = decode(&payload) {

@@ -1,13 +1,16 @@
 //! Where every record of this process is: the books behind the metrics.
 //!
 //! Owns the identity `recorded + recovered = stored + pending + quarantined + lost`, true at
-//! every reading. The books are kept by segment and under one lock that no scan takes but the
-//! one that begins a segment; what the workers append meanwhile is read once from each open
-//! segment, so both sides of the identity see the same number.
+//! every reading. The books are kept by segment and under one lock. Of scans, only one that finds
+//! its segment full takes it, to give that one back and begin the next; others hold it for a walk
+//! over the waiting segments at most, and never while they touch a file. What the workers append
+//! meanwhile is read once from each open segment, so both sides of the identity see the same number.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -33,9 +36,9 @@ pub struct Sealed {
 pub struct Counts {
     /// Records appended by this process.
     pub recorded: u64,
-    /// Records found at its start.
+    /// Records found at its start, or put back from the quarantine since.
     pub recovered: u64,
-    /// Records that the store has said yes to.
+    /// Records that the store has confirmed.
     pub stored: u64,
     /// Records set aside: rejected by the store, or unreadable.
     pub quarantined: u64,
@@ -56,28 +59,35 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// The segment that each worker appends to.
-    pub active: Vec<Option<Arc<Segment>>>,
-    /// Handed over, for the housekeeping to seal.
-    pub closed_segments: Vec<Arc<Segment>>,
-    /// Handed over, not yet sealed: records and bytes.
-    closing: (u64, u64),
+    active: Vec<Option<Arc<Segment>>>,
+    /// Given back by their workers, for the sealer to take.
+    closed_segments: Vec<Arc<Segment>>,
+    /// Records and bytes of what was given back and is not sealed yet.
+    closing_records: u64,
+    closing_bytes: u64,
     sealed: BTreeMap<Uuid, Sealed>,
     /// The one that is being delivered.
     held: Option<Uuid>,
     /// Bytes of segments that wait to be written to.
     spare_bytes: u64,
     /// Records of the segments that are no longer active.
-    closed: u64,
+    closed_records: u64,
     recovered: u64,
     stored: u64,
     quarantined: u64,
     lost: u64,
+    stopping: bool,
 }
 
 impl Ledger {
+    /// Empty books for so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self { active: vec![None; workers], ..Self::default() }
+    }
+
     pub fn counts(&self) -> Counts {
         let open = self.active.iter().flatten();
-        let (mut appended, mut bytes, mut deferred_segments) = (0, self.spare_bytes + self.closing.1, 0);
+        let (mut appended, mut bytes, mut deferred_segments) = (0, self.spare_bytes + self.closing_bytes, 0);
         for segment in open {
             appended += u64::from(segment.published());
             bytes += segment.size();
@@ -86,11 +96,11 @@ impl Ledger {
         let waiting: u64 = self.sealed.values().map(|sealed| u64::from(sealed.records)).sum();
         bytes += self.sealed.values().map(|sealed| sealed.bytes).sum::<u64>();
         Counts {
-            recorded: self.closed + appended,
+            recorded: self.closed_records + appended,
             recovered: self.recovered,
             stored: self.stored,
             quarantined: self.quarantined,
-            pending: appended + self.closing.0 + waiting,
+            pending: appended + self.closing_records + waiting,
             lost: self.lost,
             deferred_segments,
             sealed_segments: self.sealed.len() as u64,
@@ -104,32 +114,54 @@ impl Ledger {
         self.spare_bytes += bytes;
     }
 
-    /// It is written to, or gone.
-    pub fn take_spare(&mut self, bytes: u64) {
+    /// It was removed before it was written to.
+    pub fn remove_spare(&mut self, bytes: u64) {
         self.spare_bytes = self.spare_bytes.saturating_sub(bytes);
     }
 
-    /// A worker is done with its segment.
-    pub fn close(&mut self, worker: usize) -> Option<Arc<Segment>> {
-        let segment = self.active[worker].take()?;
-        let records = u64::from(segment.published());
-        self.closed += records;
-        self.closing.0 += records;
-        self.closing.1 += segment.size();
-        Some(segment)
+    /// A worker begins to write to its spare segment.
+    pub fn begin(&mut self, worker: usize, segment: Arc<Segment>) {
+        self.remove_spare(segment.size());
+        self.active[worker] = Some(segment);
     }
 
-    /// A closed segment waits for its delivery, or is gone if nothing was in it.
+    /// A worker is done with its segment: it waits to be sealed.
+    pub fn close(&mut self, worker: usize) {
+        if let Some(segment) = self.active[worker].take() {
+            let records = u64::from(segment.published());
+            self.closed_records += records;
+            self.closing_records += records;
+            self.closing_bytes += segment.size();
+            self.closed_segments.push(segment);
+        }
+    }
+
+    /// The segments that workers append to.
+    pub fn active(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        self.active.iter().flatten()
+    }
+
+    /// Takes the segments that wait to be sealed; each comes back by one of the next three.
+    pub fn take_closed(&mut self) -> Vec<Arc<Segment>> {
+        std::mem::take(&mut self.closed_segments)
+    }
+
+    /// It could not be sealed, and goes on waiting for that.
+    pub fn put_closed(&mut self, segment: Arc<Segment>) {
+        self.closed_segments.push(segment);
+    }
+
+    /// It waits for its delivery, or is gone if nothing was in it.
     pub fn seal(&mut self, full_size: u64, sealed: Sealed) {
-        self.closing.0 -= u64::from(sealed.records);
-        self.closing.1 -= full_size;
+        self.closing_records -= u64::from(sealed.records);
+        self.closing_bytes -= full_size;
         self.wait(sealed);
     }
 
-    /// A closed segment can't be sealed: somebody removed its file.
+    /// Somebody has removed its file.
     pub fn lose_closed(&mut self, full_size: u64, records: u32) {
-        self.closing.0 -= u64::from(records);
-        self.closing.1 -= full_size;
+        self.closing_records -= u64::from(records);
+        self.closing_bytes -= full_size;
         self.lost += u64::from(records);
     }
 
@@ -145,32 +177,27 @@ impl Ledger {
         }
     }
 
-    /// Whether a segment waits.
-    pub fn holds(&self, id: Uuid) -> bool {
+    /// Whether a segment waits for its delivery.
+    pub fn is_waiting(&self, id: Uuid) -> bool {
         self.sealed.contains_key(&id)
     }
 
-    /// Whether a segment is written to, or handed over and not sealed yet.
+    /// Whether a segment is written to, or given back and not sealed yet.
     pub fn has_open(&self, id: Uuid) -> bool {
-        self.active.iter().flatten().chain(&self.closed_segments).any(|segment| segment.header.id == id)
+        self.active().chain(&self.closed_segments).any(|segment| segment.header.id == id)
     }
 
-    /// All that wait, oldest first.
+    /// All that wait for their delivery, oldest first.
     pub fn waiting(&self) -> impl Iterator<Item = &Sealed> {
         self.sealed.values()
     }
 
-    /// How many wait.
-    pub fn waiting_segments(&self) -> usize {
-        self.sealed.len()
-    }
-
-    /// Somebody reads this segment to deliver it: what becomes of it is theirs to say.
+    /// The delivery reads this segment: it will say what became of it.
     pub fn hold(&mut self, id: Option<Uuid>) {
         self.held = id;
     }
 
-    /// Whether somebody does.
+    /// Whether it does.
     pub fn is_held(&self, id: Uuid) -> bool {
         self.held == Some(id)
     }
@@ -183,7 +210,7 @@ impl Ledger {
         Some(records)
     }
 
-    /// The store has said yes to all of a segment that could be read.
+    /// The store has confirmed so many of a segment's records; the others are set aside.
     pub fn settle(&mut self, id: Uuid, stored: u32) {
         if let Some(sealed) = self.sealed.remove(&id) {
             let stored = stored.min(sealed.records);
@@ -194,6 +221,81 @@ impl Ledger {
 
     /// Whether a backlog waits for the store.
     pub fn has_backlog(&self) -> bool {
-        !self.sealed.is_empty() || self.closing.0 > 0
+        !self.sealed.is_empty() || self.closing_records > 0
+    }
+}
+
+/// The ledger as the threads share it.
+#[derive(Debug)]
+pub(super) struct SharedLedger {
+    ledger: Mutex<Ledger>,
+    /// Told when one more segment waits for its delivery, and at the stop.
+    arrived: Condvar,
+    /// How many segments wait, as the last change left it: a worker looks at it at each tick, and
+    /// must not take the lock for that.
+    waiting: AtomicUsize,
+}
+
+impl SharedLedger {
+    pub fn new(ledger: Ledger) -> Self {
+        let waiting = AtomicUsize::new(ledger.sealed.len());
+        Self { ledger: Mutex::new(ledger), arrived: Condvar::new(), waiting }
+    }
+
+    /// Reads the books at one moment.
+    pub fn read<T>(&self, read: impl FnOnce(&Ledger) -> T) -> T {
+        read(&self.lock())
+    }
+
+    /// Makes an entry.
+    pub fn update<T>(&self, update: impl FnOnce(&mut Ledger) -> T) -> T {
+        let mut ledger = self.lock();
+        let result = update(&mut ledger);
+        let waiting = ledger.sealed.len();
+        // (Stored under the lock, so that the last entry stays.)
+        let before = self.waiting.swap(waiting, Ordering::Relaxed);
+        drop(ledger);
+        if waiting > before {
+            self.arrived.notify_all();
+        }
+        result
+    }
+
+    /// The file of a segment that waits is gone: its records can't be stored any more.
+    pub fn lose(&self, sealed: &Sealed) {
+        if let Some(records) = self.update(|ledger| ledger.lose(sealed.id)) {
+            tracing::error!(records, segment = %sealed.path.display(), "a segment was removed before it was stored; its scans are lost");
+        }
+    }
+
+    /// How many segments wait for their delivery; takes no lock.
+    pub fn waiting_segments(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// What `choose` takes of all that wait, oldest first; waits until there is something, for at
+    /// most the given time, or until the stop.
+    pub fn next(
+        &self,
+        timeout: Duration,
+        choose: impl for<'s> Fn(&mut dyn Iterator<Item = &'s Sealed>) -> Option<&'s Sealed>,
+    ) -> Option<Sealed> {
+        let (ledger, _) = self
+            .arrived
+            .wait_timeout_while(self.lock(), timeout, |ledger| {
+                choose(&mut ledger.waiting()).is_none() && !ledger.stopping
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        choose(&mut ledger.waiting()).cloned()
+    }
+
+    /// From here on nobody waits for a segment.
+    pub fn stop(&self) {
+        self.lock().stopping = true;
+        self.arrived.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

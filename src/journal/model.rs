@@ -2,7 +2,7 @@
 //!
 //! Owns no promise but this: after each step the books balance and say what the list says, and the
 //! folder holds exactly the list's records, in their order. Crashes and restarts are steps like others.
-//! The steps of the two threads are taken one at a time, which is why this is a part of their module.
+//! The steps of the two threads are taken one at a time, which is why this is a part of the module.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::super::format::{BLOCK, Payload, frame_size};
-use super::super::{Counts, Journal, JournalError, Sealed, Settings, Writer, read, retry_quarantined, segments};
+use super::format::{BLOCK, Payload, frame_size};
+use super::{Counts, Journal, OpenError, Sealed, SegmentState, Settings, Writer, read, retry_quarantined, segments};
 use crate::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
 
 const WORKERS: usize = 2;
@@ -34,7 +34,7 @@ enum Step {
     Make,
     Seal,
     Sync,
-    /// The store says yes to the oldest batch, of which all or some could be read.
+    /// The store confirms the oldest batch, of which all or some could be read.
     Settle {
         of_100: u32,
     },
@@ -69,7 +69,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 fn scan(number: u64) -> Scan {
     Scan {
-        ts_ms: number as i64,
+        ts_ms: number.cast_signed(),
         generation: 1,
         code: format!("S{number}").parse().unwrap(),
         outcome: Outcome::Found,
@@ -185,16 +185,16 @@ impl List {
     }
 
     /// The scans of each segment that has some, oldest first, and what it is.
-    fn folder(&self) -> Vec<(&'static str, Vec<u64>)> {
+    fn folder(&self) -> Vec<(SegmentState, Vec<u64>)> {
         let open = self.current.iter().flatten().map(|(name, list)| (name, list)).chain(&self.closed);
-        let all = open.map(|(name, list)| (name, "open", list));
-        let all = all.chain(self.sealed.iter().map(|(name, list)| (name, "sealed", list)));
+        let all = open.map(|(name, list)| (name, SegmentState::Open, list));
+        let all = all.chain(self.sealed.iter().map(|(name, list)| (name, SegmentState::Sealed, list)));
         in_order(all)
     }
 
-    fn quarantine(&self) -> Vec<(&'static str, Vec<u64>)> {
-        let rejected = self.rejected.iter().map(|(name, list)| (name, "rejected", list));
-        in_order(rejected.chain(self.damaged.iter().map(|(name, list)| (name, "damaged", list))))
+    fn quarantine(&self) -> Vec<(SegmentState, Vec<u64>)> {
+        let rejected = self.rejected.iter().map(|(name, list)| (name, SegmentState::Rejected, list));
+        in_order(rejected.chain(self.damaged.iter().map(|(name, list)| (name, SegmentState::Damaged, list))))
     }
 
     fn pending(&self) -> u64 {
@@ -207,24 +207,24 @@ fn records(segments: &BTreeMap<u64, Listed>) -> u64 {
     segments.values().map(|list| list.scans.len() as u64).sum()
 }
 
-fn in_order<'a>(all: impl Iterator<Item = (&'a u64, &'static str, &'a Listed)>) -> Vec<(&'static str, Vec<u64>)> {
+fn in_order<'a>(all: impl Iterator<Item = (&'a u64, SegmentState, &'a Listed)>) -> Vec<(SegmentState, Vec<u64>)> {
     let with_records = all.filter(|(.., list)| !list.scans.is_empty());
-    let by_name: BTreeMap<_, _> = with_records.map(|(name, kind, list)| (*name, (kind, list.scans.clone()))).collect();
+    let by_name: BTreeMap<_, _> =
+        with_records.map(|(name, state, list)| (*name, (state, list.scans.clone()))).collect();
     by_name.into_values().collect()
 }
 
 /// The same, as the folder has it.
-fn found(folder: &Path) -> Vec<(&'static str, Vec<u64>)> {
-    let read = segments(folder).unwrap().into_iter().map(|(path, kind)| {
+fn found(folder: &Path) -> Vec<(SegmentState, Vec<u64>)> {
+    let read = segments(folder).unwrap().into_iter().map(|(path, state)| {
         let contents = read(&path).unwrap();
         assert_eq!(contents.lost, 0);
-        let kinds = ["open", "sealed", "rejected", "damaged"];
         let numbers = contents.scans.iter().enumerate().map(|(at, (seq, found))| {
-            let number = found.ts_ms as u64;
+            let number = found.ts_ms.cast_unsigned();
             assert_eq!((*seq as usize, found), (at, &scan(number)));
             number
         });
-        (kinds.into_iter().find(|known| *known == kind).unwrap(), numbers.collect::<Vec<_>>())
+        (state, numbers.collect::<Vec<_>>())
     });
     read.filter(|(_, numbers)| !numbers.is_empty()).collect()
 }
@@ -251,11 +251,11 @@ impl Real {
         let journal = loop {
             match Journal::open(settings.clone(), WORKERS) {
                 // A process that another test starts has our locks, too, from its fork to its exec.
-                Err(JournalError::InUse(_)) => std::thread::yield_now(),
+                Err(OpenError::InUse(_)) => std::thread::yield_now(),
                 journal => break journal.unwrap(),
             }
         };
-        let writers = (0..WORKERS).map(|worker| Writer::new(journal.clone(), worker)).collect();
+        let writers = (0..WORKERS).map(|worker| Writer::new(&journal, worker)).collect();
         Self { folder, journal, writers }
     }
 
@@ -287,7 +287,10 @@ impl Real {
         journal.seal_segments();
         assert_eq!(Arc::strong_count(&journal), 1);
         drop(journal);
-        assert!(found(folder.path()).iter().all(|(kind, _)| *kind == "sealed"), "a stop seals everything");
+        assert!(
+            found(folder.path()).iter().all(|(state, _)| *state == SegmentState::Sealed),
+            "a stop seals everything"
+        );
         Self::open(folder)
     }
 
@@ -340,15 +343,15 @@ fn take(mut real: Real, list: &mut List, step: &Step) -> Real {
             }
         }
         Step::Make => {
-            real.journal.fill_slots();
+            real.journal.maker.fill_slots();
             list.make();
         }
         Step::Seal => {
-            real.journal.seal_closed();
+            real.journal.sealer.seal_closed();
             list.seal();
         }
         Step::Sync => {
-            real.journal.sync();
+            real.journal.sealer.sync();
             for (_, current) in list.current.iter_mut().flatten().filter(|(_, current)| !current.is_synced) {
                 current.is_synced = true;
                 list.syncs += 1;
@@ -376,7 +379,7 @@ fn take(mut real: Real, list: &mut List, step: &Step) -> Real {
         }
         Step::Retry => {
             let returned = retry_quarantined(real.folder.path()).unwrap();
-            real.journal.take_returned(&mut HashSet::new());
+            real.journal.sealer.take_returned(&mut HashSet::new());
             assert_eq!(returned, list.rejected.len());
             // They are found as if at a start; what they were before stays in the books.
             list.recovered += records(&list.rejected);
@@ -387,7 +390,7 @@ fn take(mut real: Real, list: &mut List, step: &Step) -> Real {
                 fs::remove_file(&sealed.path).unwrap();
                 list.lost += list.sealed.pop_first().map_or(0, |(_, oldest)| oldest.scans.len() as u64);
             }
-            real.journal.look_for_removed();
+            real.journal.sealer.look_for_removed();
         }
         Step::Crash => {
             real = real.crash();

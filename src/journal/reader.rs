@@ -10,14 +10,41 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use super::folder::id_of;
 use super::format::{
     self, BLOCK, FRAME_HEADER, Header, PUBLISHED_AT, array, frame_crc, frame_len, frame_size, published_count,
 };
+use super::ledger::Sealed;
 use crate::core::scan::Scan;
 use crate::system::regular_file;
 
 /// The largest segment, in bytes: the limit of `journal.segment`. Nothing larger is read.
 pub const MAX_SEGMENT: u64 = 1 << 30;
+
+/// Why a file can't be read as a segment.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is larger than any segment.
+    #[error("expected at most {MAX_SEGMENT} bytes, found {0}")]
+    TooLarge(u64),
+    /// Its name is none of a segment.
+    #[error("expected the name of a segment, such as UUID.sealed")]
+    NotNamed,
+    /// It is a copy: as a batch of its own, its records would be counted twice.
+    #[error("expected the segment that its name says, found {0} under another name")]
+    OtherSegment(Uuid),
+    /// It is no regular file, or the file system refuses.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl ReadError {
+    /// Whether there is no such file.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
 
 /// What a segment holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,29 +65,57 @@ impl Contents {
     /// Records that were written: those read, and those lost.
     #[must_use]
     pub fn written(&self) -> u32 {
-        self.scans.len() as u32 + self.lost
+        self.read() + self.lost
+    }
+
+    fn read(&self) -> u32 {
+        u32::try_from(self.scans.len()).expect("positions have 32 bits, and rise")
     }
 }
 
-/// Reads a segment's file. What is no regular file, or larger than any segment, is an error.
-pub fn read(path: &Path) -> io::Result<Contents> {
+/// Reads a segment's file, whatever its name. What is no regular file, or larger than any segment,
+/// is an error.
+pub fn read(path: &Path) -> Result<Contents, ReadError> {
     let (file, size) = open(path)?;
-    let mut bytes = Vec::with_capacity(size as usize);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.take(MAX_SEGMENT).read_to_end(&mut bytes)?;
     Ok(parse(&bytes))
 }
 
+/// Reads a segment that must be the one that its file's name says.
+pub(super) fn read_named(path: &Path) -> Result<Contents, ReadError> {
+    let contents = read(path)?;
+    named_id(path, contents.header.as_ref().map(|header| header.id))?;
+    Ok(contents)
+}
+
+/// Reads a batch.
+pub fn read_batch(sealed: &Sealed) -> Result<Contents, ReadError> {
+    read_named(&sealed.path)
+}
+
 /// The file and its size.
-fn open(path: &Path) -> io::Result<(File, u64)> {
+fn open(path: &Path) -> Result<(File, u64), ReadError> {
     let (file, metadata) = regular_file::open_itself(path)?;
     match metadata.len() {
         size @ 0..=MAX_SEGMENT => Ok((file, size)),
-        size => Err(io::Error::other(format!("is {size} bytes long; a segment has at most {MAX_SEGMENT}"))),
+        size => Err(ReadError::TooLarge(size)),
     }
 }
 
-/// The beginning of a file.
+/// The identity in a file's name, which must be the one in its header, where that can be read.
+fn named_id(path: &Path, written: Option<Uuid>) -> Result<Uuid, ReadError> {
+    let named = id_of(path).ok_or(ReadError::NotNamed)?;
+    match written {
+        Some(id) if id != named => Err(ReadError::OtherSegment(id)),
+        _ => Ok(named),
+    }
+}
+
+/// The beginning of a segment.
 pub(crate) struct Start {
+    /// Its identity.
+    pub id: Uuid,
     /// The records that the file says it holds; `None` where the header is damaged.
     pub published: Option<u32>,
     /// The time of its first record, or else that of the file; milliseconds since the Unix epoch.
@@ -68,35 +123,10 @@ pub(crate) struct Start {
     pub since_ms: u64,
     /// The size of the file, in bytes.
     pub bytes: u64,
-    /// The identity in its header; `None` where that is damaged.
-    id: Option<Uuid>,
 }
 
-impl Start {
-    /// The identity of the segment at a path: its name's, which must be its header's. A copy under
-    /// another name would be counted as another batch.
-    pub fn id_at(&self, path: &Path) -> io::Result<Uuid> {
-        same_id(path, self.id)
-    }
-}
-
-impl Contents {
-    /// The same of what was read whole.
-    pub(crate) fn id_at(&self, path: &Path) -> io::Result<Uuid> {
-        same_id(path, self.header.as_ref().map(|header| header.id))
-    }
-}
-
-fn same_id(path: &Path, written: Option<Uuid>) -> io::Result<Uuid> {
-    let named = id_of(path).ok_or_else(|| io::Error::other("its name is not that of a segment"))?;
-    match written {
-        Some(id) if id != named => Err(io::Error::other(format!("is the segment {id} under another name"))),
-        _ => Ok(named),
-    }
-}
-
-/// Reads the beginning of a file alone.
-pub(crate) fn start(path: &Path) -> io::Result<Start> {
+/// Reads the beginning of a segment alone. It must be the one that its file's name says.
+pub(super) fn start(path: &Path) -> Result<Start, ReadError> {
     let (file, bytes) = open(path)?;
     let mut start = Vec::with_capacity(2 * BLOCK);
     file.take(2 * BLOCK as u64).read_to_end(&mut start)?;
@@ -104,9 +134,9 @@ pub(crate) fn start(path: &Path) -> io::Result<Start> {
     parse_block(start.get(BLOCK..).unwrap_or(&[]), &mut 0, &mut scans);
     let first = scans.first().map(|(_, scan)| scan.ts_ms);
     let header = Header::decode(&start);
-    let since = first.or_else(|| header.as_ref().map(|header| header.created_ms)).unwrap_or(0);
-    let id = header.map(|header| header.id);
-    Ok(Start { published: published_of(&start), since_ms: since.max(0).cast_unsigned(), bytes, id })
+    let id = named_id(path, header.as_ref().map(|header| header.id))?;
+    let since = first.or(header.map(|header| header.created_ms)).unwrap_or(0);
+    Ok(Start { id, published: published_of(&start), since_ms: since.max(0).cast_unsigned(), bytes })
 }
 
 fn published_of(bytes: &[u8]) -> Option<u32> {
@@ -134,7 +164,7 @@ pub fn parse(bytes: &[u8]) -> Contents {
             contents.used = ((number + 1) * BLOCK).min(bytes.len()) as u64;
         }
     }
-    let read = contents.scans.len() as u32;
+    let read = contents.read();
     contents.lost = match published_of(bytes) {
         // A crash between a record and its count leaves one more than the count; a power cut may leave
         // any number more, with gaps, where the count did not reach the disk.
@@ -155,7 +185,8 @@ fn parse_block(block: &[u8], next: &mut u32, scans: &mut Vec<(u32, Scan)>) -> bo
             return false;
         }
         match frame(block, at, word) {
-            Some((seq, scan, size)) if seq >= *next => {
+            // (No segment has room for 2^32 records: that number is damage, too.)
+            Some((seq, scan, size)) if seq >= *next && seq < u32::MAX => {
                 scans.push((seq, scan));
                 *next = seq + 1;
                 at += size;
@@ -182,8 +213,51 @@ fn frame(block: &[u8], at: usize, word: u32) -> Option<(u32, Scan, usize)> {
     Some((seq, format::decode(payload)?, frame_size(len)))
 }
 
-/// The identity in a segment's file name.
-#[must_use]
-pub fn id_of(path: &Path) -> Option<Uuid> {
-    path.file_stem()?.to_str()?.parse().ok()
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::journal::format::{Payload, frame_word, tests::golden};
+    use crate::journal::segment::Appender;
+
+    #[test]
+    fn a_file_that_is_no_segment_of_its_name_says_what_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [id, other] = [Uuid::now_v7(), Uuid::now_v7()];
+        let at = |name: String| folder.path().join(name);
+        let (segment, copy, unnamed) =
+            (at(format!("{id}.open")), at(format!("{other}.sealed")), at("note.sealed".to_owned()));
+        let header = Header { id, created_ms: 1_795_400_000_000, edge: "test".to_owned() };
+        Appender::create(segment.clone(), header, BLOCK).expect("a segment");
+        let start_of = |path| start(path).map(|start| (start.id, start.since_ms, start.published));
+        assert_eq!(start_of(&segment).expect("a segment"), (id, 1_795_400_000_000, Some(0)));
+        for path in [&copy, &unnamed] {
+            fs::copy(&segment, path).expect("a copy");
+            assert!(read(path).is_ok(), "{} can be looked at", path.display());
+        }
+        assert!(matches!(start(&copy), Err(ReadError::OtherSegment(found)) if found == id));
+        assert!(matches!(read_named(&copy), Err(ReadError::OtherSegment(found)) if found == id));
+        assert!(matches!(read_named(&unnamed), Err(ReadError::NotNamed)));
+        let huge = fs::OpenOptions::new().write(true).open(&copy).expect("a file");
+        huge.set_len(MAX_SEGMENT + 1).expect("a file of holes");
+        assert!(matches!(read(&copy), Err(ReadError::TooLarge(size)) if size == MAX_SEGMENT + 1));
+        fs::remove_file(&copy).expect("a file");
+        assert!(read(&copy).expect_err("no file").is_not_found());
+        assert!(!read(folder.path()).expect_err("a folder").is_not_found());
+    }
+
+    #[test]
+    fn a_position_that_no_segment_has_is_damage() {
+        let payload = Payload::encode(&golden());
+        let len = payload.bytes().len();
+        for (seq, read) in [(u32::MAX - 1, 1), (u32::MAX, 0)] {
+            let mut block = [0; BLOCK];
+            block[..4].copy_from_slice(&frame_word(u16::try_from(len).expect("a short one")).to_le_bytes());
+            block[4..8].copy_from_slice(&frame_crc(seq, payload.bytes()).to_le_bytes());
+            block[8..12].copy_from_slice(&seq.to_le_bytes());
+            block[FRAME_HEADER..][..len].copy_from_slice(payload.bytes());
+            assert_eq!(parse(&[[0; BLOCK], block].concat()).scans.len(), read, "{seq}");
+        }
+    }
 }

@@ -22,14 +22,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
+use super::folder::{folder_of, is_at, sync_folder};
 use super::format::{
     BLOCK, FRAME_HEADER, HEADER, Header, MAX_PAYLOAD, PUBLISHED_AT, frame_crc, frame_size, frame_word, published_count,
     published_word,
@@ -72,7 +74,7 @@ impl Appender {
         let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
         let made = reserve(&mut file, size).and_then(|()| {
             let map = MmapOptions::new().len(size).map_raw(&file)?;
-            prefault(&map, size);
+            prefault(&map);
             Ok(map)
         });
         let map = match made {
@@ -121,6 +123,7 @@ impl Appender {
         // of 4 in a page-aligned mapping, so the pointers are in bounds and aligned. Only
         // this appender, borrowed mutably, writes there; readers go through the file.
         #[allow(unsafe_code, clippy::cast_ptr_alignment)]
+        #[allow(clippy::cast_possible_truncation, reason = "a payload has at most MAX_PAYLOAD bytes (asserted above)")]
         unsafe {
             let frame = self.segment.map.as_mut_ptr().add(at);
             frame.add(4).cast::<u32>().write(crc.to_le());
@@ -172,7 +175,7 @@ impl Segment {
         // beyond are all zeros, and in a quiet segment most.
         self.map.flush_range(0, self.end.load(Ordering::Relaxed))?;
         if !self.named.load(Ordering::Relaxed) {
-            sync_folder(self.path.parent().unwrap_or(&self.path))?;
+            sync_folder(folder_of(&self.path))?;
             self.named.store(true, Ordering::Relaxed);
         }
         self.synced.store(published, Ordering::Relaxed);
@@ -227,24 +230,32 @@ fn reserve(file: &mut File, size: usize) -> io::Result<()> {
     match rustix::fs::fallocate(&*file, FallocateFlags::empty(), 0, size as u64) {
         Ok(()) => Ok(()),
         // Some file systems can't; written zeros reserve as well.
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-            let zeros = vec![0; BLOCK];
-            for _ in 0..size / BLOCK {
-                file.write_all(&zeros)?;
-            }
-            file.sync_all()
-        }
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, size),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Touches every page for writing.
-fn prefault(map: &MmapRaw, size: usize) {
-    // One call from Linux 5.14; before, a store to each page.
-    if map.advise(memmap2::Advice::PopulateWrite).is_ok() {
-        return;
+/// Writes whole blocks of zeros, and waits until the disk has taken them: some file systems find out
+/// only then that there is no room.
+fn write_zeros(file: &mut File, size: usize) -> io::Result<()> {
+    let zeros = [0; BLOCK];
+    for _ in 0..size / BLOCK {
+        file.write_all(&zeros)?;
     }
-    for page in (0..size).step_by(BLOCK) {
+    file.sync_all()
+}
+
+/// Touches every page for writing.
+fn prefault(map: &MmapRaw) {
+    // One call from Linux 5.14; before, a store to each page.
+    if map.advise(memmap2::Advice::PopulateWrite).is_err() {
+        touch_pages(map);
+    }
+}
+
+/// Stores a zero into each page, of which nothing is used yet.
+fn touch_pages(map: &MmapRaw) {
+    for page in (0..map.len()).step_by(BLOCK) {
         // SAFETY: within the mapping, and nobody else has it yet.
         #[allow(unsafe_code)]
         unsafe {
@@ -253,25 +264,55 @@ fn prefault(map: &MmapRaw, size: usize) {
     }
 }
 
-/// Whether the open file or folder is the one that its path leads to.
-pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let ours = file.metadata()?;
-    match std::fs::metadata(path) {
-        Ok(there) => Ok((ours.dev(), ours.ino()) == (there.dev(), there.ino())),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
-        Err(error) => Err(error),
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use rustix::fs::MemfdFlags;
+
+    use super::*;
+
+    const SIZE: usize = 16 * BLOCK;
+
+    /// A file in memory, whose blocks are counted as soon as they are there.
+    fn file() -> File {
+        rustix::fs::memfd_create("segment", MemfdFlags::CLOEXEC).expect("a file").into()
     }
-}
 
-/// Brings a folder's entries to the disk, after a file was made, renamed or removed in it.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
+    fn reserved(file: &File) -> (u64, u64) {
+        let metadata = file.metadata().expect("a file");
+        (metadata.len(), metadata.blocks() * 512)
+    }
 
-/// Brings the names of the folders above to the disk as well: after a power cut, what was synced in
-/// a folder whose own name was not is gone with it.
-pub(super) fn sync_folders_above(folder: &Path) -> io::Result<()> {
-    // One that can't be opened or synced is not one that a start has made.
-    std::fs::canonicalize(folder)?.ancestors().skip(1).take_while(|above| sync_folder(above).is_ok()).for_each(drop);
-    Ok(())
+    #[test]
+    fn zeros_reserve_what_fallocate_would() {
+        let (mut by_call, mut by_zeros) = (file(), file());
+        reserve(&mut by_call, SIZE).expect("reserved");
+        write_zeros(&mut by_zeros, SIZE).expect("reserved");
+        assert_eq!(reserved(&by_call), (SIZE as u64, SIZE as u64));
+        assert_eq!(reserved(&by_zeros), reserved(&by_call));
+    }
+
+    #[test]
+    fn stores_touch_the_pages_that_the_kernel_would() {
+        for touch in [prefault, touch_pages] {
+            let file = file();
+            file.set_len(SIZE as u64).expect("a file of holes");
+            let map = MmapOptions::new().len(SIZE).map_raw(&file).expect("a mapping");
+            assert_eq!(reserved(&file).1, 0);
+            touch(&map);
+            assert_eq!(reserved(&file), (SIZE as u64, SIZE as u64), "every page is there");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_made_leaves_no_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("segment");
+        let header = Header { id: uuid::Uuid::nil(), created_ms: 0, edge: String::new() };
+        // Beyond what any file system reserves.
+        let made = Appender::create(path.clone(), header, 1 << 60);
+        assert!(made.is_err());
+        assert!(!path.exists());
+    }
 }

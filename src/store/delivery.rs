@@ -15,7 +15,7 @@ use tokio::sync::watch::Receiver;
 use uuid::Uuid;
 
 use super::{Batch, Settings, Store, StoreError, Stored};
-use crate::journal::{self, Journal, Sealed};
+use crate::journal::{self, Journal, Sealed, SettleError};
 use crate::registry::Registry;
 
 /// The first and the longest pause after a failed delivery.
@@ -271,11 +271,11 @@ impl Deliveries {
 
     fn deliver_one(&self, journal: &Journal, store: &mut Store, sealed: &Sealed) -> Result<Done, StoreError> {
         // A file that can't be removed, or set aside, is its own batch's trouble and not the others'.
-        let stuck = |error: std::io::Error| StoreError::Later(format!("{}: {error}", sealed.path.display()));
+        let stuck = |error: SettleError| StoreError::Later(format!("{}: {error}", sealed.path.display()));
         let set_aside = || journal.quarantine_batch(sealed).map(|()| Done::Gone).map_err(stuck);
         let contents = match journal::read_batch(sealed) {
             Ok(contents) => contents,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.is_not_found() => {
                 journal.lose(sealed);
                 return Ok(Done::Gone);
             }

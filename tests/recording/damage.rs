@@ -35,7 +35,7 @@ fn scan(number: u32) -> Scan {
 fn segment() -> (String, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(journal_settings(folder.path()), 1).unwrap();
-    let mut writer = Writer::new(journal, 0);
+    let mut writer = Writer::new(&journal, 0);
     (0..SCANS).for_each(|number| writer.append(&scan(number)));
     let segments = journal::segments(folder.path()).unwrap();
     let (path, _) = segments.iter().find(|(path, _)| !journal::read(path).unwrap().scans.is_empty()).unwrap();

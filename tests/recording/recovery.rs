@@ -63,7 +63,9 @@ fn nothing_is_lost_or_counted_twice_through_25_kills() {
 
 fn a_segment_was_in_use(folder: &Path) -> bool {
     let segments = journal::segments(folder).unwrap();
-    segments.iter().any(|(path, kind)| kind == "open" && !journal::read(path).unwrap().scans.is_empty())
+    segments
+        .iter()
+        .any(|(path, state)| *state == journal::SegmentState::Open && !journal::read(path).unwrap().scans.is_empty())
 }
 
 /// A crash after the store's commit and before the file's removal leaves the file there.
@@ -104,8 +106,8 @@ impl Copies {
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                for (path, kind) in journal::segments(&journal).unwrap_or_default() {
-                    if kind == "sealed" {
+                for (path, state) in journal::segments(&journal).unwrap_or_default() {
+                    if state == journal::SegmentState::Sealed {
                         fs::hard_link(&path, copies.join(path.file_name().unwrap())).ok();
                     }
                 }

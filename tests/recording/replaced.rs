@@ -87,7 +87,9 @@ fn a_batch_that_was_damaged_is_not_taken_for_another_when_it_comes_back_whole() 
     edge.kill();
     drop(database);
     let segments = waypost::journal::segments(&journal).unwrap();
-    let by_size = |(path, _): &&(std::path::PathBuf, String)| waypost::journal::read(path).unwrap().scans.len();
+    let by_size = |(path, _): &&(std::path::PathBuf, waypost::journal::SegmentState)| {
+        waypost::journal::read(path).unwrap().scans.len()
+    };
     let (path, _) = segments.iter().max_by_key(by_size).unwrap();
     let whole = fs::read(path).unwrap();
     let sealed = path.with_extension("sealed");
@@ -160,7 +162,8 @@ fn a_segment_under_another_name_is_set_aside_and_counted_once() {
     let journal = edge.setup.path("data/journal");
     let copy = || {
         let segments = waypost::journal::segments(&journal).unwrap();
-        let (path, _) = segments.into_iter().find(|(_, kind)| kind == "sealed").unwrap();
+        let (path, _) =
+            segments.into_iter().find(|(_, state)| *state == waypost::journal::SegmentState::Sealed).unwrap();
         fs::copy(path, journal.join(format!("{}.sealed", uuid::Uuid::now_v7()))).unwrap();
     };
     wait_for("a batch", || (edge.metrics().get("waypost_journal_sealed_segments") > 0.0).then_some(()));
@@ -256,7 +259,7 @@ fn a_segment_that_was_removed_is_counted_as_lost_and_the_others_go_on() {
     let (path, _) = wait_for("two are sealed", || {
         scan(&edge, 1);
         let segments = waypost::journal::segments(&journal).unwrap();
-        segments.into_iter().filter(|(_, kind)| kind == "sealed").nth(1)
+        segments.into_iter().filter(|(_, state)| *state == waypost::journal::SegmentState::Sealed).nth(1)
     });
     let in_it = waypost::journal::read(&path).unwrap().scans.len() as u64;
     fs::remove_file(&path).unwrap();

@@ -353,7 +353,7 @@ fn a_batch_older_than_the_stores_memory_is_stored_and_shown() {
 
 /// A segment with three scans, whose header says when it was made.
 fn a_segment(folder: &std::path::Path, created_ms: i64) -> std::path::PathBuf {
-    let mut writer = Writer::new(Journal::open(journal_settings(folder), 1).unwrap(), 0);
+    let mut writer = Writer::new(&Journal::open(journal_settings(folder), 1).unwrap(), 0);
     (0..3).for_each(|number| writer.append(&scan(number, created_ms)));
     let mut segments = journal::segments(folder).unwrap();
     segments.retain(|(path, _)| !journal::read(path).unwrap().scans.is_empty());

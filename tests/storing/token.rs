@@ -17,7 +17,7 @@ const ID: uuid::Uuid = uuid::uuid!("0193a5c0-0000-7000-8000-0123456789ab");
 fn segment() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let settings = journal::Settings { edge: "lang-son".to_owned(), ..journal_settings(folder.path()) };
-    let mut writer = Writer::new(Journal::open(settings, 1).unwrap(), 0);
+    let mut writer = Writer::new(&Journal::open(settings, 1).unwrap(), 0);
     for (code, time) in
         [("7K3M9QX5", "2066-11-30T10:00:00.123Z"), ("S1", "2066-11-30T10:00:01Z"), ("7K3M9QX5", "2066-12-01T00:00:00Z")]
     {

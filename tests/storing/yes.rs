@@ -88,7 +88,9 @@ fn a_batch_that_the_store_will_not_take_steps_aside_for_the_others() {
     edge.scan("/A1B2C3");
     let journal = edge.setup.path("data/journal");
     let segments = || waypost::journal::segments(&journal).unwrap();
-    let (path, _) = wait_for("a batch", || segments().into_iter().find(|(_, kind)| kind == "sealed"));
+    let (path, _) = wait_for("a batch", || {
+        segments().into_iter().find(|(_, state)| *state == waypost::journal::SegmentState::Sealed)
+    });
     let token = waypost::journal::id_of(&path).unwrap().to_string();
     // No code of ClickHouse's that says whose fault it is.
     proxy.set(Mood::Stubborn { token, code: 9999 });

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
-use waypost::journal::{self, Journal, JournalError};
+use waypost::journal::{self, Journal, OpenError};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_waypost");
 /// A phone's browser, as most scans have it.
@@ -423,7 +423,7 @@ pub fn journal_settings(folder: &Path) -> journal::Settings {
 /// fork to its exec.
 pub fn open_journal(settings: &journal::Settings, workers: usize) -> Arc<Journal> {
     wait_for("the journal is free", || match Journal::open(settings.clone(), workers) {
-        Err(JournalError::InUse(_)) => None,
+        Err(OpenError::InUse(_)) => None,
         journal => Some(journal.unwrap()),
     })
 }

@@ -673,8 +673,8 @@ impl<'a> Image<'a> {
         let journal = open_journal(&journal_settings(&folder), 0);
         let mut left = BTreeMap::new();
         let quarantine = journal::segments(&folder.join("quarantine")).unwrap();
-        for (path, kind) in journal::segments(&folder).unwrap().into_iter().chain(quarantine) {
-            let is_whole = kind == "sealed";
+        for (path, state) in journal::segments(&folder).unwrap().into_iter().chain(quarantine) {
+            let is_whole = state == journal::SegmentState::Sealed;
             assert!(is_whole || path.parent() != Some(&folder), "{} was not sealed", path.display());
             let before = left.insert(journal::id_of(&path).unwrap(), (journal::read(&path).unwrap(), is_whole));
             assert!(before.is_none(), "a batch is there twice: {}", path.display());
