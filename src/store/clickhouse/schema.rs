@@ -1,25 +1,24 @@
 //! The tables, views and roles in ClickHouse, as files of the crate.
 //!
-//! Owns what is replaced in them for one node or for a cluster; `schema/scans.sql`
-//! explains the places. Every statement can be run again and then changes nothing.
+//! Owns what is replaced in them for one node or for a cluster; `sql/scans.sql` explains the
+//! placeholders. Every statement can be run again and then changes nothing.
 
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::clickhouse::Settings;
 use crate::core::scan::DEFINITION;
 
-const SCANS: &str = include_str!("schema/scans.sql");
-const SCANS_HOURLY: &str = include_str!("schema/scans_hourly.sql");
-const SIGNS: &str = include_str!("schema/signs.sql");
-const DISTRIBUTED: &str = include_str!("schema/distributed.sql");
-const VIEWS: &str = include_str!("schema/views.sql");
-const READER: &str = include_str!("schema/reader.sql");
+const SCANS: &str = include_str!("sql/scans.sql");
+const SCANS_HOURLY: &str = include_str!("sql/scans_hourly.sql");
+const SIGNS: &str = include_str!("sql/signs.sql");
+const DISTRIBUTED: &str = include_str!("sql/distributed.sql");
+const VIEWS: &str = include_str!("sql/views.sql");
+const READER: &str = include_str!("sql/reader.sql");
 
 /// Batches whose tokens are remembered. A batch is tried until it is stored, before the next
 /// of its edge, so only other edges' batches can push its token out: with ten edges of a batch
-/// a second each, an answer may be lost and the batch tried again 2.7 hours later.
+/// a second each, a response may be lost and the batch tried again 2.7 hours later.
 const WINDOW: &str = "100000";
 /// Scans are kept for so many months.
 const KEPT_MONTHS: &str = "13";
@@ -32,17 +31,18 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// How long replicas remember a batch's token: the longest outage that is covered.
+    /// How long replicas remember a batch's token: a retry after that may be counted twice.
     pub const WINDOW_AGE: Duration = Duration::from_hours(30 * 24);
 
-    /// For one node, or for the cluster that is configured.
+    /// For a database on one node, where `cluster` is empty, or on the cluster of that name. Hours
+    /// are those of `timezone`.
     #[must_use]
-    pub fn new(settings: &Settings, timezone: &TimeZone) -> Self {
-        let is_cluster = !settings.cluster.is_empty();
-        // On a cluster every table has its place in Publisher; {shard}, {replica} and {table} are
-        // ClickHouse's own macros.
+    pub fn new(database: &str, cluster: &str, timezone: &TimeZone) -> Self {
+        let is_cluster = !cluster.is_empty();
+        // On a cluster every table has its path in ClickHouse Keeper; {shard}, {replica} and {table}
+        // are ClickHouse's own macros.
         let engine = |name: &str| {
-            let path = format!("/clickhouse/tables/{{shard}}/{}/{{table}}", settings.database);
+            let path = format!("/clickhouse/tables/{{shard}}/{database}/{{table}}");
             if is_cluster { format!("Replicated{name}('{path}', '{{replica}}')") } else { name.to_owned() }
         };
         let seconds = Self::WINDOW_AGE.as_secs();
@@ -55,9 +55,9 @@ impl Schema {
             format!("non_replicated_deduplication_window = {WINDOW}")
         };
         let replaced = vec![
-            ("{database}", settings.database.clone()),
-            ("{cluster}", settings.cluster.clone()),
-            ("{on_cluster}", if is_cluster { format!(" ON CLUSTER {}", settings.cluster) } else { String::new() }),
+            ("{database}", database.to_owned()),
+            ("{cluster}", cluster.to_owned()),
+            ("{on_cluster}", if is_cluster { format!(" ON CLUSTER {cluster}") } else { String::new() }),
             ("{merge_tree}", engine("MergeTree")),
             ("{summing_merge_tree}", engine("SummingMergeTree")),
             ("{replacing_merge_tree}", engine("ReplacingMergeTree")),
@@ -99,7 +99,7 @@ impl Schema {
     fn replace(&self, file: &str) -> String {
         let line = |line: &str| {
             let (code, comment) = line.split_at(line.find("--").unwrap_or(line.len()));
-            let replace = |code: String, (place, value): &(&str, String)| code.replace(place, value);
+            let replace = |code: String, (placeholder, value): &(&str, String)| code.replace(placeholder, value);
             self.replaced.iter().fold(code.to_owned(), replace) + comment + "\n"
         };
         file.lines().map(line).collect()
