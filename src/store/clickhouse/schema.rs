@@ -112,3 +112,78 @@ fn split(text: &str) -> Vec<String> {
     let text = text.lines().map(code).collect::<Vec<_>>().join("\n") + "\n";
     text.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::encode;
+    use super::*;
+    use crate::core::scan::COLUMNS;
+
+    /// The statement of a schema for one node that begins like this.
+    fn statement(begin: &str) -> String {
+        let statements = Schema::new("waypost", "", &TimeZone::UTC).statements();
+        statements.into_iter().find(|statement| statement.starts_with(begin)).expect("a statement")
+    }
+
+    /// Names and types of the columns in a `CREATE TABLE`.
+    fn columns(table: &str) -> Vec<(String, String)> {
+        let statement = statement(&format!("CREATE TABLE IF NOT EXISTS waypost.{table} ("));
+        let lines = statement.lines().skip(1).take_while(|line| *line != ")");
+        let column = |line: &str| {
+            let (name, rest) = line.trim().split_once(' ').expect("a name and a type");
+            let kind = rest.split("CODEC").next().expect("a type");
+            (name.to_owned(), kind.trim().to_owned())
+        };
+        lines.map(column).collect()
+    }
+
+    /// Names and types in the header of a Native block; texts are shorter than 128 bytes.
+    fn sent() -> Vec<(String, String)> {
+        let (block, _) = encode::scans(Uuid::nil(), "", &[]);
+        let (count, mut rest) = (block[0], &block[2..]);
+        let mut text = || {
+            let (text, after) = rest[1..].split_at(rest[0].into());
+            rest = after;
+            String::from_utf8(text.to_vec()).expect("UTF-8")
+        };
+        let columns = (0..count).map(|_| (text(), text())).collect();
+        assert!(rest.is_empty(), "no rows, so no values");
+        columns
+    }
+
+    #[test]
+    fn the_table_of_scans_has_each_column_that_is_sent() {
+        let stored_as = |kind: String| match kind.as_str() {
+            "LowCardinality(String)" => "String".to_owned(),
+            "Bool" => "UInt8".to_owned(),
+            _ => kind,
+        };
+        let table: Vec<_> = columns("scans").into_iter().map(|(name, kind)| (name, stored_as(kind))).collect();
+        assert_eq!(table, sent());
+        for column in &COLUMNS {
+            assert!(table.iter().any(|(name, _)| name == column.name), "{}", column.name);
+        }
+    }
+
+    #[test]
+    fn the_hourly_table_counts_by_each_column_but_those_left_out_on_purpose() {
+        let table = columns("scans_hourly");
+        let [(hour, _), dimensions @ .., (scans, _)] = table.as_slice() else { panic!("{table:?}") };
+        assert_eq!((hour.as_str(), scans.as_str()), ("hour", "scans"));
+        let dimensions: Vec<&str> = dimensions.iter().map(|(name, _)| name.as_str()).collect();
+        for column in &COLUMNS {
+            let is_left_out = ["ts", "region", "device", "os", "generation"].contains(&column.name);
+            assert_eq!(dimensions.contains(&column.name), !is_left_out, "{}", column.name);
+        }
+        // A dimension that were not in the order would be lost when rows are added up.
+        let dimensions = dimensions.join(", ");
+        let order = format!("ORDER BY (hour, {dimensions})\n");
+        assert!(statement("CREATE TABLE IF NOT EXISTS waypost.scans_hourly (").contains(&order), "{order}");
+        let filled = dimensions.strip_prefix("code, ").expect("code is the first");
+        assert!(statement("CREATE MATERIALIZED VIEW").contains(&format!("AS code,\n    {filled},\n")), "{filled}");
+        let shown = format!("SELECT hour, {dimensions}, scans\n");
+        assert!(statement("CREATE OR REPLACE VIEW waypost.hourly ").contains(&shown), "{shown}");
+    }
+}

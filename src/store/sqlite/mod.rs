@@ -277,3 +277,68 @@ fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), StoreError
     };
     Err(StoreError::Unavailable(refused.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::core::scan::{Agent, App, COLUMNS, Channel, Client, Device, Origin, Os, Outcome, Scan};
+
+    /// A scan with a value of its own in every column; between them, every word there is.
+    fn scan(number: usize) -> Scan {
+        fn nth<T: Copy>(all: &[T], number: usize) -> T {
+            all[number % all.len()]
+        }
+        let word = |prefix| format!("{prefix}{number}").as_str().try_into().expect("a short word");
+        Scan {
+            ts_ms: 1_795_230_000_000 + i64::try_from(number).expect("a small number"),
+            generation: u64::MAX - number as u64,
+            code: format!("C{number}").parse().expect("a code"),
+            outcome: nth(Outcome::ALL, number),
+            channel: nth(Channel::ALL, number + 1),
+            client: Client {
+                device: nth(Device::ALL, number),
+                os: nth(Os::ALL, number + 1),
+                app: nth(App::ALL, number + 2),
+                agent: nth(Agent::ALL, number + 2),
+            },
+            repeat: number.is_multiple_of(2),
+            lang: word("lang-"),
+            served: word("served-"),
+            origin: Origin {
+                country: "VN".try_into().expect("two letters"),
+                region: "Lạng Sơn".try_into().expect("short"),
+            },
+        }
+    }
+
+    #[test]
+    fn every_column_of_a_scan_is_stored_and_read_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Sqlite::open(&folder.path().join("waypost.db")).expect("a store");
+        let scans: Vec<_> = (0..u32::try_from(App::ALL.len()).expect("a few")).zip((0..).map(scan)).collect();
+        let batch = Batch { id: Uuid::now_v7(), edge: "edge-1".to_owned(), scans };
+        assert_eq!(store.insert(&batch).expect("stored"), Stored::New);
+        assert_eq!(store.insert(&batch).expect("known"), Stored::Already);
+
+        store.backfill_left().expect("the list of what was carried");
+        let (_, read) = store.backfill_next().expect("readable").expect("a batch");
+        assert_eq!((read.id, read.edge, read.scans), (batch.id, batch.edge, batch.scans));
+
+        let sql = "SELECT group_concat(name, ' ') FROM pragma_table_info('scans')";
+        let columns: String = store.connection.query_row(sql, [], |row| row.get(0)).expect("columns");
+        assert_eq!(columns, format!("batch seq {}", COLUMNS.map(|column| column.name).join(" ")));
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_what_sqlite_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("waypost.db");
+        std::fs::write(&path, "no database at all, but a text that is long enough to be looked at").expect("written");
+        for error in [Sqlite::open(&path).map(drop), Sqlite::open_read_only(&path).map(drop)] {
+            let text = error.expect_err("no database").to_string();
+            assert_eq!(text, format!("the store is unavailable: {}: SQLite: file is not a database", path.display()));
+        }
+    }
+}
