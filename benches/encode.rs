@@ -22,12 +22,12 @@ use tokio::runtime::Builder;
 use uuid::Uuid;
 use waypost::core::Secret;
 use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Region, Scan};
-use waypost::store::{Batch, ClickHouse, ClickHouseSettings, native};
+use waypost::store::{Batch, ClickHouse, ClickHouseSettings, clickhouse::encode};
 
 use sink::Sink;
 
 const ROWS: u32 = 100_000;
-/// As `src/store/clickhouse.rs` cuts a block.
+/// As `src/store/clickhouse/client.rs` cuts a block.
 const FRAME: usize = 1 << 20;
 /// Long enough for any answer.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -158,11 +158,11 @@ fn encode(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(u64::from(ROWS))).sampling_mode(SamplingMode::Flat).sample_size(30);
 
     group.bench_function("1 native block", |bencher| {
-        bencher.iter(|| native::scans(batch.id, &batch.edge, black_box(&rows)));
+        bencher.iter(|| encode::scans(batch.id, &batch.edge, black_box(&rows)));
     });
     group.bench_function("2 native block, LZ4", |bencher| {
         bencher.iter(|| {
-            let (block, _) = native::scans(batch.id, &batch.edge, black_box(&rows));
+            let (block, _) = encode::scans(batch.id, &batch.edge, black_box(&rows));
             compress(&block).for_each(|frame| drop(black_box(frame)));
         });
     });

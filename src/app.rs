@@ -26,7 +26,7 @@ use crate::edge::{self, Counters, Limits, Shared, Tallies, UnknownRate, WorkerPa
 use crate::journal::{self, Journal, Writer};
 use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::registry::{self, LastGood, Publisher, RegistryError};
-use crate::store::Deliveries;
+use crate::store::Delivery;
 use crate::system::logging::Losses;
 use crate::system::signals::Signals;
 
@@ -52,7 +52,7 @@ pub struct Parts {
     /// The journal.
     pub journal: Arc<Journal>,
     /// The delivery.
-    pub deliveries: Arc<Deliveries>,
+    pub deliveries: Arc<Delivery>,
     /// What the workers share.
     pub shared: Arc<Shared>,
     /// What each worker counts.
@@ -154,7 +154,7 @@ impl App {
         let delivery = spawn("delivery", move || {
             step_back(5);
             let (registry, config) = (to_deliver.publisher.subscribe(), &to_deliver.config);
-            to_deliver.deliveries.deliver(&to_deliver.journal, &registry, &config.store, &config.rules.timezone);
+            to_deliver.deliveries.run(&to_deliver.journal, &registry, &config.store, &config.rules.timezone);
         })?;
         let mut workers = Vec::new();
         for (number, listeners) in listeners.into_iter().enumerate() {

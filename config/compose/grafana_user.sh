@@ -1,6 +1,6 @@
 # The user that Grafana reads with. ClickHouse's entrypoint sources this at every start, before
 # anybody but this script is let in, and ends if it fails. What the role may read is granted by
-# Waypost (src/store/schema/reader.sql), whichever of the two comes first.
+# Waypost (src/store/clickhouse/sql/reader.sql), whichever of the two comes first.
 
 # Without the query condition cache: in 26.9, together with the join's runtime filters, a join whose
 # left side is empty leaves "no rows" in it for the view on its right, and the next panel shows none.

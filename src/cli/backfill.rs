@@ -1,12 +1,14 @@
 //! `waypost backfill`
 
 use std::io::Write;
+use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::CommandError;
 use crate::config::Config;
+use crate::core::Backoff;
 use crate::store::{ClickHouse, Sqlite, StoreError};
 
 /// Carry the embedded store's scans over into ClickHouse, once each
@@ -39,7 +41,7 @@ impl Backfill {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let mut carried = 0;
         while let Some((number, batch)) = from.backfill_next()? {
-            patiently(|| to.insert(&batch))?;
+            retried(|| to.insert(&batch))?;
             from.backfill_done(number)?;
             carried += batch.scans.len();
             bar.inc(batch.scans.len() as u64);
@@ -50,14 +52,14 @@ impl Backfill {
     }
 }
 
-fn patiently(mut insert: impl FnMut() -> Result<(), StoreError>) -> Result<(), StoreError> {
-    let mut pause = Duration::from_millis(200);
+/// Tries again where that can help.
+fn retried(mut insert: impl FnMut() -> Result<(), StoreError>) -> Result<(), StoreError> {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_mins(1));
     for _ in 1..TRIES {
         match insert() {
-            Err(StoreError::Away(_) | StoreError::Later(_)) => std::thread::sleep(pause),
-            done => return done,
+            Err(StoreError::Unavailable(_) | StoreError::Temporary(_)) => thread::sleep(backoff.next_pause()),
+            result => return result,
         }
-        pause *= 2;
     }
     insert()
 }

@@ -22,7 +22,7 @@ impl SchemaOf {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
         let settings = &config.store.clickhouse;
         if !self.apply {
-            write!(out, "{}", Schema::new(settings, &config.rules.timezone).text())?;
+            write!(out, "{}", Schema::new(&settings.database, &settings.cluster, &config.rules.timezone).text())?;
             return Ok(());
         }
         let applied = ClickHouseSettings { apply_schema: true, ..settings.clone() };

@@ -8,7 +8,7 @@ use super::{CommandError, Format, registry, time};
 use crate::config::Config;
 use crate::core::Code;
 use crate::core::scan::DEFINITION;
-use crate::store::{By, Question, Row, Tally, Usage};
+use crate::store::{self, By, Question, Row, Tally, Usage};
 
 /// Count scans by sign, place, area, day, hour, language, country or app
 ///
@@ -53,7 +53,7 @@ impl UsageOf {
             return Err(CommandError::Refused("--silent goes with --by sign, place or area".to_owned()));
         }
         let registry = registry(config)?;
-        let usage = Usage::ask(&config.store, &question, &registry, &config.rules.timezone)?;
+        let usage = store::ask(&config.store, &question, &registry, &config.rules.timezone)?;
         match self.format {
             Format::Json => print_json(&question, &usage, out),
             Format::Csv => print_csv(self.by, &usage, out),

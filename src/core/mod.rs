@@ -2,6 +2,7 @@
 //!
 //! Owns the vocabulary. Nothing here reads a file, opens a socket or starts a thread.
 
+mod backoff;
 mod code;
 mod diagnostics;
 mod language;
@@ -11,6 +12,7 @@ pub mod scan;
 mod secret;
 mod stage;
 
+pub use backoff::Backoff;
 pub use code::{Code, CodeError, spoiled};
 pub use diagnostics::{Problem, Problems};
 pub use language::{LanguagePreference, Tag, parse_tag};

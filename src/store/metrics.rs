@@ -5,10 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::Deliveries;
+use super::Delivery;
 use crate::core::metrics::{Families, Value as _};
 
-impl Collector for Deliveries {
+impl Collector for Delivery {
     fn desc(&self) -> Vec<&Desc> {
         Vec::new()
     }

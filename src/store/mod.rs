@@ -1,17 +1,15 @@
 //! Where scans end up.
 //!
-//! Owns what a batch is, and what is common to the two stores. A batch is the same bytes at every
-//! try and carries the segment's identity, so a store that has it already says so and nothing is
-//! counted twice. How batches get there is `delivery.rs`'s.
+//! Owns what a batch is, and the choice between the two stores. A batch is the same bytes at every
+//! try and carries its segment's identity: a store that already has it says so, and nothing is
+//! counted twice. How batches get there is `delivery.rs`'s; what can be asked, `question.rs`'s.
 
-mod clickhouse;
-mod client;
+pub mod clickhouse;
 mod delivery;
+mod error;
 mod metrics;
-pub mod native;
-mod schema;
+mod question;
 mod sqlite;
-mod usage;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,14 +17,15 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-pub use clickhouse::{ClickHouse, Settings as ClickHouseSettings};
-pub use delivery::Deliveries;
-pub use schema::Schema;
+pub use clickhouse::{ClickHouse, Schema, Settings as ClickHouseSettings};
+pub use delivery::Delivery;
+pub use error::{Cause, StoreError};
+pub use question::{By, Question, Row, Tally, Usage};
 pub use sqlite::Sqlite;
-pub use usage::{By, Question, Row, Tally, Usage};
 
 use crate::core::scan::Scan;
 use crate::registry::Registry;
+use question::Counting;
 
 /// One sealed segment, as a store takes it.
 #[derive(Debug, Clone)]
@@ -42,27 +41,10 @@ pub struct Batch {
 /// What the store did with a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// It has it now.
+    /// It was stored now.
     New,
-    /// It had it already: an earlier answer was lost.
+    /// It had been stored by an earlier try, whose response was lost.
     Already,
-}
-
-/// Why a batch is not stored.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Nobody answers who can say yes: no server, no file, or somebody else in its place.
-    #[error("the store is not there: {0}")]
-    Away(String),
-    /// The store answers that it can't take this batch now; a later try may succeed.
-    #[error("the store can't take it now: {0}")]
-    Later(String),
-    /// No try will: the batch itself is at fault.
-    #[error("the store rejects it: {0}")]
-    Rejected(String),
-    /// The store does not know us, or lets us do too little.
-    #[error("the store refuses our name, password or rights: {0}")]
-    Credentials(String),
 }
 
 /// Which store, and where it is.
@@ -79,9 +61,9 @@ pub struct Settings {
 /// The stores there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Embedded, with nothing else to install.
+    /// Embedded: one file, with nothing else to install.
     Sqlite,
-    /// For everything bigger.
+    /// One or several servers.
     ClickHouse,
 }
 
@@ -94,6 +76,27 @@ impl Kind {
             Self::ClickHouse => "clickhouse",
         }
     }
+}
+
+/// Counts what the configured store has. One that does not exist yet has nothing.
+pub fn ask(
+    settings: &Settings,
+    question: &Question,
+    registry: &Registry,
+    timezone: &TimeZone,
+) -> Result<Usage, StoreError> {
+    let mut counting = Counting::new(question, registry, timezone);
+    let add = |key, tally| counting.add(key, tally);
+    match settings.kind {
+        Kind::Sqlite => {
+            Sqlite::open_read_only(&settings.path)?.map_or(Ok(()), |store| store.tallies(question, add))?;
+        }
+        Kind::ClickHouse => {
+            let only_ask = ClickHouseSettings { apply_schema: false, ..settings.clickhouse.clone() };
+            ClickHouse::open(&only_ask, timezone)?.tallies(question, add)?;
+        }
+    }
+    Ok(counting.finish())
 }
 
 /// An open store.
@@ -118,7 +121,15 @@ impl Store {
         }
     }
 
-    /// Prepares to let go of it, with everything that was stored in its file.
+    /// Fails if the embedded store's file is no longer the one at its path.
+    fn ensure_in_place(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.ensure_in_place(),
+            Self::ClickHouse(_) => Ok(()),
+        }
+    }
+
+    /// Prepares to close it: everything that was stored is in its file then.
     fn leave(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.leave(),
@@ -126,7 +137,7 @@ impl Store {
         }
     }
 
-    /// Whether it is there for a batch.
+    /// Whether a batch could be offered to it.
     fn ping(&mut self, id: Uuid) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(store) => store.ping(),
@@ -137,12 +148,12 @@ impl Store {
     fn insert(&mut self, batch: &Batch) -> Result<Stored, StoreError> {
         match self {
             Self::Sqlite(store) => store.insert(batch),
-            // It keeps to itself whether it had the batch already.
+            // It does not tell whether it had the batch already.
             Self::ClickHouse(store) => store.insert(batch).map(|()| Stored::New),
         }
     }
 
-    /// For how long an earlier try is known.
+    /// For how long an earlier try of a batch is remembered; `None`: for ever.
     fn forgets_after(&self) -> Option<Duration> {
         match self {
             Self::Sqlite(_) => None,

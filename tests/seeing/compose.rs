@@ -457,7 +457,8 @@ fn the_user_of_grafana_gets_its_password_and_the_role_of_a_reader() {
         let role = "waypost_reader";
         assert_eq!(rest, [format!("CREATE ROLE IF NOT EXISTS {role};"), format!("GRANT {role} TO grafana;")]);
         assert!(
-            read("src/store/schema/reader.sql").contains(&format!("CREATE ROLE IF NOT EXISTS {role}{{on_cluster}};"))
+            read("src/store/clickhouse/sql/reader.sql")
+                .contains(&format!("CREATE ROLE IF NOT EXISTS {role}{{on_cluster}};"))
         );
         // The engine in these tests has no users, but it knows a statement.
         for statement in said.lines() {

@@ -8,7 +8,7 @@
 
 use uuid::Uuid;
 
-use crate::core::scan::Scan;
+use crate::core::scan::{COLUMNS, Column, Field, Scan};
 use crate::registry::{Registry, SignRef, Targets};
 
 /// One block under construction.
@@ -33,11 +33,12 @@ impl Block {
 
     /// A number of variable length (LEB128).
     fn number(&mut self, mut value: u64) {
+        let lowest = |value: u64| value.to_le_bytes()[0];
         while value >= 0x80 {
-            self.bytes.push(value as u8 | 0x80);
+            self.bytes.push(lowest(value) | 0x80);
             value >>= 7;
         }
-        self.bytes.push(value as u8);
+        self.bytes.push(lowest(value));
     }
 
     fn text(&mut self, text: &str) {
@@ -53,6 +54,25 @@ impl Block {
     fn fixed<const N: usize>(&mut self, name: &str, kind: &str, values: impl Iterator<Item = [u8; N]>) {
         self.column(name, kind);
         values.for_each(|value| self.bytes.extend_from_slice(&value));
+    }
+
+    /// A column of scans. What a column holds is looked at once, and not for each value.
+    fn scanned(&mut self, column: &Column, rows: &[&(u32, Scan)]) {
+        let each = || rows.iter().map(|(_, scan)| scan);
+        match column.field {
+            Field::Time(time) => {
+                self.fixed(column.name, "DateTime64(3, 'UTC')", each().map(|scan| time(scan).to_le_bytes()));
+            }
+            Field::Code(code) => {
+                self.column(column.name, "String");
+                each().for_each(|scan| self.text(&code(scan).text()));
+            }
+            Field::Text(text) => self.texts(column.name, each().map(text)),
+            Field::Flag(flag) => self.fixed(column.name, "UInt8", each().map(|scan| [u8::from(flag(scan))])),
+            Field::Number(number) => {
+                self.fixed(column.name, "UInt64", each().map(|scan| number(scan).to_le_bytes()));
+            }
+        }
     }
 
     /// `None` is a set byte before the values, and a zero among them.
@@ -89,34 +109,22 @@ const CHECKSUMMED_COLUMNS: usize = 17;
 
 /// The scans of a batch for the table `scans`, and the checksum (CRC-32) in its deduplication token.
 ///
-/// A batch whose answer was lost is offered again under the same token, perhaps by the next
+/// A batch whose response was lost is offered again under the same token, perhaps by the next
 /// release. So the checksum is that of the block as it was when tokens were first made, whatever is
 /// sent later: a column that joins the table goes behind these, and is not in it. `tests/token.rs`
 /// holds it.
 #[must_use]
 pub fn scans(id: Uuid, edge: &str, rows: &[&(u32, Scan)]) -> (Vec<u8>, u32) {
+    let [columns @ .., generation] = &COLUMNS;
     // About 110 bytes a row.
     let mut block = Block::new(CHECKSUMMED_COLUMNS, rows.len(), 1024 + rows.len() * 128);
-    let each = || rows.iter().map(|(_, scan)| scan);
-    block.fixed("ts", "DateTime64(3, 'UTC')", each().map(|scan| scan.ts_ms.to_le_bytes()));
-    block.column("code", "String");
-    each().for_each(|scan| block.text(&scan.code.text()));
-    block.texts("outcome", each().map(|scan| scan.outcome.as_str()));
-    block.texts("channel", each().map(|scan| scan.channel.as_str()));
-    block.texts("lang", each().map(|scan| scan.lang.as_str()));
-    block.texts("served", each().map(|scan| scan.served.as_str()));
-    block.texts("country", each().map(|scan| scan.origin.country.as_str()));
-    block.texts("region", each().map(|scan| scan.origin.region.as_str()));
-    block.texts("device", each().map(|scan| scan.client.device.as_str()));
-    block.texts("os", each().map(|scan| scan.client.os.as_str()));
-    block.texts("app", each().map(|scan| scan.client.app.as_str()));
-    block.texts("agent", each().map(|scan| scan.client.agent.as_str()));
-    block.fixed("repeat", "UInt8", each().map(|scan| [u8::from(scan.repeat)]));
+    for column in columns {
+        block.scanned(column, rows);
+    }
     block.texts("edge", rows.iter().map(|_| edge));
-    block.fixed("generation", "UInt64", each().map(|scan| scan.generation.to_le_bytes()));
-    // Two halves, each little-endian.
-    let (high, low) = id.as_u64_pair();
-    let id: [u8; 16] = ((u128::from(low) << 64) | u128::from(high)).to_le_bytes();
+    block.scanned(generation, rows);
+    // Two halves of 64 bits, the upper one first, each little-endian.
+    let id = id.as_u128().rotate_left(64).to_le_bytes();
     block.fixed("batch", "UUID", rows.iter().map(|_| id));
     block.fixed("seq", "UInt32", rows.iter().map(|(seq, _)| seq.to_le_bytes()));
     let checksum = crc32fast::hash(&block.bytes);
@@ -146,7 +154,7 @@ pub(super) fn signs(edge: &str, published_ms: i64, registry: &Registry) -> Vec<u
     block.maps("names", each().map(|sign| sign.place().names().skip(1)));
     block.nullable("lat", "Float64", each().map(|sign| Some(sign.position()?.0.to_le_bytes())));
     block.nullable("lon", "Float64", each().map(|sign| Some(sign.position()?.1.to_le_bytes())));
-    // Days since 1970 in 16 bits; what does not fit is a date in no plate's life.
+    // Days since 1970 in 16 bits: until 2149. Any other day is left out.
     let days = |sign: SignRef<'_>| Some(u16::try_from(sign.mounted()?).ok()?.to_le_bytes());
     block.nullable("mounted", "Date", each().map(days));
     block.texts("target", each().map(|sign| usual(sign).iter().next().map_or("", |target| target.url)));

@@ -1,12 +1,13 @@
-//! One request to ClickHouse's HTTP interface, and whose answer came back.
+//! One request to ClickHouse's HTTP interface, and whether ClickHouse responded.
 //!
-//! Owns the judgement of an answer (<https://clickhouse.com/docs/interfaces/http>). A proxy's error
+//! Owns the judgement of a response (<https://clickhouse.com/docs/interfaces/http>). A proxy's error
 //! page, a wrong port or a captive portal says `200 OK` as easily as ClickHouse does, and a scan
-//! whose file is deleted for it is lost. So an answer counts only with a header that ClickHouse
-//! alone sends, and without its exception header, which may stand in a 200 as well. Of an answer
-//! no more is read than [`MOST_READ`], and no more shown than [`MOST_SHOWN`]: who is asked may not
-//! be who we think.
+//! whose file is deleted for it is lost. So a response counts only with a header that ClickHouse
+//! alone sends, and without its exception header, which may stand in a 200 as well. At most
+//! [`MAX_READ`] of a response is read, and [`MAX_SHOWN`] shown: the server may not be the one that
+//! was meant.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,14 +26,14 @@ use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 use url::Url;
 
-use super::clickhouse::Settings;
+use super::Settings;
 
 /// A body is compressed and sent in pieces of this size.
 const PIECE: usize = 1 << 20;
-/// Bytes of an answer that are read at most.
-const MOST_READ: usize = 64 << 10;
-/// Characters of an answer that an error shows.
-const MOST_SHOWN: usize = 300;
+/// Bytes of a response's body that are read at most.
+const MAX_READ: usize = 64 << 10;
+/// Characters of a response's body that an error shows at most.
+const MAX_SHOWN: usize = 300;
 
 const USER: HeaderName = HeaderName::from_static("x-clickhouse-user");
 const KEY: HeaderName = HeaderName::from_static("x-clickhouse-key");
@@ -49,28 +50,81 @@ pub(super) enum Content {
     Block(Bytes),
 }
 
-/// Why a request was not answered as it should be.
+/// Why there is no client.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RequestError {
-    /// No connection, or one that broke off.
-    #[error("{url} can't be asked: {}", causes(.source))]
-    Connection {
+pub enum ClientError {
+    /// A URL can't be parsed.
+    #[error("store.url: {url:?}: {error}")]
+    Url {
+        /// As it is configured.
         url: String,
-        #[source]
-        source: hyper_util::client::legacy::Error,
+        /// What is wrong with it.
+        error: url::ParseError,
     },
-    /// Nothing came, or went, for the configured time.
+    /// The user or the password can't be sent in a header.
+    #[error("{key} has a control character")]
+    Header {
+        /// Which of the two.
+        key: &'static str,
+    },
+    /// The runtime that requests run on can't be made.
+    #[error("requests to ClickHouse can't be made: {0}")]
+    Runtime(io::Error),
+}
+
+/// Why a request failed. Servers are named by scheme, host and port.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// No connection, or one that broke.
+    #[error("the request to {url} failed: {}", causes(.error))]
+    Connection {
+        /// The server.
+        url: String,
+        /// At which step.
+        error: hyper_util::client::legacy::Error,
+    },
+    /// No byte was received, and no piece of the body sent, for the configured time.
     #[error("{url} does not answer within {}", shown(*.after))]
-    Late { url: String, after: Duration },
-    /// The answer ends before its end: a yes may have been about to become a no.
+    Timeout {
+        /// The server.
+        url: String,
+        /// The configured time.
+        after: Duration,
+    },
+    /// The response is incomplete: what is missing may be an error.
     #[error("{url} answers {status}, and breaks off")]
-    BrokenOff { url: String, status: StatusCode },
-    /// The answer is not ClickHouse's.
+    Truncated {
+        /// The server.
+        url: String,
+        /// Of the response.
+        status: StatusCode,
+    },
+    /// The response is not ClickHouse's.
     #[error("{url} answers {status}, and not as ClickHouse does: {text:?}")]
-    Foreign { url: String, status: StatusCode, text: String },
-    /// ClickHouse's own no.
+    NotClickHouse {
+        /// The server.
+        url: String,
+        /// Of the response.
+        status: StatusCode,
+        /// How the body begins.
+        text: String,
+    },
+    /// ClickHouse reports an exception.
     #[error("ClickHouse: {text}")]
-    Exception { code: u32, text: String },
+    Exception {
+        /// Its number in ClickHouse's `ErrorCodes.cpp`; 0 where it can't be read.
+        code: u32,
+        /// How its text begins.
+        text: String,
+    },
+    /// A question can't be sent, or its answer not be read.
+    #[error("{url}: {}", causes(.error))]
+    Query {
+        /// The server.
+        url: String,
+        /// What the crate says.
+        error: clickhouse::error::Error,
+    },
 }
 
 /// One server.
@@ -82,28 +136,30 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client for each configured server; they share their connections' pool.
-    pub fn for_each_url(settings: &Settings) -> Result<Vec<Self>, String> {
+    /// A client for each configured server; they share one pool of connections.
+    pub fn for_each_url(settings: &Settings) -> Result<Vec<Self>, ClientError> {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(settings.connect_timeout));
         connector.set_nodelay(true);
         let http = HttpClient::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(2)).build(connector);
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("waypost/", env!("CARGO_PKG_VERSION"))));
-        for (name, value, key) in [(USER, &settings.user, "store.user"), (KEY, &settings.password.0, "the password")] {
-            let mut value = HeaderValue::from_str(value).map_err(|_| format!("{key} has a control character"))?;
+        for (name, value, key) in
+            [(USER, &settings.user, "store.user"), (KEY, &settings.password.0, "the store's password")]
+        {
+            let mut value = HeaderValue::from_str(value).map_err(|_| ClientError::Header { key })?;
             value.set_sensitive(true);
             headers.insert(name, value);
         }
         let client = |url: &String| {
-            let url = Url::parse(url).map_err(|error| format!("store.url: {error}"))?;
+            let url = Url::parse(url).map_err(|error| ClientError::Url { url: url.clone(), error })?;
             Ok(Self { http: http.clone(), url, headers: headers.clone(), timeout: settings.timeout })
         };
         settings.urls.iter().map(client).collect()
     }
 
-    /// Sends one request and reads ClickHouse's answer. Each piece of the body must go, and the
-    /// answer must come, within the configured time.
+    /// Sends one request and reads ClickHouse's response. Each piece of the body must go, and the
+    /// response must come, within the configured time.
     pub async fn post(&self, parameters: &[(&str, &str)], content: Content) -> Result<String, RequestError> {
         let pieces = Pieces::new(content);
         let sent = pieces.sent.clone();
@@ -114,54 +170,59 @@ impl Client {
         }
         let mut request = Request::post(url.as_str()).body(pieces).expect("a parsed URL is one of a request");
         *request.headers_mut() = self.headers.clone();
-        let answer = self.unless_late(&sent, self.http.request(request)).await?;
-        let answer = answer.map_err(|source| RequestError::Connection { url: self.name(), source })?;
-        let (head, body) = answer.into_parts();
-        let read = timeout(self.timeout, bounded(body)).await.map_err(|_| self.late())?;
+        let response = self.unless_stalled(&sent, self.http.request(request)).await?;
+        let response = response.map_err(|error| RequestError::Connection { url: self.name(), error })?;
+        let (head, body) = response.into_parts();
+        let read = timeout(self.timeout, bounded(body)).await.map_err(|_| self.timed_out())?;
         self.judge(&Response::from_parts(head, read))
     }
 
-    /// ClickHouse's answer, or what is wrong with it.
-    fn judge(&self, answer: &Response<Read>) -> Result<String, RequestError> {
-        let (status, headers, Read { text: body, is_whole }) = (answer.status(), answer.headers(), answer.body());
+    /// The body of ClickHouse's response, or what is wrong with it.
+    fn judge(&self, response: &Response<Read>) -> Result<String, RequestError> {
+        let (status, headers) = (response.status(), response.headers());
+        let Read { text, is_complete } = response.body();
         if let Some(code) = headers.get(EXCEPTION) {
-            // One that can't be read is one all the same; 0 is none of ClickHouse's.
+            // A number that can't be read is an exception all the same; ClickHouse has no 0.
             let code = code.to_str().ok().and_then(|code| code.trim().parse().ok()).unwrap_or(0);
-            return Err(RequestError::Exception { code, text: shortened(body) });
+            return Err(RequestError::Exception { code, text: shortened(text) });
         }
         let is_clickhouse = headers.contains_key(QUERY_ID) || headers.contains_key(SUMMARY);
         if status != StatusCode::OK || !is_clickhouse {
-            return Err(self.foreign(status, body));
+            return Err(self.not_clickhouse(status, text));
         }
-        if !is_whole {
-            return Err(RequestError::BrokenOff { url: self.name(), status });
+        if !is_complete {
+            return Err(RequestError::Truncated { url: self.name(), status });
         }
-        Ok(body.clone())
+        Ok(text.clone())
     }
 
-    /// An answer that says something else than ClickHouse would.
-    pub fn foreign(&self, status: StatusCode, body: &str) -> RequestError {
-        RequestError::Foreign { url: self.name(), status, text: shortened(body) }
+    /// A response with another body than ClickHouse would send.
+    pub fn not_clickhouse(&self, status: StatusCode, body: &str) -> RequestError {
+        RequestError::NotClickHouse { url: self.name(), status, text: shortened(body) }
     }
 
     /// Waits for as long as pieces go out, and the configured time after the last.
-    async fn unless_late<T>(&self, sent: &AtomicUsize, answer: impl Future<Output = T>) -> Result<T, RequestError> {
-        let mut answer = std::pin::pin!(answer);
+    async fn unless_stalled<T>(
+        &self,
+        sent: &AtomicUsize,
+        response: impl Future<Output = T>,
+    ) -> Result<T, RequestError> {
+        let mut response = std::pin::pin!(response);
         let mut before = sent.load(Ordering::Relaxed);
         loop {
-            if let Ok(answer) = timeout(self.timeout, &mut answer).await {
-                return Ok(answer);
+            if let Ok(response) = timeout(self.timeout, &mut response).await {
+                return Ok(response);
             }
             let now = sent.load(Ordering::Relaxed);
             if now == before {
-                return Err(self.late());
+                return Err(self.timed_out());
             }
             before = now;
         }
     }
 
-    fn late(&self) -> RequestError {
-        RequestError::Late { url: self.name(), after: self.timeout }
+    fn timed_out(&self) -> RequestError {
+        RequestError::Timeout { url: self.name(), after: self.timeout }
     }
 
     /// The server as errors name it.
@@ -173,34 +234,33 @@ impl Client {
 /// What was read of a body.
 struct Read {
     text: String,
-    /// Whether that is all of it.
-    is_whole: bool,
+    /// Whether the body ends there.
+    is_complete: bool,
 }
 
 /// As much of a body as is worth reading.
 async fn bounded(mut body: Incoming) -> Read {
-    let (mut read, mut is_whole) = (Vec::new(), false);
-    while read.len() < MOST_READ {
+    let (mut read, mut is_complete) = (Vec::new(), false);
+    while read.len() < MAX_READ {
         match body.frame().await {
             Some(Ok(frame)) => {
                 let data = frame.into_data().unwrap_or_default();
-                read.extend_from_slice(&data[..data.len().min(MOST_READ - read.len())]);
+                read.extend_from_slice(&data[..data.len().min(MAX_READ - read.len())]);
             }
             Some(Err(_)) => break,
             None => {
-                is_whole = true;
+                is_complete = true;
                 break;
             }
         }
     }
-    Read { text: String::from_utf8_lossy(&read).into_owned(), is_whole }
+    Read { text: String::from_utf8_lossy(&read).into_owned(), is_complete }
 }
 
-/// An answer's text may quote data, and be long.
+/// A response may quote data, and be long.
 fn shortened(text: &str) -> String {
-    let mut shown: String =
-        text.trim().chars().take(MOST_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.trim().chars().nth(MOST_SHOWN).is_some() {
+    let mut shown: String = text.trim().chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.trim().chars().nth(MAX_SHOWN).is_some() {
         shown.push('…');
     }
     shown
@@ -210,10 +270,11 @@ fn shown(duration: Duration) -> String {
     jiff::SignedDuration::try_from(duration).map_or(String::new(), |duration| format!("{duration:#}"))
 }
 
-/// An error and what is behind it: hyper's own text says "client error (Connect)" and no more.
+/// An error and what is behind it: hyper's own text says "client error (Connect)" and no more. An
+/// error that already names what is behind it does not do so twice.
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let causes = std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string);
+    causes.fold(error.to_string(), |text, cause| if text.ends_with(&cause) { text } else { format!("{text}: {cause}") })
 }
 
 /// A body in pieces, each made when the connection has room for it. Its length is not said, so it
@@ -222,7 +283,7 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
 struct Pieces {
     rest: Bytes,
     is_compressed: bool,
-    /// Pieces that were asked for.
+    /// Pieces that were handed to the connection.
     sent: Arc<AtomicUsize>,
 }
 
@@ -265,12 +326,11 @@ fn compressed(piece: &[u8]) -> Result<Bytes, lz4_flex::block::CompressError> {
     block.truncate(CHECKSUM + HEADER + size);
     let mut header = &mut block[CHECKSUM..CHECKSUM + HEADER];
     header.put_u8(LZ4);
-    // A piece is a megabyte.
-    header.put_u32_le((HEADER + size) as u32);
-    header.put_u32_le(piece.len() as u32);
-    // Its upper half first (city.h of ClickHouse), each half little-endian.
-    let checksum = cityhash_102_128(&block[CHECKSUM..]);
-    block[..8].copy_from_slice(&((checksum >> 64) as u64).to_le_bytes());
-    block[8..CHECKSUM].copy_from_slice(&(checksum as u64).to_le_bytes());
+    let in_header = |size: usize| u32::try_from(size).expect("a piece is a megabyte");
+    header.put_u32_le(in_header(HEADER + size));
+    header.put_u32_le(in_header(piece.len()));
+    // The upper half of the checksum goes first (city.h of ClickHouse), each half little-endian.
+    let checksum = cityhash_102_128(&block[CHECKSUM..]).rotate_left(64);
+    block[..CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
     Ok(block.freeze())
 }

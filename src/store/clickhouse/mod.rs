@@ -1,0 +1,230 @@
+//! ClickHouse, over its HTTP interface.
+//!
+//! Owns what an insert must be so that a batch is counted once however often it is sent
+//! (<https://clickhouse.com/docs/guides/developer/deduplicating-inserts-on-retries>):
+//! one block of one month, under a token made of the segment's identity, the month and a
+//! checksum of the content, inserted synchronously, with the rollup deduplicated as well. A retry
+//! goes to the server that the first try went to, unless the servers are replicas of each other:
+//! another server does not know the token. Whether a response is ClickHouse's, `client.rs` judges;
+//! only questions go by the `clickhouse` crate, which hides what that judgement needs.
+
+mod client;
+pub mod encode;
+mod question;
+mod schema;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
+
+pub use client::{ClientError, RequestError};
+pub use schema::Schema;
+
+use super::{Batch, StoreError};
+use crate::core::Secret;
+use crate::core::scan::Scan;
+use crate::registry::Registry;
+use client::{Client, Content};
+
+/// Tries of a batch that the server finds fault with, before it is rejected: a body that was
+/// damaged on its way can look like one that is wrong.
+const TRIES: u32 = 3;
+
+/// Where the servers are and how to talk to them.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The servers' HTTP interfaces, at least one.
+    pub urls: Vec<String>,
+    /// The database of the tables.
+    pub database: String,
+    /// Who inserts.
+    pub user: String,
+    /// Their password.
+    pub password: Secret,
+    /// The cluster's name; empty for one node.
+    pub cluster: String,
+    /// Whether the servers are replicas of each other, so that a retry may go to another.
+    pub replicas: bool,
+    /// Whether opening it makes what is missing of tables, views and roles.
+    pub apply_schema: bool,
+    /// For a connection to be made.
+    pub connect_timeout: Duration,
+    /// For each megabyte to be sent, and for the response after the last.
+    pub timeout: Duration,
+}
+
+/// One or several servers.
+pub struct ClickHouse {
+    runtime: Runtime,
+    clients: Vec<Client>,
+    settings: Settings,
+    timezone: TimeZone,
+    /// How many requests have failed: each moves on to the next replica.
+    failures: u64,
+}
+
+impl ClickHouse {
+    /// Prepares to talk; makes the tables where that is allowed.
+    pub fn open(settings: &Settings, timezone: &TimeZone) -> Result<Self, StoreError> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| StoreError::Unavailable(ClientError::Runtime(error).into()))?;
+        let clients = Client::for_each_url(settings).map_err(|error| match error {
+            ClientError::Header { .. } => StoreError::Unauthorized(error.into()),
+            ClientError::Url { .. } | ClientError::Runtime(_) => StoreError::Unavailable(error.into()),
+        })?;
+        let store = Self { runtime, clients, settings: settings.clone(), timezone: timezone.clone(), failures: 0 };
+        if settings.apply_schema {
+            store.apply_schema()?;
+        }
+        Ok(store)
+    }
+
+    /// Makes what is missing of the tables, views and roles, on every server.
+    fn apply_schema(&self) -> Result<(), StoreError> {
+        let schema = Schema::new(&self.settings.database, &self.settings.cluster, &self.timezone);
+        for client in &self.clients {
+            let execute = |statement| self.runtime.block_on(client.post(&[], Content::Sql(statement)));
+            for statement in schema.statements() {
+                execute(statement).map_err(classify)?;
+            }
+            // What only an administrator may do is no reason not to record.
+            for statement in schema.reader() {
+                if let Err(error) = execute(statement) {
+                    tracing::warn!(%error, "the reader's role can't be made; `waypost schema` shows its statements");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores a batch: one insert for each month in it.
+    pub fn insert(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        for (month, rows) in by_month(&batch.scans) {
+            let (block, checksum) = encode::scans(batch.id, &batch.edge, &rows);
+            let token = format!("{}-{month}-{checksum:08x}", batch.id);
+            self.insert_block("scans", routing_key(batch.id), &token, block)?;
+        }
+        Ok(())
+    }
+
+    /// Stores a generation of the registry.
+    pub fn publish(&mut self, edge: &str, registry: &Registry) -> Result<(), StoreError> {
+        // The token is that of the content without the time: a restart sends the same again.
+        let content = crc32fast::hash(&encode::signs(edge, 0, registry));
+        let token = format!("signs-{edge}-{}-{content:08x}", registry.generation);
+        let block = encode::signs(edge, Timestamp::now().as_millisecond(), registry);
+        self.insert_block("signs", crc32fast::hash(edge.as_bytes()).into(), &token, block)
+    }
+
+    /// Whether the server that a batch goes to responds, and accepts our user.
+    pub fn ping(&mut self, id: Uuid) -> Result<(), StoreError> {
+        let client = self.client(routing_key(id));
+        let response = self.runtime.block_on(client.post(&[], Content::Sql("SELECT 1".to_owned())));
+        let checked = response.and_then(|body| match body.trim_end() {
+            "1" => Ok(()),
+            _ => Err(client.not_clickhouse(StatusCode::OK, &body)),
+        });
+        match checked.map_err(classify) {
+            // It responds: what it has against this query it may not have against a batch.
+            Err(StoreError::Temporary(_) | StoreError::Rejected(_)) => Ok(()),
+            result => {
+                self.failures += u64::from(result.is_err());
+                result
+            }
+        }
+    }
+
+    /// The server for a routing key; after a failure, the next replica.
+    fn client(&self, key: u64) -> &Client {
+        let step = if self.settings.replicas { self.failures } else { 0 };
+        let at = key.wrapping_add(step) % self.clients.len() as u64;
+        &self.clients[usize::try_from(at).expect("less than the number of clients")]
+    }
+
+    fn insert_block(&mut self, table: &str, key: u64, token: &str, block: Vec<u8>) -> Result<(), StoreError> {
+        let block = Bytes::from(block);
+        let sql = format!("INSERT INTO {}.{table} FORMAT Native", self.settings.database);
+        let parameters = [
+            ("query", sql.as_str()),
+            ("insert_deduplication_token", token),
+            ("insert_deduplicate", "1"),
+            ("async_insert", "0"),
+            ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+        ];
+        let mut rejections = 0;
+        loop {
+            let client = self.client(key);
+            let response = self.runtime.block_on(client.post(&parameters, Content::Block(block.clone())));
+            let checked = response.and_then(|body| match body.as_str() {
+                "" => Ok(()),
+                // The response to an insert has no body.
+                text => Err(client.not_clickhouse(StatusCode::OK, text)),
+            });
+            let Err(error) = checked else { return Ok(()) };
+            self.failures += 1;
+            match classify(error) {
+                StoreError::Rejected(_) if rejections + 1 < TRIES => rejections += 1,
+                error => return Err(error),
+            }
+        }
+    }
+}
+
+/// By which the server of a batch is chosen: the same at every try.
+fn routing_key(batch: Uuid) -> u64 {
+    batch.as_u64_pair().1
+}
+
+/// The rows of each month (UTC), in their order: an insert into one partition is atomic.
+fn by_month(scans: &[(u32, Scan)]) -> BTreeMap<i32, Vec<&(u32, Scan)>> {
+    let mut months: BTreeMap<i32, Vec<_>> = BTreeMap::new();
+    let (mut from, mut until, mut month) = (0, 0, 0);
+    for row in scans {
+        let ms = row.1.ts_ms;
+        if !(from..until).contains(&ms) {
+            (from, until, month) = month_of(ms);
+        }
+        months.entry(month).or_default().push(row);
+    }
+    months
+}
+
+/// The month of a time as `202612`, and where it begins and ends.
+fn month_of(ms: i64) -> (i64, i64, i32) {
+    let time = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned_datetime(TimeZone::UTC);
+    let ends = time.first_of_month().and_then(|first| first.start_of_day()).and_then(|first| {
+        let next = first.checked_add(Span::new().months(1))?;
+        Ok((first.timestamp().as_millisecond(), next.timestamp().as_millisecond()))
+    });
+    let (from, until) = ends.unwrap_or((ms, ms + 1));
+    (from, until, i32::from(time.year()) * 100 + i32::from(time.month()))
+}
+
+/// What a failed request means for the batch. Codes: ClickHouse's `ErrorCodes.cpp`.
+fn classify(error: RequestError) -> StoreError {
+    match error {
+        // The user, and not what is sent: 516 AUTHENTICATION_FAILED, 497 ACCESS_DENIED,
+        // 192 UNKNOWN_USER, 193 WRONG_PASSWORD, 194 REQUIRED_PASSWORD.
+        RequestError::Exception { code: 516 | 497 | 192 | 193 | 194, .. } => StoreError::Unauthorized(error.into()),
+        // What is sent: 6 CANNOT_PARSE_TEXT, 53 TYPE_MISMATCH, 70 CANNOT_CONVERT_TYPE,
+        // 117 INCORRECT_DATA, 131 TOO_LARGE_STRING_SIZE, 349 CANNOT_INSERT_NULL_…,
+        // 469 VIOLATED_CONSTRAINT.
+        RequestError::Exception { code: 6 | 53 | 70 | 117 | 131 | 349 | 469, .. } => StoreError::Rejected(error.into()),
+        // Everything else may pass: memory, too many parts, a table that is not there yet, a body
+        // that was cut. If it does not, the batch steps aside for the others.
+        RequestError::Exception { .. } | RequestError::Query { .. } => StoreError::Temporary(error.into()),
+        RequestError::Connection { .. }
+        | RequestError::Timeout { .. }
+        | RequestError::Truncated { .. }
+        | RequestError::NotClickHouse { .. } => StoreError::Unavailable(error.into()),
+    }
+}

@@ -1,0 +1,94 @@
+//! What ClickHouse counts for a question.
+//!
+//! Owns the choice of the table: `scans_hourly` where the question is about whole hours, `scans`
+//! for anything finer.
+
+use clickhouse::Row;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::{ClickHouse, RequestError};
+use crate::store::StoreError;
+use crate::store::question::{By, QUARTER_MS, Question, Tally};
+
+#[derive(Debug, Row, Deserialize)]
+struct Figures {
+    key: String,
+    all: u64,
+    scans: u64,
+    repeats: u64,
+    bots: u64,
+}
+
+impl ClickHouse {
+    /// The figures of a question, by its key. Asks the first server.
+    pub(in crate::store) fn tallies(
+        &self,
+        question: &Question,
+        mut each: impl FnMut(String, Tally),
+    ) -> Result<(), StoreError> {
+        let settings = &self.settings;
+        let url = settings.urls[0].clone();
+        let client = clickhouse::Client::default()
+            .with_url(&url)
+            .with_user(&settings.user)
+            .with_password(&settings.password.0)
+            .with_product_info("waypost", env!("CARGO_PKG_VERSION"));
+        let table = if settings.cluster.is_empty() { "" } else { "_all" };
+        let sql = sql(question, &settings.database, table, &self.timezone);
+        let query = async { timeout(settings.timeout, client.query(&sql).fetch_all::<Figures>()).await };
+        let rows = match self.runtime.block_on(query) {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => return Err(StoreError::Temporary(RequestError::Query { url, error }.into())),
+            Err(_) => {
+                return Err(StoreError::Unavailable(RequestError::Timeout { url, after: settings.timeout }.into()));
+            }
+        };
+        for row in rows {
+            each(row.key, Tally { all: row.all, scans: row.scans, repeats: row.repeats, bots: row.bots });
+        }
+        Ok(())
+    }
+}
+
+/// `suffix` is that of a cluster's tables.
+fn sql(question: &Question, database: &str, suffix: &str, timezone: &TimeZone) -> String {
+    let is_whole_hour = |time: &Timestamp| {
+        let local = time.to_zoned_datetime(timezone.clone());
+        (local.minute(), local.second(), local.subsec_nanosecond()) == (0, 0, 0)
+    };
+    let is_hourly = question.from.iter().chain(&question.to).all(is_whole_hour);
+    let (table, time, count) =
+        if is_hourly { ("scans_hourly", "hour", "sum(t.scans)") } else { ("scans", "ts", "count()") };
+    let count_if = |condition: &str| {
+        if is_hourly { format!("sumIf(t.scans, {condition})") } else { format!("countIf({condition})") }
+    };
+    let quarter = if is_hourly {
+        format!("intDiv(toUnixTimestamp(hour), {})", QUARTER_MS / 1000)
+    } else {
+        format!("intDiv(toUnixTimestamp64Milli(ts), {QUARTER_MS})")
+    };
+    let key = match question.by {
+        By::Sign | By::Place | By::Area => "code",
+        By::Day | By::Hour => &quarter,
+        By::Lang => "lang",
+        By::Country => "country",
+        By::App => "app",
+    };
+    let bound = |comparison: &str, bound: Option<Timestamp>| {
+        bound.map_or(String::new(), |at| {
+            format!(" AND {time} {comparison} fromUnixTimestamp64Milli({})", at.as_millisecond())
+        })
+    };
+    format!(
+        "SELECT toString({key}) AS key, toUInt64({count}) AS all, toUInt64({}) AS scans, toUInt64({}) AS repeats, toUInt64({}) AS bots \
+         FROM {database}.{table}{suffix} AS t WHERE outcome = 'found'{}{} GROUP BY key ORDER BY key",
+        count_if("t.agent = 'person' AND NOT t.repeat"),
+        count_if("t.agent = 'person' AND t.repeat"),
+        count_if("t.agent != 'person'"),
+        bound(">=", question.from),
+        bound("<", question.to),
+    )
+}

@@ -1,0 +1,130 @@
+//! The embedded store's tables, and how a scan goes in and comes out.
+//!
+//! Owns the SQL that names a scan's columns, made from [`COLUMNS`].
+
+use rusqlite::types::Type;
+use rusqlite::{Row, Statement};
+
+use crate::core::scan::{Agent, App, COLUMNS, Channel, Client, Column, Device, Field, Origin, Os, Outcome, Scan, Word};
+
+/// The number in `PRAGMA user_version` that [`setup`] leaves.
+pub(super) const VERSION: i64 = 1;
+
+/// Counts the tables that are not ours.
+pub(super) const FOREIGN: &str = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
+    AND name NOT IN ('batches', 'scans', 'carried')";
+
+/// Columns of `scans` before those of [`COLUMNS`]: batch and seq.
+const KEYS: usize = 2;
+
+/// Makes the tables. `synchronous = FULL` makes a commit durable before the segment's file is deleted.
+pub(super) fn setup() -> String {
+    let column = |Column { name, field }: &Column| match field {
+        Field::Time(_) => format!("{name} INTEGER NOT NULL, -- milliseconds since the Unix epoch, UTC\n        "),
+        Field::Code(_) | Field::Text(_) => format!("{name} TEXT NOT NULL, "),
+        Field::Flag(_) | Field::Number(_) => format!("{name} INTEGER NOT NULL, "),
+    };
+    let columns: String = COLUMNS.iter().map(column).collect();
+    format!(
+        "
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    CREATE TABLE IF NOT EXISTS batches (
+        batch INTEGER PRIMARY KEY,
+        id    TEXT NOT NULL UNIQUE,
+        edge  TEXT NOT NULL,
+        rows  INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS scans (
+        batch INTEGER NOT NULL REFERENCES batches (batch),
+        seq INTEGER NOT NULL,
+        {columns}
+        PRIMARY KEY (batch, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS scans_by_ts ON scans (ts, outcome, code, agent, repeat);
+    PRAGMA user_version = {VERSION};
+"
+    )
+}
+
+/// Stores one scan of a batch, unless it is there already.
+pub(super) fn insert() -> String {
+    let parameters: String = (0..COLUMNS.len()).map(|_| ", ?").collect();
+    format!("INSERT INTO scans (batch, seq, {}) VALUES (?, ?{parameters}) ON CONFLICT (batch, seq) DO NOTHING", names())
+}
+
+/// Runs [`insert`].
+pub(super) fn execute(insert: &mut Statement<'_>, batch: i64, seq: u32, scan: &Scan) -> rusqlite::Result<()> {
+    // Parameters are counted from 1.
+    insert.raw_bind_parameter(1, batch)?;
+    insert.raw_bind_parameter(KEYS, seq)?;
+    for (at, column) in (KEYS + 1..).zip(&COLUMNS) {
+        match column.field {
+            Field::Time(time) => insert.raw_bind_parameter(at, time(scan)),
+            Field::Code(code) => insert.raw_bind_parameter(at, code(scan).text().as_str()),
+            Field::Text(text) => insert.raw_bind_parameter(at, text(scan)),
+            Field::Flag(flag) => insert.raw_bind_parameter(at, flag(scan)),
+            // SQLite's integers have a sign.
+            Field::Number(number) => insert.raw_bind_parameter(at, number(scan).cast_signed()),
+        }?;
+    }
+    insert.raw_execute().map(drop)
+}
+
+/// The scans of a batch, in their order, for [`read`].
+pub(super) fn select() -> String {
+    format!("SELECT batch, seq, {} FROM scans WHERE batch = ? ORDER BY seq", names())
+}
+
+/// A row of [`select`]: position in the batch, and scan.
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<(u32, Scan)> {
+    let scan = Scan {
+        ts_ms: row.get(const { at("ts") })?,
+        code: text(row, const { at("code") }, |text| text.parse().ok())?,
+        outcome: text(row, const { at("outcome") }, Outcome::from_word)?,
+        channel: text(row, const { at("channel") }, Channel::from_word)?,
+        lang: text(row, const { at("lang") }, |text| Word::from(text).ok())?,
+        served: text(row, const { at("served") }, |text| Word::from(text).ok())?,
+        origin: Origin {
+            country: text(row, const { at("country") }, |text| text.try_into().ok())?,
+            region: text(row, const { at("region") }, |text| text.try_into().ok())?,
+        },
+        client: Client {
+            device: text(row, const { at("device") }, Device::from_word)?,
+            os: text(row, const { at("os") }, Os::from_word)?,
+            app: text(row, const { at("app") }, App::from_word)?,
+            agent: text(row, const { at("agent") }, Agent::from_word)?,
+        },
+        repeat: row.get(const { at("repeat") })?,
+        generation: row.get::<_, i64>(const { at("generation") })?.cast_unsigned(),
+    };
+    Ok((row.get(1)?, scan))
+}
+
+fn text<T>(row: &Row<'_>, at: usize, parse: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text = row.get_ref(at)?.as_str()?;
+    parse(text).ok_or_else(|| rusqlite::Error::FromSqlConversionFailure(at, Type::Text, text.into()))
+}
+
+/// Where a column of [`COLUMNS`] is in a row of [`select`]. A name that the list does not have
+/// fails the build.
+const fn at(name: &str) -> usize {
+    let mut at = 0;
+    while !is_same(COLUMNS[at].name, name) {
+        at += 1;
+    }
+    KEYS + at
+}
+
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() && one[at] == other[at] {
+        at += 1;
+    }
+    at == one.len() && at == other.len()
+}
+
+fn names() -> String {
+    COLUMNS.map(|column| column.name).join(", ")
+}
