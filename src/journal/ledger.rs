@@ -1,10 +1,10 @@
 //! Where every record of this process is: the books behind the metrics.
 //!
 //! Owns the identity `recorded + recovered = stored + pending + quarantined + lost`, true at
-//! every reading. The books are kept by segment and under one lock. Of scans, only one that finds
-//! its segment full takes it, to give that one back and begin the next; others hold it for a walk
-//! over the waiting segments at most, and never while they touch a file. What the workers append
-//! meanwhile is read once from each open segment, so both sides of the identity see the same number.
+//! every reading. The books are kept by segment and under one lock. Of scans, only one that ends a
+//! full segment or begins the next takes it; others hold it for a walk over the waiting segments at
+//! most, and never while they touch a file. What the workers append meanwhile is read once from
+//! each open segment, so both sides of the identity see the same number.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

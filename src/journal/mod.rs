@@ -5,8 +5,13 @@
 //! yet.
 //!
 //! ```text
-//! maker ──slot──▶ Writer, one for each worker ──▶ sealer ──▶ Journal::next ──▶ Journal::settle
-//! makes UUID.open    appends to it        UUID.sealed      the delivery     removes it
+//! maker: makes UUID.open ──slot──▶ Writer, one for each worker: appends to it
+//!                                      │ when it is full, or old enough
+//!                                      ▼
+//! sealer: cuts it, syncs it, renames it to UUID.sealed ──▶ Journal::next: the delivery stores it
+//!                                                              │ when the store has confirmed it
+//!                                                              ▼
+//!                                                          Journal::settle: removes it
 //!
 //! UUID.open     being written, or left by a crash
 //! UUID.sealed   a batch: never changes again, delivered until the store confirms it

@@ -192,7 +192,7 @@ impl Segment {
         self.deferred.load(Ordering::Relaxed)
     }
 
-    /// Whether [`Segment::find`] has missed the file; for its worker, at no cost.
+    /// Whether [`Segment::find`] has missed the file; for its worker, without a system call.
     pub fn is_known_removed(&self) -> bool {
         self.removed.load(Ordering::Relaxed)
     }

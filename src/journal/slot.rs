@@ -1,7 +1,7 @@
 //! Where the maker leaves a worker's next segment, and the worker takes it.
 //!
-//! Owns the hand-over. It takes no lock on the worker's side: a worker that met the maker at one
-//! would miss a segment that is there, and drop scans.
+//! Owns the hand-over, which is a queue without a lock: a worker that met the maker at one and did
+//! not wait would miss a segment that is there, and drop scans.
 
 use std::fs;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};

@@ -2,7 +2,9 @@
 //!
 //! Owns the worker's current segment. Appending is a copy into mapped memory; what is
 //! slow (making, syncing, sealing) is done by the maker and the sealer, and a worker never waits
-//! for them: without a segment a scan is dropped and counted, and the visitor is answered.
+//! for them: without a segment a scan is dropped and counted, and the visitor is answered. Only a
+//! scan that ends a full segment or begins the next takes locks (the ledger's, and those that wake
+//! the two threads), which nobody holds while touching a file.
 
 use std::sync::Arc;
 use std::time::Instant;
