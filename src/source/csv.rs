@@ -6,10 +6,12 @@
 //! `name`, `name:en` (<https://wiki.openstreetmap.org/wiki/Multilingual_names>).
 
 use crate::core::{Problems, Tag, parse_tag};
+use crate::registry::Text;
 
 /// Longest cell, in bytes: beside it the longest target, 2,048, is short.
 const MAX_CELL: usize = 64 << 10;
-/// What a file's columns may be called.
+
+/// What a table's columns may be called.
 pub(super) struct Columns {
     /// Must all be there.
     pub required: &'static [&'static str],
@@ -19,25 +21,29 @@ pub(super) struct Columns {
     pub multilingual: &'static [&'static str],
 }
 
-/// A column: its name without the language, and the language.
-struct Column {
+/// A column as the header names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Heading {
+    /// Empty where there is none.
     name: &'static str,
     language: Option<Tag>,
 }
 
-/// An open file and its header.
+/// An open table and its header.
 pub(super) struct Table<'a> {
     pub file: &'a str,
     reader: ::csv::Reader<&'a [u8]>,
     bytes: &'a [u8],
-    columns: Vec<Column>,
+    headings: Vec<Heading>,
+    /// The row that was read last.
+    record: ::csv::StringRecord,
     /// Where a quote is opened that is never closed.
-    open_quote: Option<u64>,
+    open_quote: Option<usize>,
 }
 
 /// One row: its cells and where it stands.
 pub(super) struct Row<'t> {
-    columns: &'t [Column],
+    headings: &'t [Heading],
     record: &'t ::csv::StringRecord,
     pub line: u64,
 }
@@ -46,127 +52,106 @@ impl<'a> Table<'a> {
     /// Reads the header. `None` where it is of no use; the problems say why.
     pub fn open(file: &'a str, bytes: &'a [u8], allowed: &Columns, problems: &mut Problems) -> Option<Self> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        if is_utf16(bytes) {
-            problems.add(file, 0, "", "is in UTF-16; save it as \"CSV UTF-8\"");
-            return None;
-        }
         let separator = separator(bytes);
         let quotes = quotes(bytes, separator);
         // Before a reader copies it.
         if let Some(at) = long_stretch(bytes, separator).or(quotes.long) {
-            let line = 1 + newlines(&bytes[..at]);
-            problems.add(
-                file,
-                line,
-                "",
-                format!("a cell that begins here is longer than {MAX_CELL} bytes, which is the most"),
-            );
+            let text = format!("expected at most {MAX_CELL} bytes in a cell, found more in one that begins here");
+            problems.add(file, 1 + newlines(&bytes[..at]), "", text);
             return None;
         }
         let mut reader =
             ::csv::ReaderBuilder::new().delimiter(separator).flexible(true).trim(::csv::Trim::All).from_reader(bytes);
-        let header = match reader.headers() {
-            Ok(header) => header.clone(),
+        let mut is_wrong = false;
+        let mut wrong = |error: HeaderError| {
+            is_wrong = true;
+            problems.add(file, 1, "header", error.to_string());
+        };
+        let headings = match reader.headers() {
+            Ok(header) if header.iter().all(str::is_empty) => {
+                wrong(HeaderError::None { required: allowed.required });
+                Vec::new()
+            }
+            Ok(header) => headings(header, allowed, &mut wrong),
             Err(error) => {
-                problems.add(file, 1, "", format!("header: {}", csv_error(&error)));
-                return None;
+                wrong(HeaderError::Csv(csv_error(&error)));
+                Vec::new()
             }
         };
-        if header.iter().all(str::is_empty) {
-            problems.add(file, 1, "", format!("has no header row; it must name {}", list(allowed.required)));
-            return None;
-        }
-        let known = problems.list.len();
-        let columns = columns(file, &header, allowed, problems);
-        for &name in allowed.required {
-            if !columns.iter().any(|column| column.name == name && column.language.is_none()) {
-                problems.add(
-                    file,
-                    1,
-                    "",
-                    format!("header: the column {name:?} is missing; it must name {}", list(allowed.required)),
-                );
-            }
-        }
-        (problems.list.len() == known).then_some(Self { file, reader, bytes, columns, open_quote: quotes.open })
+        let record = ::csv::StringRecord::new();
+        let open_quote = quotes.open;
+        (!is_wrong).then_some(Self { file, reader, bytes, headings, record, open_quote })
     }
 
-    /// The languages that columns name.
-    pub fn languages(&self) -> impl Iterator<Item = Tag> {
-        self.columns.iter().filter_map(|column| column.language)
+    /// The columns of languages: name and language.
+    pub fn languages(&self) -> impl Iterator<Item = (&'static str, Tag)> {
+        self.headings.iter().filter_map(|heading| Some((heading.name, heading.language?)))
     }
 
-    /// Calls `each` with every row that is not empty and has as many cells as the header.
-    pub fn rows(&mut self, problems: &mut Problems, mut each: impl FnMut(&Row<'_>, &mut Problems)) {
-        let mut record = ::csv::StringRecord::new();
-        loop {
-            match self.reader.read_record(&mut record) {
-                Ok(false) => return,
+    /// The next row that is not empty and has as many cells as the header; the problems say why
+    /// others are left out. `None` after the last.
+    pub fn next_row(&mut self, problems: &mut Problems) -> Option<Row<'_>> {
+        let line = loop {
+            match self.reader.read_record(&mut self.record) {
+                Ok(false) => return None,
                 Ok(true) => {}
                 Err(error) => {
                     let line = error.position().map_or(0, |at| line(self.bytes, at));
                     problems.add(self.file, line, "", csv_error(&error));
                     if error.is_io_error() {
-                        return;
+                        return None;
                     }
                     continue;
                 }
             }
+            let record = &self.record;
             // It swallows rows into one cell; from here on nothing is what it seems.
-            if let Some(at) = self.open_quote.filter(|&at| at < self.reader.position().byte()) {
-                let line = 1 + newlines(&self.bytes[..at as usize]);
-                problems.add(self.file, line, "", "a quote that is opened here is never closed");
-                return;
+            if let Some(at) = self.open_quote.filter(|&at| at < offset(self.reader.position())) {
+                let line = 1 + newlines(&self.bytes[..at]);
+                problems.add(self.file, line, "", "expected an end of the quote that is opened here, found none");
+                return None;
             }
             if record.iter().all(str::is_empty) {
                 continue;
             }
             let line = record.position().map_or(0, |at| line(self.bytes, at));
-            if record.len() != self.columns.len() {
-                let (found, wanted) = (record.len(), self.columns.len());
-                problems.add(self.file, line, "", format!("has {found} cells where the header has {wanted}"));
+            if record.len() != self.headings.len() {
+                let (expected, found) = (self.headings.len(), record.len());
+                problems.add(self.file, line, "", format!("expected {expected} cells as in the header, found {found}"));
                 continue;
             }
-            if let Some(at) = record.iter().position(|cell| cell.len() > MAX_CELL) {
-                let (name, found) = (self.columns[at].name, record[at].len());
-                problems.add(
-                    self.file,
-                    line,
-                    "",
-                    format!("{name}: is {found} bytes long; at most {MAX_CELL} are allowed"),
-                );
+            let mut cells = self.headings.iter().zip(record);
+            if let Some((heading, cell)) = cells.find(|(_, cell)| cell.len() > MAX_CELL) {
+                let text = format!("expected at most {MAX_CELL} bytes, found {}", cell.len());
+                problems.add(self.file, line, &heading.text(), text);
                 continue;
             }
-            let row = Row { columns: &self.columns, record: &record, line };
-            if let Some(cell) = row.without_heading() {
-                problems.add(self.file, line, "", format!("{cell:?} stands in a column that has no heading"));
+            let mut cells = self.headings.iter().zip(record);
+            if let Some((_, cell)) = cells.find(|(heading, cell)| heading.name.is_empty() && !cell.is_empty()) {
+                let text = format!("expected empty cells in a column without a heading, found {cell:?}");
+                problems.add(self.file, line, "", text);
             }
-            each(&row, problems);
-        }
+            break line;
+        };
+        Some(Row { headings: &self.headings, record: &self.record, line })
     }
 }
 
 impl<'t> Row<'t> {
     /// A cell; empty where there is no such column.
     pub fn cell(&self, name: &str) -> &'t str {
-        let at = self.columns.iter().position(|c| c.name == name && c.language.is_none());
+        let at = self.headings.iter().position(|heading| heading.name == name && heading.language.is_none());
         at.and_then(|at| self.record.get(at)).unwrap_or("")
     }
 
-    fn without_heading(&self) -> Option<&'t str> {
-        let mut cells = self.columns.iter().zip(self.record);
-        cells.find(|(column, cell)| column.name.is_empty() && !cell.is_empty()).map(|(_, cell)| cell)
-    }
-
-    /// The cells of a multilingual column that are not empty: language (`None`: the
-    /// default), heading, text; the default language first.
-    pub fn variants(&self, name: &'static str) -> impl Iterator<Item = (Option<Tag>, &'t str)> {
-        let cells = self.columns.iter().zip(self.record);
-        let all =
-            cells.filter(move |(column, text)| column.name == name && column.language.is_some() && !text.is_empty());
+    /// The cells of a multilingual column that are not empty, the default language's first.
+    pub fn texts(&self, name: &'static str) -> Vec<Text<'t>> {
         let default = self.cell(name);
-        let default = (!default.is_empty()).then_some((None, default));
-        default.into_iter().chain(all.map(|(column, text)| (column.language, text)))
+        let default = (!default.is_empty()).then_some(Text { language: None, text: default });
+        let others = self.headings.iter().zip(self.record);
+        let others =
+            others.filter(|(heading, text)| heading.name == name && heading.language.is_some() && !text.is_empty());
+        default.into_iter().chain(others.map(|(heading, text)| Text { language: heading.language, text })).collect()
     }
 }
 
@@ -181,18 +166,18 @@ fn separator(bytes: &[u8]) -> u8 {
 /// The line of a row. The reader's position is still before the `\n` of the row above where
 /// that ends in CRLF, and before empty lines.
 fn line(bytes: &[u8], at: &::csv::Position) -> u64 {
-    let rest = bytes.get(at.byte() as usize..).unwrap_or(&[]);
+    let rest = bytes.get(offset(at)..).unwrap_or(&[]);
     let ends = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
     at.line() + newlines(&rest[..ends])
 }
 
-fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&b| b == b'\n').count() as u64
+fn offset(at: &::csv::Position) -> usize {
+    usize::try_from(at.byte()).expect("a table in memory has as many bytes")
 }
 
-/// Whether it begins with UTF-16's byte-order mark.
-pub(super) fn is_utf16(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
+/// How many lines end in some bytes.
+pub(super) fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&b| b == b'\n').count() as u64
 }
 
 /// Where more bytes than a cell may have stand without anything that ends a cell: the start of it.
@@ -212,7 +197,7 @@ fn long_stretch(bytes: &[u8], separator: u8) -> Option<usize> {
 #[derive(Default)]
 struct Quotes {
     /// Where the first is that is never closed.
-    open: Option<u64>,
+    open: Option<usize>,
     /// Where the first is that is too long.
     long: Option<usize>,
 }
@@ -232,7 +217,7 @@ fn quotes(bytes: &[u8], separator: u8) -> Quotes {
         let mut doubled = 0;
         loop {
             let Some(close) = next(at) else {
-                quotes.open = Some(open as u64);
+                quotes.open = Some(open);
                 return quotes;
             };
             at = close + 1;
@@ -244,7 +229,7 @@ fn quotes(bytes: &[u8], separator: u8) -> Quotes {
         }
         let behind = bytes[at..].iter().find(|&&b| b != b' ');
         if behind.is_some_and(|b| ![separator, b'\n', b'\r'].contains(b)) {
-            quotes.open = Some(open as u64);
+            quotes.open = Some(open);
             return quotes;
         }
         if quotes.long.is_none() && at - open - 2 - doubled > MAX_CELL {
@@ -254,45 +239,63 @@ fn quotes(bytes: &[u8], separator: u8) -> Quotes {
     quotes
 }
 
-fn columns(file: &str, header: &::csv::StringRecord, allowed: &Columns, problems: &mut Problems) -> Vec<Column> {
-    let mut columns: Vec<Column> = Vec::new();
-    for heading in header {
+/// Why a header is of no use.
+#[derive(Debug, thiserror::Error)]
+enum HeaderError {
+    #[error("expected the columns {}, found no header", .required.join(", "))]
+    None { required: &'static [&'static str] },
+    #[error("expected the columns {}, found no {missing:?}", .required.join(", "))]
+    Missing { required: &'static [&'static str], missing: &'static str },
+    #[error("expected one of {allowed}, found {found:?}")]
+    Unknown { allowed: String, found: String },
+    #[error("expected a language as in {name}:en or {name}:zh-Hant, found {found:?}")]
+    Language { name: &'static str, found: String },
+    #[error("expected each column once, found {found:?} again")]
+    Again { found: String },
+    #[error("{0}")]
+    Csv(String),
+}
+
+/// The columns of a header. Those that are not allowed are told and left out.
+fn headings(header: &::csv::StringRecord, allowed: &Columns, wrong: &mut impl FnMut(HeaderError)) -> Vec<Heading> {
+    let mut headings: Vec<Heading> = Vec::new();
+    for text in header {
         // Spreadsheets leave columns without a heading, and without cells, at the right.
-        if heading.is_empty() {
-            columns.push(Column { name: "", language: None });
+        if text.is_empty() {
+            headings.push(Heading { name: "", language: None });
             continue;
         }
-        let (name, language) = heading.split_once(':').map_or((heading, None), |(n, l)| (n, Some(l)));
-        let known = allowed.required.iter().chain(allowed.optional).copied().find(|known| *known == name);
-        let language = match language {
-            None => None,
-            Some(_) if known.is_none() || !allowed.multilingual.contains(&name) => {
-                problems.add(file, 1, "", format!("header: {heading:?} is not a column; {}", allowed.text()));
-                continue;
-            }
-            Some(language) => match parse_tag(language) {
-                Some(tag) => Some(tag),
-                None => {
-                    problems.add(
-                        file,
-                        1,
-                        "",
-                        format!("header: {language:?} in {heading:?} is not a language; write name:en or name:zh-Hant"),
-                    );
-                    continue;
-                }
-            },
-        };
-        let Some(name) = known else {
-            problems.add(file, 1, "", format!("header: {heading:?} is not a column; {}", allowed.text()));
-            continue;
-        };
-        if columns.iter().any(|column| column.name == name && column.language == language) {
-            problems.add(file, 1, "", format!("header: the column {heading:?} is there twice"));
+        match Heading::read(text, allowed) {
+            Ok(heading) if headings.contains(&heading) => wrong(HeaderError::Again { found: text.to_owned() }),
+            Ok(heading) => headings.push(heading),
+            Err(error) => wrong(error),
         }
-        columns.push(Column { name, language });
     }
-    columns
+    for &name in allowed.required {
+        if !headings.contains(&Heading { name, language: None }) {
+            wrong(HeaderError::Missing { required: allowed.required, missing: name });
+        }
+    }
+    headings
+}
+
+impl Heading {
+    fn read(text: &str, allowed: &Columns) -> Result<Self, HeaderError> {
+        let found = || text.to_owned();
+        let (name, language) = text.split_once(':').map_or((text, None), |(name, language)| (name, Some(language)));
+        let known = allowed.required.iter().chain(allowed.optional).copied().find(|known| *known == name);
+        let Some(name) = known.filter(|name| language.is_none() || allowed.multilingual.contains(name)) else {
+            return Err(HeaderError::Unknown { allowed: allowed.text(), found: found() });
+        };
+        match language.map(parse_tag) {
+            Some(None) => Err(HeaderError::Language { name, found: found() }),
+            language => Ok(Self { name, language: language.flatten() }),
+        }
+    }
+
+    fn text(self) -> String {
+        self.language.map_or(self.name.to_owned(), |tag| format!("{}:{tag}", self.name))
+    }
 }
 
 impl Columns {
@@ -304,17 +307,13 @@ impl Columns {
                 names.push(format!("{name}:LANGUAGE"));
             }
         }
-        format!("allowed are {}", names.join(", "))
+        names.join(", ")
     }
-}
-
-fn list(names: &[&str]) -> String {
-    names.join(", ")
 }
 
 fn csv_error(error: &::csv::Error) -> String {
     match error.kind() {
-        ::csv::ErrorKind::Utf8 { .. } => "is not UTF-8; save the file as \"CSV UTF-8\"".to_owned(),
+        ::csv::ErrorKind::Utf8 { .. } => "expected UTF-8, found other bytes; save the file as \"CSV UTF-8\"".to_owned(),
         _ => error.to_string(),
     }
 }
