@@ -404,10 +404,10 @@ pub struct Target<'a> {
 impl<'a> Targets<'a> {
     /// The target in the best language. `None` only for a retired sign, which needs no target.
     #[must_use]
-    pub fn choose(&self, wanted: &LanguagePreference<'_>) -> Option<Target<'a>> {
+    pub fn choose(&self, preference: &LanguagePreference<'_>) -> Option<Target<'a>> {
         let languages = &self.registry.languages;
         let tags = self.variants.iter().map(|v| languages[usize::from(v.language)].as_str());
-        let at = if self.several_languages() { wanted.choose(tags).unwrap_or(0) } else { 0 };
+        let at = if self.several_languages() { preference.choose(tags).unwrap_or(0) } else { 0 };
         let (language, url) = self.registry.pair(*self.variants.get(at)?);
         Some(Target { language, url })
     }

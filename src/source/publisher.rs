@@ -68,8 +68,18 @@ pub struct Publisher {
     to_keep: Mutex<Option<Sources>>,
 }
 
-/// What came of a reload, and the problems of tables that kept the contents that serve.
-type Outcome = (Result<Reload, RegistryError>, Problems);
+/// What came of a reload.
+struct Outcome {
+    result: Result<Reload, RegistryError>,
+    /// Problems of tables that kept the contents that serve.
+    kept: Problems,
+}
+
+impl Outcome {
+    fn refused(problems: Problems) -> Self {
+        Self { result: Err(RegistryError::Refused(problems)), kept: Problems::default() }
+    }
+}
 
 impl Publisher {
     /// Publishes the first generation: of the files, or else of the last-known-good copy. Writes
@@ -161,10 +171,10 @@ impl Publisher {
         self.reload_when(When::Now, force).unwrap_or(Ok(Reload::Unchanged))
     }
 
-    /// `None` where it is too early.
+    /// The same at a time of its own; `None` where it is too early, as a table is being written.
     pub(super) fn reload_when(&self, when: When, force: bool) -> Option<Result<Reload, RegistryError>> {
         let one_at_a_time = lock(&self.reloading);
-        let (result, kept) = self.try_reload(when, force)?;
+        let Outcome { result, kept } = self.try_reload(when, force)?;
         lock(&self.state).record(&result, &kept);
         // Serving comes first: a disk that hangs delays no target that can be had.
         self.keep_copy();
@@ -173,6 +183,7 @@ impl Publisher {
         Some(result)
     }
 
+    /// `None` where it is too early.
     fn try_reload(&self, when: When, force: bool) -> Option<Outcome> {
         let mut read = gather(&self.tables, when);
         let (mut kept, mut bad) = (Problems::default(), Problems::default());
@@ -190,37 +201,29 @@ impl Publisher {
         }
         if !bad.is_empty() {
             bad.append(kept);
-            return Some((Err(RegistryError::Refused(bad)), Problems::default()));
+            return Some(Outcome::refused(bad));
         }
         let current = self.current();
-        if read.iter().any(Result::is_err) {
-            let serving = load(&self.last_good).map(|(_, sources)| sources);
-            let Some(serving) = serving.filter(|sources| sources.content_hash() == current.content_hash) else {
-                let text = "expected a last-known-good copy of what serves, found none: no edit is published";
-                kept.add("registry", 0, "", text);
-                return Some((Err(RegistryError::Refused(kept)), Problems::default()));
-            };
-            for (read, serving) in read.iter_mut().zip([serving.places, serving.signs, serving.overrides]) {
-                if read.is_err() {
-                    *read = Ok(serving);
-                }
-            }
+        if read.iter().any(Result::is_err) && !self.keep_contents(&mut read, current.content_hash) {
+            let text = "expected a last-known-good copy of what serves, found none: no edit is published";
+            kept.add("registry", 0, "", text);
+            return Some(Outcome::refused(kept));
         }
         let sources = sources_of(read.map(Result::unwrap_or_default));
         let content_hash = sources.content_hash();
         if content_hash == current.content_hash {
-            let nothing = if kept.is_empty() { Ok(Reload::Unchanged) } else { Err(RegistryError::Refused(kept)) };
-            return Some((nothing, Problems::default()));
+            let unchanged = Outcome { result: Ok(Reload::Unchanged), kept: Problems::default() };
+            return Some(if kept.is_empty() { unchanged } else { Outcome::refused(kept) });
         }
         let mut registry = match sources.parse(&self.files, &self.rules) {
             Ok(registry) => registry,
             Err(mut bad) => {
                 bad.append(kept);
-                return Some((Err(RegistryError::Refused(bad)), Problems::default()));
+                return Some(Outcome::refused(bad));
             }
         };
         if !force && let Err(error) = refuse_shrinking(&current, &registry, self.max_shrink) {
-            return Some((Err(error), kept));
+            return Some(Outcome { result: Err(error), kept });
         }
         (registry.generation, registry.content_hash) = (after(current.generation), content_hash);
         drop(current);
@@ -232,7 +235,19 @@ impl Publisher {
         );
         self.published.replace(registry);
         *lock(&self.to_keep) = Some(sources);
-        Some((Ok(Reload::Published), kept))
+        Some(Outcome { result: Ok(Reload::Published), kept })
+    }
+
+    /// Puts what serves in the place of tables that can't be read; `false` where there is no copy of it.
+    fn keep_contents(&self, read: &mut [Result<Vec<u8>, TableError>; 3], content_hash: u64) -> bool {
+        let serving = load(&self.last_good).map(|(_, sources)| sources);
+        let Some(serving) = serving.filter(|sources| sources.content_hash() == content_hash) else { return false };
+        for (read, serving) in read.iter_mut().zip([serving.places, serving.signs, serving.overrides]) {
+            if read.is_err() {
+                *read = Ok(serving);
+            }
+        }
+        true
     }
 
     /// Frees the generations that no worker holds any more. Waits for no reload.
