@@ -28,7 +28,8 @@ use dashmap::DashMap;
 use jiff::tz::TimeZone;
 use tokio::sync::watch;
 use waypost::core::{Code, parse_tag};
-use waypost::registry::{Files, HostPattern, Registry, Rules, Sources, Status};
+use waypost::registry::{HostPattern, Registry, Rules, Status};
+use waypost::source::{Files, Sources};
 
 type Hasher = foldhash::fast::FixedState;
 

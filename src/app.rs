@@ -25,7 +25,7 @@ use crate::core::Stage;
 use crate::edge::{self, Counters, Limits, Shared, Tallies, UnknownRate, WorkerParts};
 use crate::journal::{self, Journal, Writer};
 use crate::observe::{self, CountryFiles, Keys, Repeats};
-use crate::registry::{self, LastGood, Publisher, RegistryError};
+use crate::source::{self, LastGood, Publisher, RegistryError};
 use crate::store::Delivery;
 use crate::system::logging::Losses;
 use crate::system::signals::Signals;
@@ -260,7 +260,7 @@ fn control(
     runtime.block_on(async {
         let desk = Desk::new(parts.clone(), || step_back(19));
         let admin = tokio::spawn(desk.clone().serve(admin, stage.clone()));
-        let watching = tokio::spawn(registry::watch(parts.publisher.clone(), parts.config.poll));
+        let watching = tokio::spawn(source::watch(parts.publisher.clone(), parts.config.poll));
         let watching_countries = tokio::spawn(watch_countries(parts.clone()));
         loop {
             tokio::select! {

@@ -60,6 +60,7 @@ pub mod system;
 pub mod journal;
 pub mod observe;
 pub mod registry;
+pub mod source;
 pub mod store;
 
 pub mod admin;

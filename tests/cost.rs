@@ -34,7 +34,7 @@ use waypost::config::Config;
 use waypost::edge::{Response, ScanHandler};
 use waypost::journal::{Journal, Writer};
 use waypost::observe::CountryFiles;
-use waypost::registry::{LastGood, Publisher};
+use waypost::source::{LastGood, Publisher};
 
 const SIGNS: u32 = 10_000;
 const HEADERS: [(HeaderName, &str); 5] = [

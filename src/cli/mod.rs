@@ -125,8 +125,9 @@ fn registry(config: &Config) -> Result<Registry, Problems> {
 fn time(config: &Config, option: &str, text: &str) -> Result<jiff::Timestamp, CommandError> {
     let midnight = format!("{text}T00:00");
     let text = if text.parse::<jiff::civil::Date>().is_ok() && !text.contains(':') { &midnight } else { text };
-    let read = config.rules.time(text).and_then(|ms| jiff::Timestamp::from_millisecond(ms).map_err(|e| e.to_string()));
-    read.map_err(|error| CommandError::Refused(format!("{option}: {error}")))
+    let wrong = |error: &dyn std::fmt::Display| CommandError::Refused(format!("{option}: {error}"));
+    let ms = config.rules.time(text).map_err(|error| wrong(&error))?;
+    jiff::Timestamp::from_millisecond(ms).map_err(|error| wrong(&error))
 }
 
 fn of_file(path: &Path) -> impl FnOnce(io::Error) -> CommandError + '_ {

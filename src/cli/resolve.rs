@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{CommandError, Shape, registry, time};
 use crate::config::Config;
 use crate::core::{Code, LanguagePreference};
-use crate::registry::{Origin, Registry, SignRef, Status, as_sent};
+use crate::registry::{Registry, SignRef, Status, TargetSource, as_sent};
 
 /// Show where a code leads, and why
 #[derive(Debug, clap::Args)]
@@ -39,12 +39,12 @@ impl Resolve {
         let targets = sign.targets(now_ms);
         let retired = sign.status() == Status::Retired;
         let target = targets.choose(&wanted).filter(|_| !retired);
-        let why = match targets.origin() {
+        let why = match targets.source() {
             _ if retired => "the sign is retired: a page says so",
-            Origin::SignOverride => "an override of the sign holds at this time",
-            Origin::PlaceOverride => "an override of the place holds at this time",
-            Origin::Sign => "the sign has a target of its own",
-            Origin::Place => "the target of the place",
+            TargetSource::SignOverride => "an override of the sign holds at this time",
+            TargetSource::PlaceOverride => "an override of the place holds at this time",
+            TargetSource::Sign => "the sign has a target of its own",
+            TargetSource::Place => "the target of the place",
         };
         let languages: Vec<&str> = targets.iter().map(|target| target.language).collect();
         if self.format == Shape::Json {
@@ -91,7 +91,7 @@ impl Resolve {
             return Ok(sign);
         }
         let code: Code =
-            self.code.parse().map_err(|error| CommandError::Refused(format!("{:?} {error}", self.code)))?;
+            self.code.parse().map_err(|error| CommandError::Refused(format!("{error} in {:?}", self.code)))?;
         registry.sign(code).ok_or_else(|| {
             // A code of ours that fails its own check was misread or mistyped.
             let looks_ours = code.text().len() == 8 && !code.is_checked();

@@ -23,7 +23,8 @@ use crate::core::{Problems, Secret, Tag, parse_tag};
 use crate::edge::{Limits, Pages, Trust};
 use crate::journal::{self, MAX_EDGE_NAME};
 use crate::observe::Precision;
-use crate::registry::{Files, HostPattern, Rules};
+use crate::registry::{HostPattern, Rules};
+use crate::source::Files;
 use crate::store::{self, Kind};
 use source::{Section, Source, boolean, duration, one_of, share, size, text, texts, whole};
 
@@ -465,7 +466,7 @@ fn hosts(value: &DeValue<'_>) -> Result<Vec<HostPattern>, String> {
     if list.is_empty() {
         return Err("is empty; at least one host is needed, as [\"langson.gov.vn\", \"*.langson.gov.vn\"]".to_owned());
     }
-    list.iter().map(|text| HostPattern::parse(text)).collect()
+    list.iter().map(|text| HostPattern::parse(text).map_err(|error| error.to_string())).collect()
 }
 
 fn web_url(value: &DeValue<'_>) -> Result<String, String> {
@@ -484,11 +485,12 @@ fn home(rules: &Rules, text: &str) -> Result<String, String> {
         return Ok(String::new());
     }
     if !rules.allowed_hosts.is_empty() {
-        return rules.target(text);
+        return rules.target(text).map_err(|error| error.to_string());
     }
     // That is told by itself; this one's host is not to blame for it.
     let host = Url::parse(text).ok().and_then(|url| HostPattern::parse(url.host_str()?).ok());
-    Rules { allowed_hosts: host.into_iter().collect(), ..rules.clone() }.target(text)
+    let rules = Rules { allowed_hosts: host.into_iter().collect(), ..rules.clone() };
+    rules.target(text).map_err(|error| error.to_string())
 }
 
 fn language(value: &DeValue<'_>) -> Result<Tag, String> {

@@ -42,13 +42,13 @@ pub struct Code(u128);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CodeError {
     /// Nothing is left once hyphens and spaces are dropped.
-    #[error("is empty; a code has 1 to 20 characters of 0-9 A-Z")]
+    #[error("expected 1 to {MAX_LEN} characters of 0-9 A-Z, found none")]
     Empty,
     /// More than [`MAX_LEN`] characters.
-    #[error("has more than 20 characters")]
+    #[error("expected at most {MAX_LEN} characters, found more")]
     TooLong,
     /// A character that is neither a letter, a digit, a hyphen nor a space.
-    #[error("contains {:?}; allowed are 0-9 A-Z, and hyphens and spaces between them", char::from(*.0))]
+    #[error("expected only 0-9 A-Z, hyphens and spaces, found {:?}", char::from(*.0))]
     Character(u8),
 }
 
@@ -60,13 +60,13 @@ const MEANING: [u8; 256] = {
     let mut table = [REFUSE; 256];
     let mut i = 0;
     while i < 10 {
-        table[b'0' as usize + i] = i as u8 + 1;
+        table[(b'0' + i) as usize] = 1 + i;
         i += 1;
     }
     i = 0;
     while i < 26 {
-        table[b'A' as usize + i] = i as u8 + 11;
-        table[b'a' as usize + i] = i as u8 + 11;
+        table[(b'A' + i) as usize] = 11 + i;
+        table[(b'a' + i) as usize] = 11 + i;
         i += 1;
     }
     let one = table[b'1' as usize];
@@ -198,8 +198,8 @@ impl Code {
             return false;
         }
         for (digit, byte) in digits.iter_mut().zip(text.bytes()) {
-            match CROCKFORD.iter().position(|&c| c == byte) {
-                Some(value) => *digit = value as u8,
+            match (0..).zip(CROCKFORD).find(|&(_, &character)| character == byte) {
+                Some((value, _)) => *digit = value,
                 None => return false,
             }
         }
@@ -351,7 +351,7 @@ mod tests {
         }
         // Seven bytes that stand for the first of each, had they been drawn.
         let bytes = |text: &str| {
-            let byte = |c| CROCKFORD.iter().position(|&known| known == c).expect("one of the 32") as u8;
+            let byte = |c| (0..).zip(CROCKFORD).find(|&(_, &known)| known == c).expect("one of the 32").0;
             std::array::from_fn(|at| byte(text.as_bytes()[at]))
         };
         assert!(!Code::drawn(bytes("MAR1202")).survives_spreadsheets());

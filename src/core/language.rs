@@ -192,8 +192,8 @@ mod tests {
     use super::*;
 
     fn chosen(lang: Option<&str>, header: &str, available: &[&'static str]) -> &'static str {
-        let wanted = LanguagePreference::read(lang, Some(header));
-        wanted.choose(available.iter().copied()).map_or("default", |at| available[at])
+        let preference = LanguagePreference::read(lang, Some(header));
+        preference.choose(available.iter().copied()).map_or("default", |at| available[at])
     }
 
     #[test]
@@ -245,8 +245,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_header_is_read_without_a_panic(lang in ".{0,30}", header in ".{0,200}") {
-            let wanted = LanguagePreference::read(Some(&lang), Some(&header));
-            let at = wanted.choose(["vi", "en", "zh"].into_iter());
+            let preference = LanguagePreference::read(Some(&lang), Some(&header));
+            let at = preference.choose(["vi", "en", "zh"].into_iter());
             prop_assert!(at.is_none_or(|at| at < 3));
         }
 

@@ -1,30 +1,25 @@
-//! All places, signs and overrides, as read from the files: one immutable generation.
+//! All places, signs and overrides: one immutable generation.
 //!
 //! Owns the resolution of a code to a target. A `Registry` is built whole off the
 //! workers, published as one pointer and never changed, so a request sees one
-//! generation and a viral sign makes no two cores write the same line. Texts lie in
+//! generation and a viral sign makes no two cores write the same cache line. Texts lie in
 //! one arena and signs are fixed-size rows beside a table of their numbers: 48 bytes
 //! and about 10 more for the index, however long the URLs are.
 
-mod files;
-mod last_good;
-mod metrics;
+mod builder;
 mod route;
+mod rows;
 mod rules;
-mod table;
-mod tables;
-mod watch;
 
 use std::hash::BuildHasher as _;
 use std::sync::atomic::AtomicU32;
 
 use hashbrown::{HashMap, HashTable};
 
-pub use files::{Files, Sources};
-pub use last_good::LastGood;
-pub use route::{Route, as_sent};
-pub use rules::{HostPattern, Rules};
-pub use watch::{Publisher, RegistryError, Reload, State, watch};
+pub use builder::RegistryBuilder;
+pub use route::{AliasError, Route, as_sent};
+pub use rows::{OverrideRow, PlaceRow, SignRow, TableNames, Text};
+pub use rules::{HostPattern, HostPatternError, Rules, TargetError, TimeError};
 
 use crate::core::{Code, LanguagePreference, Tag};
 
@@ -34,11 +29,11 @@ type Hasher = foldhash::fast::FixedState;
 #[derive(Debug, Default)]
 pub struct Registry {
     /// Which one: never given twice by an edge, and always rising. It is the time of publishing, in
-    /// milliseconds since 1970, or one more than the last if that is more. The same files keep
+    /// milliseconds since 1970, or one more than the last if that is more. The same tables keep
     /// their number over a restart, by the last-known-good copy. Only where that is lost *and* the
     /// clock was set back may a number be given again.
     pub generation: u64,
-    /// The same for the same files, on whichever edge: see [`Sources::content_hash`].
+    /// The same for the same tables, on whichever edge: a hash over what they hold.
     pub content_hash: u64,
     /// Signs in each [`Status`], counted once and not at each scrape.
     by_status: [usize; 3],
@@ -155,9 +150,9 @@ impl Status {
     }
 }
 
-/// Which row of the files gave a target.
+/// Which row gave a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum TargetSource {
     /// `overrides.csv`, for the sign.
     SignOverride,
     /// `overrides.csv`, for the place.
@@ -196,12 +191,12 @@ impl Registry {
         Some(PlaceRef { registry: self, number })
     }
 
-    /// Every sign, in the order of the file.
+    /// Every sign, in the order of the table.
     pub fn signs(&self) -> impl ExactSizeIterator<Item = SignRef<'_>> + Clone {
         (0..count(self.signs.len())).map(|number| SignRef { registry: self, number })
     }
 
-    /// Every place, in the order of the file.
+    /// Every place, in the order of the table.
     pub fn places(&self) -> impl ExactSizeIterator<Item = PlaceRef<'_>> {
         (0..count(self.places.len())).map(|number| PlaceRef { registry: self, number })
     }
@@ -248,7 +243,7 @@ impl Registry {
     }
 }
 
-/// The files' reader refuses more rows than a `u32` counts.
+/// Rows and bytes of text are counted in 32 bits: a table has at most 2 GiB, and the builder bounds the text.
 fn count(len: usize) -> u32 {
     u32::try_from(len).expect("rows are counted in 32 bits")
 }
@@ -315,18 +310,18 @@ impl<'a> SignRef<'a> {
     #[must_use]
     pub fn targets(self, now_ms: i64) -> Targets<'a> {
         let (registry, row) = (self.registry, self.row());
-        let (run, origin) = 'found: {
+        let (run, source) = 'found: {
             if row.overridden {
                 if let Some(run) = registry.in_force(Scope::Sign(self.number), now_ms) {
-                    break 'found (run, Origin::SignOverride);
+                    break 'found (run, TargetSource::SignOverride);
                 }
                 if let Some(run) = registry.in_force(Scope::Place(row.place), now_ms) {
-                    break 'found (run, Origin::PlaceOverride);
+                    break 'found (run, TargetSource::PlaceOverride);
                 }
             }
-            (row.targets, if row.own_targets { Origin::Sign } else { Origin::Place })
+            (row.targets, if row.own_targets { TargetSource::Sign } else { TargetSource::Place })
         };
-        Targets { registry, variants: registry.variants(run), origin }
+        Targets { registry, variants: registry.variants(run), source }
     }
 }
 
@@ -350,13 +345,13 @@ impl<'a> PlaceRef<'a> {
         self.registry.str(self.row().id)
     }
 
-    /// Street, relic, …; empty where the file says nothing.
+    /// Street, relic, …; empty where its row says nothing.
     #[must_use]
     pub fn kind(self) -> &'a str {
         self.registry.str(self.row().kind)
     }
 
-    /// The commune or ward; empty where the file says nothing.
+    /// The commune or ward; empty where its row says nothing.
     #[must_use]
     pub fn area(self) -> &'a str {
         self.registry.str(self.row().area)
@@ -394,7 +389,7 @@ impl Registry {
 pub struct Targets<'a> {
     registry: &'a Registry,
     variants: &'a [Variant],
-    origin: Origin,
+    source: TargetSource,
 }
 
 /// The target sent to one visitor.
@@ -409,10 +404,10 @@ pub struct Target<'a> {
 impl<'a> Targets<'a> {
     /// The target in the best language. `None` only for a retired sign, which needs no target.
     #[must_use]
-    pub fn choose(&self, wanted: &LanguagePreference<'_>) -> Option<Target<'a>> {
+    pub fn choose(&self, preference: &LanguagePreference<'_>) -> Option<Target<'a>> {
         let languages = &self.registry.languages;
         let tags = self.variants.iter().map(|v| languages[usize::from(v.language)].as_str());
-        let at = if self.several_languages() { wanted.choose(tags).unwrap_or(0) } else { 0 };
+        let at = if self.several_languages() { preference.choose(tags).unwrap_or(0) } else { 0 };
         let (language, url) = self.registry.pair(*self.variants.get(at)?);
         Some(Target { language, url })
     }
@@ -432,9 +427,9 @@ impl<'a> Targets<'a> {
         })
     }
 
-    /// Which row of the files they come from.
+    /// Which row they come from.
     #[must_use]
-    pub fn origin(&self) -> Origin {
-        self.origin
+    pub fn source(&self) -> TargetSource {
+        self.source
     }
 }

@@ -1,7 +1,7 @@
 //! Where the path of a request goes, before any sign is looked up.
 //!
 //! Owns the order of that: our own pages, then codes, then everything else, which is an
-//! alias or nobody's. Requests and `waypost check` read a path by this one function, so an
+//! alias or not found. Requests and `waypost check` read a path by this one function, so an
 //! alias that no request would ever reach is refused when the tables are read.
 
 use std::borrow::Cow;
@@ -11,6 +11,8 @@ use url::Url;
 
 use crate::core::Code;
 
+/// Longest alias, in bytes.
+const MAX_ALIAS: usize = 1024;
 /// Longest path that can be a code, with its hyphens and escapes.
 const MAX_CODE_PATH: usize = 128;
 
@@ -29,7 +31,7 @@ pub enum Route {
     Robots,
     /// `/favicon.ico`
     Favicon,
-    /// Anything else: an alias, or nobody's.
+    /// Anything else: an alias, or not found.
     Other,
 }
 
@@ -70,18 +72,56 @@ impl Route {
     }
 }
 
+/// Why no request would ever be answered by an alias.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AliasError {
+    /// It is something else than a path.
+    #[error("it does not begin with / (the host is left out)")]
+    NoSlash,
+    /// Too long, in bytes.
+    #[error("it is {0} bytes long; at most {MAX_ALIAS} are allowed")]
+    TooLong(usize),
+    /// Browsers send nothing from the `#` on.
+    #[error("it contains #, and browsers send nothing from there on")]
+    Fragment,
+    /// Not even browsers can read it.
+    #[error("it is no path ({0})")]
+    NotAPath(url::ParseError),
+    /// It is sent as another path.
+    #[error("browsers send it as {0:?}; write it so")]
+    SentAs(String),
+    /// It is the code of another sign, in whichever spelling.
+    #[error("it is read as the code {0} of another sign")]
+    Code(Code),
+    /// The page about a code goes first.
+    #[error("it is never reached, as it is read as the page that says what {0} is")]
+    Inspect(Code),
+    /// A page of our own goes first.
+    #[error("it is a page of this service ({0})")]
+    Page(String),
+}
+
 /// An old path and query as browsers send it, or why none does. Browsers escape some
 /// characters, which is done here as they do it; and they resolve `.`, `..` and `\` before
 /// anything is sent (WHATWG URL), which would be another path than the one that is written.
-pub fn as_sent(alias: &str) -> Result<String, String> {
-    let url = Url::parse(&format!("https://host{alias}")).map_err(|error| format!("is no path ({error})"))?;
+pub fn as_sent(alias: &str) -> Result<String, AliasError> {
+    if !alias.starts_with('/') {
+        return Err(AliasError::NoSlash);
+    }
+    if alias.len() > MAX_ALIAS {
+        return Err(AliasError::TooLong(alias.len()));
+    }
+    if alias.contains('#') {
+        return Err(AliasError::Fragment);
+    }
+    let url = Url::parse(&format!("https://host{alias}")).map_err(AliasError::NotAPath)?;
     let sent = match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
     };
     let meant = |text: &str| -> Vec<u8> { Cow::from(percent_encoding::percent_decode_str(text)).into_owned() };
     if meant(&sent) != meant(alias) {
-        return Err(format!("is sent as {sent:?} by browsers; write it so"));
+        return Err(AliasError::SentAs(sent));
     }
     Ok(sent)
 }
@@ -158,7 +198,7 @@ mod tests {
         for (alias, sent) in
             [("/a/../b", "/b"), ("/a/./b", "/a/b"), ("/a/%2e%2E/b", "/b"), ("/a/..", "/"), ("/a\\b", "/a/b")]
         {
-            assert_eq!(as_sent(alias), Err(format!("is sent as {sent:?} by browsers; write it so")), "{alias}");
+            assert_eq!(as_sent(alias), Err(AliasError::SentAs(sent.to_owned())), "{alias}");
         }
     }
 
@@ -176,7 +216,7 @@ mod tests {
         /// What a browser sends is what hyper gives, or an alias would never be found.
         #[test]
         fn what_is_sent_arrives_as_it_is(alias in "/[!-~đ？]{0,40}") {
-            if !alias.contains('#') && let Ok(sent) = as_sent(&alias) {
+            if let Ok(sent) = as_sent(&alias) {
                 let arrived: hyper::Uri = sent.parse().expect("what hyper takes");
                 prop_assert_eq!(arrived.path_and_query().map(|path| path.as_str().to_owned()), Some(sent));
             }
@@ -184,7 +224,7 @@ mod tests {
 
         #[test]
         fn what_is_sent_is_sent_again_as_it_is(alias in "/[!-~]{0,40}") {
-            if !alias.contains('#') && let Ok(sent) = as_sent(&alias) {
+            if let Ok(sent) = as_sent(&alias) {
                 prop_assert_eq!(as_sent(&sent), Ok(sent.clone()));
             }
         }

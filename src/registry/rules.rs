@@ -1,4 +1,4 @@
-//! What a target, a time and a language in the registry's files may be.
+//! What a target and a time in the registry may be.
 //!
 //! Owns the checks that stand between a slip of the pen and a visitor: `https` (or
 //! `http` where the configuration says so), a host on the list, no user info, no
@@ -12,7 +12,7 @@ use crate::core::Tag;
 /// Longest target, in bytes: what browsers, proxies and in-app scanners all take.
 const MAX_TARGET: usize = 2048;
 
-/// The part of the configuration that the files are checked against.
+/// The part of the configuration that the registry's rows are checked against.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// The language of the columns without one: `name`, `target`.
@@ -36,9 +36,8 @@ pub struct HostPattern {
 }
 
 impl HostPattern {
-    /// Reads a pattern; the error says what is allowed.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        const ALLOWED: &str = "allowed are a host name such as \"langson.gov.vn\" and \"*.\" before one";
+    /// Reads a pattern: a host name, an address, or `*.` before a host name of at least two labels.
+    pub fn parse(text: &str) -> Result<Self, HostPatternError> {
         let (below, name) = match text.strip_prefix("*.") {
             Some(name) => (true, name),
             None => (false, text),
@@ -47,7 +46,7 @@ impl HostPattern {
             Ok(Host::Domain(host)) if !host.contains('*') && (!below || host.contains('.')) => Ok(Self { host, below }),
             Ok(Host::Ipv4(address)) if !below => Ok(Self { host: address.to_string(), below }),
             Ok(Host::Ipv6(address)) if !below => Ok(Self { host: format!("[{address}]"), below }),
-            _ => Err(format!("{text:?} is not a host; {ALLOWED}")),
+            _ => Err(HostPatternError { found: text.to_owned() }),
         }
     }
 
@@ -60,58 +59,112 @@ impl HostPattern {
     }
 }
 
+/// Why a text is no [`HostPattern`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected a host such as \"langson.gov.vn\", or one after \"*.\", found {found:?}")]
+pub struct HostPatternError {
+    found: String,
+}
+
+/// Why a URL is no target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// Too long, in bytes.
+    #[error("expected at most {MAX_TARGET} bytes, found {0}")]
+    TooLong(usize),
+    /// It would not be sent as it is written.
+    #[error("expected no spaces or control characters, found {0:?}")]
+    Control(char),
+    /// Not an absolute URL.
+    #[error("expected a URL that begins {allowed}, found {found:?} ({error})")]
+    NotAUrl {
+        /// The target.
+        found: String,
+        /// Schemes that are allowed.
+        allowed: &'static str,
+        /// What is wrong with it.
+        error: url::ParseError,
+    },
+    /// A name or a password before the host; the text does not repeat them.
+    #[error("expected no user info before the host, found some")]
+    UserInfo,
+    /// `http`, where the configuration asks for `https`.
+    #[error("expected https://, found {0:?} (registry.allow_http is false)")]
+    Http(String),
+    /// Another scheme.
+    #[error("expected {allowed}, found the scheme {found:?}")]
+    Scheme {
+        /// The scheme.
+        found: String,
+        /// Schemes that are allowed.
+        allowed: &'static str,
+    },
+    /// Not a host of the list.
+    #[error("host {0} is not in allowed_hosts")]
+    Host(String),
+    /// The host printed on the plates.
+    #[error("host {0} is this service's own (edge.public_url); a scan would lead back here")]
+    OwnHost(String),
+}
+
+/// Why a text is no time.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("expected a time such as 2027-02-27T08:00 (in {zone}) or 2027-02-27T08:00:00+07:00, found {found:?}")]
+pub struct TimeError {
+    found: String,
+    zone: String,
+    /// `None` for a date alone.
+    #[source]
+    error: Option<jiff::Error>,
+}
+
 impl Rules {
     /// Checks a target and gives it as it will be sent: ASCII, percent-encoded.
-    pub fn target(&self, text: &str) -> Result<String, String> {
+    pub fn target(&self, text: &str) -> Result<String, TargetError> {
         if text.len() > MAX_TARGET {
-            return Err(format!("is {} bytes long; at most {MAX_TARGET} are allowed", text.len()));
+            return Err(TargetError::TooLong(text.len()));
         }
         if let Some(control) = text.chars().find(|c| c.is_control() || c.is_whitespace()) {
-            return Err(format!("contains {control:?}; a URL has no spaces or control characters"));
+            return Err(TargetError::Control(control));
         }
-        let schemes = if self.allow_http { "https:// or http://" } else { "https://" };
-        let url =
-            Url::parse(text).map_err(|error| format!("{text:?} is not a URL ({error}); it must begin {schemes}"))?;
-        // First of all: what follows repeats the text.
+        let allowed = if self.allow_http { "https:// or http://" } else { "https://" };
+        let url = Url::parse(text).map_err(|error| TargetError::NotAUrl { found: text.to_owned(), allowed, error })?;
+        // First of all: other errors repeat the text.
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("has user info before its host; none is allowed".to_owned());
+            return Err(TargetError::UserInfo);
         }
         match url.scheme() {
             "https" => {}
             "http" if self.allow_http => {}
-            "http" => {
-                return Err(format!("{text:?} is http; only https is allowed (registry.allow_http is false)"));
-            }
-            scheme => return Err(format!("the scheme {scheme:?} is not allowed; it must begin {schemes}")),
+            "http" => return Err(TargetError::Http(text.to_owned())),
+            scheme => return Err(TargetError::Scheme { found: scheme.to_owned(), allowed }),
         }
         let host = url.host_str().unwrap_or("");
         if !self.allowed_hosts.iter().any(|pattern| pattern.matches(host)) {
-            return Err(format!("host {host} is not in allowed_hosts"));
+            return Err(TargetError::Host(host.to_owned()));
         }
         if host == self.public_host {
-            return Err(format!("host {host} is this service's own (edge.public_url); a scan would lead back here"));
+            return Err(TargetError::OwnHost(host.to_owned()));
         }
         Ok(url.into())
     }
 
-    /// Reads a time: RFC 3339, or local in the configured zone. Milliseconds since the epoch.
-    pub fn time(&self, text: &str) -> Result<i64, String> {
+    /// Reads a time: RFC 3339, or local in the configured zone. Milliseconds since the Unix epoch.
+    pub fn time(&self, text: &str) -> Result<i64, TimeError> {
         if let Ok(time) = text.parse::<Timestamp>() {
             return Ok(time.as_millisecond());
         }
-        let wrong = || {
-            format!(
-                "{text:?} is not a time; allowed are 2027-02-27T08:00 (in {}) and 2027-02-27T08:00:00+07:00",
-                self.timezone.iana_name().unwrap_or("the configured zone")
-            )
+        let wrong = |error| TimeError {
+            found: text.to_owned(),
+            zone: self.timezone.iana_name().unwrap_or("the configured zone").to_owned(),
+            error,
         };
         // A date alone would leave open whether the day itself is meant to be in.
         if !text.contains(':') {
-            return Err(wrong());
+            return Err(wrong(None));
         }
-        let local: civil::DateTime = text.parse().map_err(|_| wrong())?;
-        let zoned = local.to_zoned_datetime(self.timezone.clone()).map_err(|_| wrong())?;
-        Ok(zoned.timestamp().as_millisecond())
+        let local = text.parse::<civil::DateTime>().and_then(|time| time.to_zoned_datetime(self.timezone.clone()));
+        Ok(local.map_err(|error| wrong(Some(error)))?.timestamp().as_millisecond())
     }
 }
 
@@ -144,15 +197,15 @@ mod tests {
             ("https://langson.gov.vn@evil.com/", "user info"),
             ("http://user:secret@langson.gov.vn/", "user info"),
             ("https://evil.com\\@langson.gov.vn/", "allowed_hosts"),
-            ("http://langson.gov.vn/", "only https"),
+            ("http://langson.gov.vn/", "expected https://, found"),
             ("javascript:alert(1)", "scheme"),
-            ("//langson.gov.vn/", "not a URL"),
+            ("//langson.gov.vn/", "expected a URL"),
             ("https://langson.gov.vn/a\r\nSet-Cookie: x", "control"),
             ("https://langson.gov.vn/a b", "spaces"),
             ("https://qr.langson.gov.vn/7K3M9QX2", "lead back here"),
         ] {
             let error = rules.target(target).expect_err(target);
-            assert!(error.contains(reason), "{target}: {error}");
+            assert!(error.to_string().contains(reason), "{target}: {error}");
         }
     }
 
@@ -166,9 +219,9 @@ mod tests {
     fn times_are_rfc_3339_or_local() {
         let rules = rules(false);
         let utc = rules.time("2027-02-26T17:00:00Z").expect("RFC 3339");
-        assert_eq!(rules.time("2027-02-27T00:00"), Ok(utc));
-        assert_eq!(rules.time("2027-02-27 00:00:00"), Ok(utc));
-        assert_eq!(rules.time("2027-02-27T00:00:00+07:00"), Ok(utc));
+        for same in ["2027-02-27T00:00", "2027-02-27 00:00:00", "2027-02-27T00:00:00+07:00"] {
+            assert_eq!(rules.time(same).expect(same), utc);
+        }
         for wrong in ["2027-02-27", "27/02/2027", "", "soon", "2027-02-30T00:00"] {
             assert!(rules.time(wrong).is_err(), "{wrong}");
         }

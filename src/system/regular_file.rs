@@ -4,15 +4,19 @@
 //! FIFO waits for its other end for ever, and a device such as `/dev/zero` never ends; so a file
 //! is opened without blocking (`O_NONBLOCK`, open(2)), and looked at once it is open, when nobody
 //! can put another in its place. A share that hangs still holds up the thread that opens from it,
-//! so nobody may wait for that thread.
+//! so nobody may wait for that thread. What is opened is read within a bound, for a file can be
+//! longer than memory, or be grown while it is read.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+
+/// Bytes that are read at once, and checked before more are.
+const PIECE: u64 = 1 << 20;
 
 /// Opens a regular file to read, and tells its metadata; links are followed. What is not a
 /// regular file is an error that says what it is.
@@ -39,6 +43,40 @@ fn open_with(path: &Path, flags: OFlags) -> io::Result<(File, Metadata)> {
     if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other(what(&metadata))) }
 }
 
+/// Reads an open file from where it stands to its end: at most `max` bytes, or else an error. `step`
+/// is called after each piece of 1 MiB. `check` sees all that was read so far, and where the newest
+/// piece begins in it; of what it refuses no more is read.
+pub fn read_bounded<E: From<io::Error>>(
+    mut file: File,
+    max: u64,
+    step: &mut dyn FnMut(),
+    mut check: impl FnMut(&[u8], usize) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
+    let too_long = |found| {
+        let text = format!("expected at most {max} bytes, found {found}");
+        E::from(io::Error::new(io::ErrorKind::FileTooLarge, text))
+    };
+    let len = file.metadata()?.len();
+    if len > max {
+        return Err(too_long(len));
+    }
+    let mut bytes = Vec::new();
+    // One more, in which the end of the file is met. A file of holes may be longer than memory.
+    let room = usize::try_from(len).unwrap_or(usize::MAX).saturating_add(1);
+    bytes.try_reserve_exact(room).map_err(io::Error::from)?;
+    loop {
+        let from = bytes.len();
+        if (&mut file).take(PIECE).read_to_end(&mut bytes)? == 0 {
+            return Ok(bytes);
+        }
+        step();
+        if bytes.len() as u64 > max {
+            return Err(too_long(bytes.len() as u64));
+        }
+        check(&bytes, from)?;
+    }
+}
+
 fn what(metadata: &Metadata) -> String {
     let kind = metadata.file_type();
     let name = match kind {
@@ -52,6 +90,30 @@ fn what(metadata: &Metadata) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_read_no_further_than_its_bound_or_than_it_is_wanted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, vec![b'x'; 3 << 20]).expect("a file");
+        let open = || open(&path).expect("a file").0;
+        let mut steps = 0;
+        let all = |_: &[u8], _| Ok::<(), io::Error>(());
+        let read = read_bounded(open(), 3 << 20, &mut || steps += 1, all).expect("as long as is allowed");
+        assert_eq!((read.len(), steps), (3 << 20, 3));
+        let error = read_bounded(open(), 1 << 20, &mut || (), all).expect_err("too long");
+        assert_eq!(error.to_string(), "expected at most 1048576 bytes, found 3145728");
+        let mut seen = 0;
+        let refused = read_bounded(open(), 3 << 20, &mut || (), |bytes, from| {
+            seen = bytes.len();
+            if from == 0 { Ok(()) } else { Err(io::Error::other("no more")) }
+        });
+        assert_eq!((refused.expect_err("refused").to_string().as_str(), seen), ("no more", 2 << 20));
+        // One that grows meanwhile.
+        let mut growing = File::options().append(true).open(&path).expect("a file");
+        let grown = read_bounded(open(), 3 << 20, &mut || io::Write::write_all(&mut growing, b"x").expect("room"), all);
+        assert_eq!(grown.expect_err("too long").kind(), io::ErrorKind::FileTooLarge);
+    }
 
     #[test]
     fn what_is_not_a_file_is_named_and_never_waited_for() {

@@ -37,40 +37,49 @@ fn a_wrong_place_is_told_with_its_line_and_field() {
     refused(
         "places.csv",
         &[
-            ("", ":1: has no header row; it must name place, name"),
+            ("", ":1: header: expected the columns place, name, found no header"),
             (
                 "place,name,colour\none,Một,red\n",
-                ":1: header: \"colour\" is not a column; allowed are place, name, name:LANGUAGE, kind",
+                ":1: header: expected one of place, name, name:LANGUAGE, kind, area, target, target:LANGUAGE, note, found \"colour\"",
             ),
-            ("place,name,name\none,Một,Một\n", ":1: header: the column \"name\" is there twice"),
-            ("place,target\none,https://example.vn/\n", ":1: header: the column \"name\" is missing"),
+            ("place,name,name\none,Một,Một\n", ":1: header: expected each column once, found \"name\" again"),
+            (
+                "place,target\none,https://example.vn/\n",
+                ":1: header: expected the columns place, name, found no \"name\"",
+            ),
             (
                 "place,name,name:e\none,Một,One\n",
-                ":1: header: \"e\" in \"name:e\" is not a language; write name:en or name:zh-Hant",
+                ":1: header: expected a language as in name:en or name:zh-Hant, found \"name:e\"",
             ),
-            ("place,name,area:en\none,Một,One\n", ":1: header: \"area:en\" is not a column"),
+            ("place,name,area:en\none,Một,One\n", ":1: header: expected one of place, name,"),
             (
                 "place,name,name:vi,target\none,Một,Một,https://example.vn/\n",
-                ":1: header: vi is the default language (registry.default_language)",
+                ":1: header: expected \"name\", as vi is the default language (registry.default_language), found \"name:vi\"",
             ),
             (
                 "place,name,target\none,Một,https://example.vn/\none,Hai,https://example.vn/\n",
-                ":3: place: \"one\" is there twice",
+                ":3: place: expected an identifier that no other place has, found \"one\" again",
             ),
-            ("place,name,target\none,Một,https://example.vn/\ntwo,,https://example.vn/\n", ":3: name: is empty"),
+            (
+                "place,name,target\none,Một,https://example.vn/\ntwo,,https://example.vn/\n",
+                ":3: name: expected a name in the default language (vi), found an",
+            ),
             (
                 "place,name,target\none,Một,https://example.vn/\n,Hai,https://example.vn/\n",
-                ":3: place: \"\" is not an identifier; allowed are 1 to 64",
+                ":3: place: expected 1 to 64 characters of a-z A-Z 0-9 _ . -, found \"\"",
             ),
             (
                 "place,name,target\none,Một,https://example.vn/\ntwo street,Hai,\n",
-                ":3: place: \"two street\" is not an identifier",
+                ":3: place: expected 1 to 64 characters of a-z A-Z 0-9 _ . -, found \"two street\"",
             ),
-            (&long, ":2: name: is longer than 400 bytes"),
-            ("place,name,target\none,Một,https://example.vn/\ntwo,Hai\n", ":3: has 2 cells where the header has 3"),
+            (&long, ":2: name: expected at most 400 bytes, found 401"),
+            (
+                "place,name,target\none,Một,https://example.vn/\ntwo,Hai\n",
+                ":3: expected 3 cells as in the header, found 2",
+            ),
             (
                 "place,name,target,target:en\none,Một,,https://example.vn/en\n",
-                ":2: target: is empty; where there is a target for any language",
+                ":2: target: expected a target in the default language (vi) beside those in others, found",
             ),
         ],
     );
@@ -80,11 +89,14 @@ fn a_wrong_place_is_told_with_its_line_and_field() {
 fn a_wrong_target_is_told_with_its_column() {
     let cases = [
         ("https://example.com/", "target: host example.com is not in allowed_hosts"),
-        ("http://example.vn/", "target: \"http://example.vn/\" is http; only https is allowed"),
-        ("javascript:alert(1)", "target: the scheme \"javascript\" is not allowed; it must begin https://"),
-        ("example.vn/one", "target: \"example.vn/one\" is not a URL"),
-        ("https://example.vn/a b", "target: contains ' '; a URL has no spaces"),
-        ("https://user:secret@example.vn/", "target: has user info before its host"),
+        (
+            "http://example.vn/",
+            "target: expected https://, found \"http://example.vn/\" (registry.allow_http is false)",
+        ),
+        ("javascript:alert(1)", "target: expected https://, found the scheme \"javascript\""),
+        ("example.vn/one", "target: expected a URL that begins https://, found \"example.vn/one\""),
+        ("https://example.vn/a b", "target: expected no spaces or control characters, found ' '"),
+        ("https://user:secret@example.vn/", "target: expected no user info before the host, found some"),
         ("https://notexample.vn/", "target: host notexample.vn is not in allowed_hosts"),
         ("https://qr.example.vn/A1B2C4", "target: host qr.example.vn is this service's own"),
     ];
@@ -94,51 +106,93 @@ fn a_wrong_target_is_told_with_its_column() {
         refused("signs.csv", &[(&signs, &format!(":2: {}", expected.replacen("target:", "target:en:", 1)))]);
     }
     let long = format!("place,name,target\none,Một,https://example.vn/{}\n", "x".repeat(2048));
-    refused("places.csv", &[(&long, ":2: target: is 2067 bytes long; at most 2048 are allowed")]);
+    refused("places.csv", &[(&long, ":2: target: expected at most 2048 bytes, found 2067")]);
 }
 
 #[test]
 fn a_wrong_sign_is_told_with_its_line_and_field() {
     let row = |rest: &str| format!("code,place,status,lat,lon,mounted,successor,aliases\nA1,one,active,,,,,\n{rest}\n");
     for (text, expected) in [
-        ("7K3M*,one,active,,,,,", ":3: code: \"7K3M*\" contains '*'; allowed are 0-9 A-Z"),
-        (",one,active,,,,,", ":3: code: is empty; a code has 1 to 20 characters"),
-        ("AAAAAAAAAAAAAAAAAAAAA,one,active,,,,,", ":3: code: \"AAAAAAAAAAAAAAAAAAAAA\" has more than 20 characters"),
-        ("a-l,one,active,,,,,", ":3: code: \"a-l\" is the same code as on line 2 (both are read as A1)"),
-        ("go,one,active,,,,,", ":3: code: \"go\" is reserved for the page /go"),
-        ("B1,two,active,,,,,", ":3: place: \"two\" is not in places.csv"),
-        ("B1,,active,,,,,", ":3: place: \"\" is not in places.csv"),
-        ("B1,one,broken,,,,,", ":3: status: \"broken\" is not allowed; allowed are planned, active, retired"),
-        ("B1,one,,,,,,", ":3: status: \"\" is not allowed"),
-        ("B1,one,active,91,106,,,", ":3: lat: \"91\" is not a position; allowed are degrees from -90 to 90"),
-        ("B1,one,active,21,181,,,", ":3: lon: \"181\" is not a position; allowed are degrees from -180 to 180"),
-        ("B1,one,active,north,106,,,", ":3: lat: \"north\" is not a position"),
-        ("B1,one,active,21,,,,", ":3: lat: lat and lon are given together or not at all"),
-        ("B1,one,active,NaN,106,,,", ":3: lat: \"NaN\" is not a position"),
+        ("7K3M*,one,active,,,,,", ":3: code: expected only 0-9 A-Z, hyphens and spaces, found '*' in \"7K3M*\""),
+        (",one,active,,,,,", ":3: code: expected 1 to 20 characters of 0-9 A-Z, found none"),
+        (
+            "AAAAAAAAAAAAAAAAAAAAA,one,active,,,,,",
+            ":3: code: expected at most 20 characters, found more in \"AAAAAAAAAAAAAAAAAAAAA\"",
+        ),
+        (
+            "a-l,one,active,,,,,",
+            ":3: code: expected a code that no other sign has, found \"a-l\", the code of line 2 (both are read as A1)",
+        ),
+        ("go,one,active,,,,,", ":3: code: expected another code than that of the page /go, found \"go\""),
+        ("B1,two,active,,,,,", ":3: place: expected a place of places.csv, found \"two\""),
+        ("B1,,active,,,,,", ":3: place: expected a place of places.csv, found \"\""),
+        ("B1,one,broken,,,,,", ":3: status: expected planned, active or retired, found \"broken\""),
+        ("B1,one,,,,,,", ":3: status: expected planned, active or retired, found \"\""),
+        ("B1,one,active,91,106,,,", ":3: lat: expected degrees from -90 to 90, found \"91\""),
+        ("B1,one,active,21,181,,,", ":3: lon: expected degrees from -180 to 180, found \"181\""),
+        ("B1,one,active,north,106,,,", ":3: lat: expected degrees from -90 to 90, found \"north\""),
+        ("B1,one,active,21,,,,", ":3: lon: expected lat and lon, or neither, found lat alone"),
+        ("B1,one,active,NaN,106,,,", ":3: lat: expected degrees from -90 to 90, found \"NaN\""),
         (
             "B1,one,active,,,2026-02-30,,",
-            ":3: mounted: \"2026-02-30\" is not a date; allowed are 2026-03-14 and 14/3/2026",
+            ":3: mounted: expected a date such as 2026-03-14 or 14/3/2026, found \"2026-02-30\"",
         ),
-        ("B1,one,active,,,3/14/2026,,", ":3: mounted: \"3/14/2026\" is not a date"),
-        ("B1,one,retired,,,,ZZ,", ":3: successor: \"ZZ\" is not the code of a sign"),
-        ("B1,one,retired,,,,B1,", ":3: successor: leads back to the sign itself"),
-        ("B1,one,active,,,,,old/path", ":3: aliases: \"old/path\" must begin with /"),
-        ("B1,one,active,,,,,/go?x=1", ":3: aliases: \"/go?x=1\" is a page of this service (/go)"),
-        ("B1,one,active,,,,,/old#top", ":3: aliases: \"/old#top\" is too long (over 1024 bytes) or contains #"),
-        ("B1,one,active,,,,,/A1", ":3: aliases: \"/A1\" reads as the code A1 of another sign"),
-        ("B1,one,active,,,,,/go/?x=1", ":3: aliases: \"/go/?x=1\" is a page of this service (/go/)"),
-        ("B1,one,active,,,,,/A1/", ":3: aliases: \"/A1/\" reads as the code A1 of another sign"),
-        ("B1,one,active,,,,,/%41-l?x=1", ":3: aliases: \"/%41-l?x=1\" reads as the code A1 of another sign"),
-        ("B1,one,active,,,,,/A1+", ":3: aliases: \"/A1+\" is never reached: it reads as the page that says what A1 is"),
-        ("B1,one,active,,,,,/b1%2B/?x", ":3: aliases: \"/b1%2B/?x\" is never reached: it reads as the page that says"),
-        ("B1,one,active,,,,,/cu+", ":3: aliases: \"/cu+\" is never reached: it reads as the page that says what CU is"),
-        ("B1,one,active,,,,,/old/../new", ":3: aliases: \"/old/../new\" is sent as \"/new\" by browsers; write it so"),
-        ("B1,one,active,,,,,/old\\new", ":3: aliases: \"/old\\\\new\" is sent as \"/old/new\" by browsers"),
-        ("B1,one,active", ":3: has 3 cells where the header has 8"),
-        ("B1,one,active,,,,,,,", ":3: has 10 cells where the header has 8"),
+        (
+            "B1,one,active,,,3/14/2026,,",
+            ":3: mounted: expected a date such as 2026-03-14 or 14/3/2026, found \"3/14/2026\"",
+        ),
+        ("B1,one,retired,,,,ZZ,", ":3: successor: expected the code of a sign, found \"ZZ\""),
+        ("B1,one,retired,,,,B1,", ":3: successor: expected another sign, found one that leads back to this one"),
+        (
+            "B1,one,active,,,,,old/path",
+            ":3: aliases: expected an old path and query, found \"old/path\": it does not begin with /",
+        ),
+        (
+            "B1,one,active,,,,,/go?x=1",
+            ":3: aliases: expected an old path and query, found \"/go?x=1\": it is a page of this service (/go)",
+        ),
+        (
+            "B1,one,active,,,,,/old#top",
+            ":3: aliases: expected an old path and query, found \"/old#top\": it contains #, and browsers",
+        ),
+        (
+            "B1,one,active,,,,,/A1",
+            ":3: aliases: expected an old path and query, found \"/A1\": it is read as the code A1 of another sign",
+        ),
+        (
+            "B1,one,active,,,,,/go/?x=1",
+            ":3: aliases: expected an old path and query, found \"/go/?x=1\": it is a page of this service (/go/)",
+        ),
+        (
+            "B1,one,active,,,,,/A1/",
+            ":3: aliases: expected an old path and query, found \"/A1/\": it is read as the code A1 of another sign",
+        ),
+        (
+            "B1,one,active,,,,,/%41-l?x=1",
+            ":3: aliases: expected an old path and query, found \"/%41-l?x=1\": it is read as the code A1 of",
+        ),
+        (
+            "B1,one,active,,,,,/A1+",
+            ":3: aliases: expected an old path and query, found \"/A1+\": it is never reached, as it is read as the page that says what A1 is",
+        ),
+        (
+            "B1,one,active,,,,,/b1%2B/?x",
+            ":3: aliases: expected an old path and query, found \"/b1%2B/?x\": it is never reached",
+        ),
+        ("B1,one,active,,,,,/cu+", ":3: aliases: expected an old path and query, found \"/cu+\": it is never reached"),
+        (
+            "B1,one,active,,,,,/old/../new",
+            ":3: aliases: expected an old path and query, found \"/old/../new\": browsers send it as \"/new\"; write it so",
+        ),
+        (
+            "B1,one,active,,,,,/old\\new",
+            ":3: aliases: expected an old path and query, found \"/old\\\\new\": browsers send it as \"/old/new\"",
+        ),
+        ("B1,one,active", ":3: expected 8 cells as in the header, found 3"),
+        ("B1,one,active,,,,,,,", ":3: expected 8 cells as in the header, found 10"),
         (
             "B1,one,active,,,,,/old\nB2,one,active,,,,,/other /old",
-            ":4: aliases: \"/old\" also means the sign on line 3",
+            ":4: aliases: expected an alias of this sign alone, found \"/old\", also on line 3",
         ),
     ] {
         refused("signs.csv", &[(&row(text), expected)]);
@@ -159,12 +213,12 @@ fn a_code_that_a_spreadsheet_has_changed_is_told_with_the_cause() {
         let said =
             format!("{:?}; it looks like a code that a spreadsheet turned into {what}{cure}\n", cell.trim_matches('"'));
         let signs = format!("code,place,status\nA1,one,active\n{cell},one,active\n");
-        refused("signs.csv", &[(&signs, &format!(":3: code: {said}"))]);
+        refused("signs.csv", &[(&signs, &format!(":3: code: expected a code, found {said}"))]);
     }
     let successor = "code,place,status,successor\nA1,one,retired,1.2345E+071\n";
     refused(
         "signs.csv",
-        &[(successor, ":2: successor: \"1.2345E+071\" is not the code of a sign; it looks like a code")],
+        &[(successor, ":2: successor: expected the code of a sign, found \"1.2345E+071\"; it looks like a code")],
     );
     // What can be a code is taken as one.
     for code in ["12345", "12345E67", "2026-0301", "MAR2-6", "mar-26"] {
@@ -178,19 +232,27 @@ fn a_wrong_header_and_what_spans_signs_is_told() {
     refused(
         "signs.csv",
         &[
-            ("code,place\nA1,one\n", ":1: header: the column \"status\" is missing; it must name code, place, status"),
-            ("code,place,status,latitude\nA1,one,active,21\n", ":1: header: \"latitude\" is not a column"),
+            ("code,place\nA1,one\n", ":1: header: expected the columns code, place, status, found no \"status\""),
+            ("code,place,status,latitude\nA1,one,active,21\n", ":1: header: expected one of code, place, status,"),
         ],
     );
     let places = b"place,name\none,M\xe1\xbb\x99t\n";
     let (good, said) = check(&[("places.csv", places), ("signs.csv", b"code,place,status\nA1,one,planned\n")]);
-    assert!(!good && said == "signs.csv:2: target: neither the sign nor its place one has one\n", "{said}");
+    assert!(
+        !good
+            && said
+                == "signs.csv:2: target: expected a target, the sign's own or that of its place one, found neither\n",
+        "{said}"
+    );
     let mut circle = "code,place,status,successor\n".to_owned();
     for n in 0..40 {
         circle += &format!("X{n},one,retired,X{}\n", (n + 1) % 40);
     }
     let (good, said) = check(&[("signs.csv", circle.as_bytes())]);
-    assert!(!good && said.starts_with("signs.csv:2: successor: leads through more than 32 signs"), "{said}");
+    assert!(
+        !good && said.starts_with("signs.csv:2: successor: expected at most 32 signs that follow one another"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -200,19 +262,25 @@ fn a_wrong_override_is_told_with_its_line_and_field() {
     for (text, expected) in [
         (
             format!("two,{from},{until},{target}"),
-            ":2: scope: \"two\" is neither a place in places.csv nor a code in signs.csv",
+            ":2: scope: expected a place of places.csv or a code of signs.csv, found \"two\"",
         ),
         (
             format!("one,soon,{until},{target}"),
-            ":2: from: \"soon\" is not a time; allowed are 2027-02-27T08:00 (in Asia/Ho_Chi_Minh)",
+            ":2: from: expected a time such as 2027-02-27T08:00 (in Asia/Ho_Chi_Minh) or 2027-02-27T08:00:00+07:00, found \"soon\"",
         ),
-        (format!("one,{from},2027-03-05,{target}"), ":2: until: \"2027-03-05\" is not a time"),
-        (format!("one,{from},,{target}"), ":2: until: \"\" is not a time"),
-        (format!("one,{until},{from},{target}"), ":2: until: 2027-02-27T00:00 is not after from, 2027-03-05T00:00"),
-        (format!("one,{from},2027-02-26T17:00Z,{target}"), ":2: until: 2027-02-26T17:00Z is not after from"),
-        (format!("one,{from},{until},"), ":2: target: is empty; an override says where to lead"),
+        (format!("one,{from},2027-03-05,{target}"), ":2: until: expected a time such as 2027-02-27T08:00 (in"),
+        (format!("one,{from},,{target}"), ":2: until: expected a time such as 2027-02-27T08:00 (in"),
+        (
+            format!("one,{until},{from},{target}"),
+            ":2: until: expected a time after from (2027-03-05T00:00), found 2027-02-27T00:00",
+        ),
+        (
+            format!("one,{from},2027-02-26T17:00Z,{target}"),
+            ":2: until: expected a time after from (2027-02-27T00:00), found 2027-02-26T17:00Z",
+        ),
+        (format!("one,{from},{until},"), ":2: target: expected where to lead meanwhile, found an empty cell"),
         (format!("one,{from},{until},https://example.com/"), ":2: target: host example.com is not in allowed_hosts"),
-        (format!("one,{from},{until}"), ":2: has 3 cells where the header has 4"),
+        (format!("one,{from},{until}"), ":2: expected 4 cells as in the header, found 3"),
     ] {
         refused("overrides.csv", &[(&row(&text), expected)]);
     }
@@ -221,7 +289,11 @@ fn a_wrong_override_is_told_with_its_line_and_field() {
         ("signs.csv", b"code,place,status\nA1B2C3,A1B2C3,active\n"),
         ("overrides.csv", row(&format!("A1B2C3,{from},{until},{target}")).as_bytes()),
     ]);
-    assert!(!good && said.starts_with("overrides.csv:2: scope: \"A1B2C3\" is both a place and the code"), "{said}");
+    assert!(
+        !good
+            && said.starts_with("overrides.csv:2: scope: expected a place or a code, found \"A1B2C3\", which is both"),
+        "{said}"
+    );
 }
 
 const TEN_PLACES: &str =
@@ -229,15 +301,15 @@ const TEN_PLACES: &str =
 const TEN_SIGNS: &str = "code,place,status,lat,lon\nA1,one,active,,\na-1,one,active,,\nA2,nowhere,lost,99,1\n";
 const TEN_OVERRIDES: &str = "scope,from,until,target\none,soon,later,https://example.com/\n";
 const TEN: [&str; 10] = [
-    "places.csv:3: place: \"one\" is there twice",
-    "places.csv:4: name: is empty",
-    "places.csv:4: target: \"http://example.vn/\" is http",
-    "signs.csv:3: code: \"a-1\" is the same code as on line 2",
-    "signs.csv:4: place: \"nowhere\" is not in places.csv",
-    "signs.csv:4: status: \"lost\" is not allowed",
-    "signs.csv:4: lat: \"99\" is not a position",
-    "overrides.csv:2: from: \"soon\" is not a time",
-    "overrides.csv:2: until: \"later\" is not a time",
+    "places.csv:3: place: expected an identifier that no other place has, found \"one\"",
+    "places.csv:4: name: expected a name in the default language",
+    "places.csv:4: target: expected https://, found \"http://example.vn/\"",
+    "signs.csv:3: code: expected a code that no other sign has, found \"a-1\", the code of line 2",
+    "signs.csv:4: place: expected a place of places.csv, found \"nowhere\"",
+    "signs.csv:4: status: expected planned, active or retired, found \"lost\"",
+    "signs.csv:4: lat: expected degrees from -90 to 90, found \"99\"",
+    "overrides.csv:2: from: expected a time such as 2027-02-27T08:00",
+    "overrides.csv:2: until: expected a time such as 2027-02-27T08:00",
     "overrides.csv:2: target: host example.com is not in allowed_hosts",
 ];
 
@@ -304,10 +376,10 @@ fn lines_are_counted_as_an_editor_counts_them() {
         "code,place,status\n\n\nA3,one,lost\n",
         "code,place,status\r\n\r\n\r\nA3,one,lost\r\n",
     ] {
-        refused("signs.csv", &[(text, ":4: status: \"lost\" is not allowed")]);
+        refused("signs.csv", &[(text, ":4: status: expected planned, active or retired, found \"lost\"")]);
     }
     let spanning = "code,place,note,status\nA1,one,\"a\nb\nc\",active\nA2,one,,lost\n";
-    refused("signs.csv", &[(spanning, ":5: status: \"lost\" is not allowed")]);
+    refused("signs.csv", &[(spanning, ":5: status: expected planned, active or retired, found \"lost\"")]);
 }
 
 #[test]
@@ -317,35 +389,38 @@ fn other_encodings_are_refused_with_advice() {
     for bytes in [utf16, big] {
         assert_eq!(
             check(&[("places.csv", &bytes)]),
-            (false, "places.csv: is in UTF-16; save it as \"CSV UTF-8\"\n".to_owned())
+            (false, "places.csv: expected UTF-8, found UTF-16; save the file as \"CSV UTF-8\"\n".to_owned())
         );
     }
     let latin = b"place,name,target\none,M,https://example.vn/\ntwo,Caf\xe9,https://example.vn/\n";
     assert_eq!(
         check(&[("places.csv", latin)]),
-        (false, "places.csv:3: is not UTF-8; save the file as \"CSV UTF-8\"\n".to_owned())
+        (false, "places.csv:3: expected UTF-8, found other bytes; save the file as \"CSV UTF-8\"\n".to_owned())
     );
     let header = b"place,name,not\xe9\none,M,\n";
     assert_eq!(
         check(&[("places.csv", header)]),
-        (false, "places.csv:1: header: is not UTF-8; save the file as \"CSV UTF-8\"\n".to_owned())
+        (false, "places.csv:1: header: expected UTF-8, found other bytes; save the file as \"CSV UTF-8\"\n".to_owned())
     );
 }
 
 #[test]
 fn a_quote_that_is_never_closed_is_found_where_it_is_opened() {
     let rows = |note: &str| format!("code,place,status,note\nA1,one,active,\nA2,one,active,{note}\nA3,one,active,\n");
-    refused("signs.csv", &[(&rows("\"a plate"), ":3: a quote that is opened here is never closed")]);
-    refused("signs.csv", &[(&rows("\"a \"\"plate"), ":3: a quote that is opened here is never closed")]);
+    refused("signs.csv", &[(&rows("\"a plate"), ":3: expected an end of the quote that is opened here, found none")]);
+    refused(
+        "signs.csv",
+        &[(&rows("\"a \"\"plate"), ":3: expected an end of the quote that is opened here, found none")],
+    );
     // At the end of the file, as in one that is written half.
     let half = "code,place,status,note\r\nA1,one,active,\r\nA2,one,active,\"a pla";
-    refused("signs.csv", &[(half, ":3: a quote that is opened here is never closed")]);
+    refused("signs.csv", &[(half, ":3: expected an end of the quote that is opened here, found none")]);
     // Two of them would swallow the rows in between, and no row would look wrong.
     let two = "code,place,status,note\nA1,one,active,\"a\nA2,one,active,\nA3,one,active,\"b\nA4,one,active,\n";
-    refused("signs.csv", &[(two, ":2: a quote that is opened here is never closed")]);
+    refused("signs.csv", &[(two, ":2: expected an end of the quote that is opened here, found none")]);
     // The cell that spans lines is not the one to blame, and a mark of inches is no quote.
     let other = "code,place,status,note\nA1,one,active,\"a\nb\"\nA2,one,active,\"b\nA4,one,active,\n";
-    refused("signs.csv", &[(other, ":4: a quote that is opened here is never closed")]);
+    refused("signs.csv", &[(other, ":4: expected an end of the quote that is opened here, found none")]);
     let inch = "code,place,status,note\nA1,one,active,\"a\nb\"\nA2,one,active,5\" wide\n";
     assert!(check(&[("signs.csv", inch.as_bytes())]).0);
 }
@@ -396,13 +471,22 @@ fn an_edge_with_a_copy_of_a_good_registry_serves_it_and_says_so() {
 fn a_cell_has_a_limit_and_a_nul_is_refused_where_it_stands() {
     let long = "x".repeat(1 << 20);
     let row = |note: &str| format!("code,place,status,note\nA1,one,active,\nA2,one,active,{note}\n");
-    refused("signs.csv", &[(&row(&long), ":3: a cell that begins here is longer than 65536 bytes")]);
-    refused("signs.csv", &[(&row(&format!("\"{long}\"")), ":3: a cell that begins here is longer than 65536 bytes")]);
+    refused(
+        "signs.csv",
+        &[(&row(&long), ":3: expected at most 65536 bytes in a cell, found more in one that begins here")],
+    );
+    refused(
+        "signs.csv",
+        &[(
+            &row(&format!("\"{long}\"")),
+            ":3: expected at most 65536 bytes in a cell, found more in one that begins here",
+        )],
+    );
     // Marks of inches are no quotes.
     let marks = "5\" x 7 ".repeat(10_000);
-    refused("signs.csv", &[(&row(&marks), ":3: note: is 69999 bytes long; at most 65536 are allowed")]);
+    refused("signs.csv", &[(&row(&marks), ":3: note: expected at most 65536 bytes, found 69999")]);
     assert!(check(&[("signs.csv", row(&"x".repeat(65_536)).as_bytes())]).0, "the limit itself is allowed");
-    refused("signs.csv", &[(&row("a\0b"), ":3: contains a NUL byte; a table is text")]);
+    refused("signs.csv", &[(&row("a\0b"), ":3: expected text, found a NUL byte")]);
 }
 
 /// In KiB, of a process's memory.
@@ -431,7 +515,10 @@ fn a_read_takes_less_than_three_times_the_file_and_nuls_take_nothing() {
     nuls.set_len(1900 << 20).unwrap();
     std::fs::rename(edge.setup.path("config/nuls.csv"), edge.setup.path("config/signs.csv")).unwrap();
     wait_for("it is refused", || {
-        edge.status()["registry"]["problems"].to_string().contains("signs.csv:1: contains a NUL byte").then_some(())
+        edge.status()["registry"]["problems"]
+            .to_string()
+            .contains("signs.csv:1: expected text, found a NUL byte")
+            .then_some(())
     });
     assert!(memory(&edge, "VmHWM:") < before + most, "{} KiB", memory(&edge, "VmHWM:"));
 }

@@ -175,7 +175,7 @@ fn the_last_good_registry_serves_after_a_restart_with_a_broken_file() {
     let status = edge.status();
     assert_eq!(status["registry"]["from_last_good"], true);
     let problem = status["registry"]["problems"][0].as_str().unwrap();
-    assert!(problem.starts_with("signs.csv:2: place: \"nowhere\""), "{problem}");
+    assert!(problem.starts_with("signs.csv:2: place: expected a place of places.csv, found \"nowhere\""), "{problem}");
     fs::write(edge.setup.path("config/signs.csv"), "code,place,status\nA1B2C5,one,active\nA1B2C4,one,active\n")
         .unwrap();
     wait_for("the mended file serves", || (edge.scan("/A1B2C5").status == 302).then_some(()));

@@ -3,8 +3,9 @@
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::{Publisher, Status};
+use super::Publisher;
 use crate::core::metrics::Families;
+use crate::registry::Status;
 
 impl Collector for Publisher {
     fn desc(&self) -> Vec<&Desc> {

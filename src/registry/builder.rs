@@ -1,0 +1,559 @@
+//! A registry under construction: row by row, and checked whole.
+//!
+//! Owns what rows mean and every rule that spans rows: codes that meet, places that are missing,
+//! successors that go in circles. Whoever has read the rows gives them here with their cells apart,
+//! so there is one validator, wherever they come from. Nothing is guessed: each problem is noted
+//! with its table, line and column, and with one problem there is no registry.
+
+use std::hash::BuildHasher as _;
+
+use super::route::{AliasError, Route, as_sent};
+use super::rows::{OverrideRow, PlaceRow, SignRow, TableNames, Text};
+use super::rules::Rules;
+use super::{
+    Hasher, NO_DATE, NO_POSITION, NO_SIGN, Override, Place, Registry, Scope, Sign, Span, Status, Variant, Variants,
+    count,
+};
+use crate::core::{Code, Problems, Tag, spoiled};
+
+/// Most text of a registry, in bytes: places in it are counted in 32 bits. (A target of two-byte
+/// letters is three times as long as it stands in its table.)
+const MAX_TEXT: usize = u32::MAX as usize;
+/// Longest identifier of a place, in bytes.
+const MAX_PLACE_ID: usize = 64;
+/// Longest name, kind or area, in bytes.
+const MAX_NAME: usize = 400;
+/// Languages in one registry.
+const MAX_LANGUAGES: usize = 64;
+/// Signs that may follow one another.
+const MAX_SUCCESSORS: usize = 32;
+/// `/GO`, the page of the box, is spelled as a code; no sign may have it.
+const RESERVED: &str = "G0";
+
+/// The registry under construction: first the languages, then all places, all signs, all overrides.
+pub struct RegistryBuilder<'a> {
+    /// What is wrong so far. Whoever reads the rows adds what is wrong with their form.
+    pub problems: Problems,
+    registry: Registry,
+    rules: &'a Rules,
+    tables: TableNames<'a>,
+    /// The line of each sign.
+    lines: Vec<u32>,
+    /// Signs with a successor or aliases, which may stand further down.
+    later: Vec<Later>,
+    /// Bytes of text that may still come.
+    room: usize,
+    /// Whether more came: the registry is refused.
+    is_full: bool,
+}
+
+struct Later {
+    sign: u32,
+    successor: String,
+    aliases: String,
+}
+
+/// Why a sign can't have its successor.
+#[derive(Debug, thiserror::Error)]
+enum SuccessorError {
+    #[error("expected another sign, found one that leads back to this one")]
+    Circle,
+    #[error("expected at most {MAX_SUCCESSORS} signs that follow one another, found more, or a circle")]
+    TooMany,
+}
+
+impl<'a> RegistryBuilder<'a> {
+    /// An empty one.
+    #[must_use]
+    pub fn new(rules: &'a Rules, tables: TableNames<'a>) -> Self {
+        let registry = Registry { languages: vec![rules.default_language], ..Registry::default() };
+        Self {
+            problems: Problems::default(),
+            registry,
+            rules,
+            tables,
+            lines: Vec::new(),
+            later: Vec::new(),
+            room: MAX_TEXT,
+            is_full: false,
+        }
+    }
+
+    /// Takes a language that a column of a table has, as `name:en`.
+    pub fn language(&mut self, table: &str, line: u64, column: &str, language: Tag) {
+        let languages = &mut self.registry.languages;
+        let default = self.rules.default_language;
+        let text = if language == default {
+            format!(
+                "expected {column:?}, as {default} is the default language (registry.default_language), \
+                 found \"{column}:{language}\""
+            )
+        } else if languages.contains(&language) {
+            return;
+        } else if languages.len() < MAX_LANGUAGES {
+            languages.push(language);
+            return;
+        } else {
+            format!("expected at most {MAX_LANGUAGES} languages in the three tables, found another, {language}")
+        };
+        self.problems.add(table, line, "header", text);
+    }
+
+    /// Takes a place.
+    pub fn place(&mut self, row: &PlaceRow<'_>) {
+        let mut wrong = |key: &str, text: String| self.problems.add(self.tables.places, row.line, key, text);
+        let id = row.place;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+        if id.is_empty() || id.len() > MAX_PLACE_ID || !id.bytes().all(plain) {
+            wrong("place", format!("expected 1 to {MAX_PLACE_ID} characters of a-z A-Z 0-9 _ . -, found {id:?}"));
+        } else if self.registry.place(id).is_some() {
+            wrong("place", format!("expected an identifier that no other place has, found {id:?} again"));
+        }
+        let name = in_default(row.names);
+        if name.is_empty() {
+            let default = self.rules.default_language;
+            wrong("name", format!("expected a name in the default language ({default}), found an empty cell"));
+        }
+        for (column, text) in [("name", name), ("kind", row.kind), ("area", row.area)] {
+            if text.len() > MAX_NAME {
+                wrong(column, format!("expected at most {MAX_NAME} bytes, found {}", text.len()));
+            }
+        }
+        let place = Place {
+            id: self.text(id),
+            kind: self.text_like_last(row.kind, |place| place.kind),
+            area: self.text_like_last(row.area, |place| place.area),
+            names: self.names(row.names),
+            targets: self.targets(self.tables.places, row.line, row.targets),
+            overridden: false,
+        };
+        let number = count(self.registry.places.len());
+        self.registry.places.push(place);
+        let Registry { by_place, places, text, .. } = &mut self.registry;
+        let hash = |&at: &u32| Hasher::default().hash_one(slice(text, places[at as usize].id));
+        by_place.insert_unique(hash(&number), number, hash);
+    }
+
+    /// Takes a sign.
+    pub fn sign(&mut self, row: &SignRow<'_>) {
+        let mut wrong = |key: &str, text: String| self.problems.add(self.tables.signs, row.line, key, text);
+        let cell = row.code;
+        let code = match cell.parse::<Code>() {
+            _ if spoiled(cell).is_some() => {
+                wrong("code", format!("expected a code, found {cell:?}{}", spoiled_by(cell)));
+                None
+            }
+            Ok(code) if code.text().as_str() == RESERVED => {
+                wrong("code", format!("expected another code than that of the page /go, found {cell:?}"));
+                Some(code)
+            }
+            Ok(code) => Some(code),
+            Err(error) if cell.is_empty() => {
+                wrong("code", error.to_string());
+                None
+            }
+            Err(error) => {
+                wrong("code", format!("{error} in {cell:?}"));
+                None
+            }
+        };
+        if let Some(code) = code
+            && let Some(other) = self.registry.sign(code)
+        {
+            let line = self.lines[other.number as usize];
+            wrong(
+                "code",
+                format!(
+                    "expected a code that no other sign has, found {cell:?}, the code of line {line} (both are read as {code})"
+                ),
+            );
+        }
+        let place = self.registry.place(row.place).map(|place| place.number);
+        if place.is_none() {
+            wrong("place", format!("expected a place of {}, found {:?}", self.tables.places, row.place));
+        }
+        let mut all = [Status::Planned, Status::Active, Status::Retired].into_iter();
+        let status = all.find(|status| status.as_str().eq_ignore_ascii_case(row.status));
+        if status.is_none() {
+            wrong("status", format!("expected planned, active or retired, found {:?}", row.status));
+        }
+        let (lat, lon) = position(row, &mut wrong);
+        let mounted = if row.mounted.is_empty() { Some(NO_DATE) } else { days(row.mounted) };
+        if mounted.is_none() {
+            wrong("mounted", format!("expected a date such as 2026-03-14 or 14/3/2026, found {:?}", row.mounted));
+        }
+        let targets = self.targets(self.tables.signs, row.line, row.targets);
+        let (Some(code), Some(place), Some(status)) = (code, place, status) else {
+            return;
+        };
+        let own_targets = targets.len > 0;
+        let targets = if own_targets { targets } else { self.registry.places[place as usize].targets };
+        if status != Status::Retired && targets.len == 0 {
+            let id = self.registry.str(self.registry.places[place as usize].id);
+            let text = format!("expected a target, the sign's own or that of its place {id}, found neither");
+            self.problems.add(self.tables.signs, row.line, "target", text);
+        }
+        let number = count(self.registry.signs.len());
+        if !row.successor.is_empty() || !row.aliases.is_empty() {
+            let (successor, aliases) = (row.successor.to_owned(), row.aliases.to_owned());
+            self.later.push(Later { sign: number, successor, aliases });
+        }
+        self.lines.push(u32::try_from(row.line).unwrap_or(u32::MAX));
+        let sign = Sign {
+            code,
+            place,
+            targets,
+            successor: NO_SIGN,
+            lat,
+            lon,
+            mounted: mounted.unwrap_or(NO_DATE),
+            tally: 0.into(),
+            status,
+            own_targets,
+            overridden: false,
+        };
+        self.registry.signs.push(sign);
+        let Registry { by_code, signs, .. } = &mut self.registry;
+        let hash = |&at: &u32| Hasher::default().hash_one(signs[at as usize].code);
+        by_code.insert_unique(hash(&number), number, hash);
+    }
+
+    /// Takes an override.
+    pub fn override_(&mut self, row: &OverrideRow<'_>) {
+        let mut wrong = |key: &str, text: String| self.problems.add(self.tables.overrides, row.line, key, text);
+        let cell = row.scope;
+        let place = self.registry.place(cell).map(|place| place.number);
+        let sign = cell.parse().ok().and_then(|code| self.registry.sign(code)).map(|sign| sign.number);
+        let scope = match (place, sign) {
+            (Some(place), None) => Some(Scope::Place(place)),
+            (None, Some(sign)) => Some(Scope::Sign(sign)),
+            (Some(_), Some(_)) => {
+                wrong("scope", format!("expected a place or a code, found {cell:?}, which is both; rename the place"));
+                None
+            }
+            (None, None) => {
+                let TableNames { places, signs, .. } = self.tables;
+                let why = spoiled_by(cell);
+                wrong("scope", format!("expected a place of {places} or a code of {signs}, found {cell:?}{why}"));
+                None
+            }
+        };
+        let mut time =
+            |column: &str, cell: &str| self.rules.time(cell).map_err(|error| wrong(column, error.to_string())).ok();
+        let (from, until) = (time("from", row.from), time("until", row.until));
+        if let (Some(from), Some(until)) = (from, until)
+            && until <= from
+        {
+            wrong("until", format!("expected a time after from ({}), found {}", row.from, row.until));
+        }
+        if row.targets.is_empty() {
+            wrong("target", "expected where to lead meanwhile, found an empty cell".to_owned());
+        }
+        let targets = self.targets(self.tables.overrides, row.line, row.targets);
+        let (Some(scope), Some(from_ms), Some(until_ms)) = (scope, from, until) else {
+            return;
+        };
+        match scope {
+            Scope::Place(number) => self.registry.places[number as usize].overridden = true,
+            Scope::Sign(number) => self.registry.signs[number as usize].overridden = true,
+        }
+        self.registry.overrides.entry(scope).or_default().push(Override { from_ms, until_ms, targets });
+    }
+
+    /// The registry, or all that is wrong, in the order of the tables and lines. It has no
+    /// generation and no content hash yet.
+    pub fn build(mut self) -> Result<Registry, Problems> {
+        self.successors_and_aliases();
+        if self.is_full {
+            let TableNames { places, signs, overrides } = self.tables;
+            let text = format!(
+                "expected at most {MAX_TEXT} bytes of names and targets (as they are sent, percent-encoded) \
+                 with {signs} and {overrides}, found more"
+            );
+            self.problems.add(places, 0, "", text);
+        }
+        if !self.problems.is_empty() {
+            let TableNames { places, signs, .. } = self.tables;
+            let table = |file: &str| if file == places { 0 } else { 1 + u8::from(file != signs) };
+            self.problems.list.sort_by_key(|problem| (table(&problem.file), problem.line));
+            return Err(self.problems);
+        }
+        let mut registry = self.registry;
+        for list in registry.overrides.values_mut() {
+            list.sort_by_key(|o| std::cmp::Reverse(o.from_ms));
+        }
+        for sign in &mut registry.signs {
+            sign.overridden |= registry.places[sign.place as usize].overridden;
+            registry.by_status[sign.status as usize] += 1;
+        }
+        Ok(registry)
+    }
+
+    /// Once every sign is known.
+    fn successors_and_aliases(&mut self) {
+        for later in std::mem::take(&mut self.later) {
+            let line = u64::from(self.lines[later.sign as usize]);
+            let mut wrong = |key: &str, text: String| self.problems.add(self.tables.signs, line, key, text);
+            let cell = &later.successor;
+            if !cell.is_empty() {
+                match cell.parse::<Code>().ok().and_then(|code| self.registry.sign(code)) {
+                    Some(successor) => self.registry.signs[later.sign as usize].successor = successor.number,
+                    None => {
+                        let why = spoiled_by(cell);
+                        wrong("successor", format!("expected the code of a sign, found {cell:?}{why}"));
+                    }
+                }
+            }
+            // A path holds no white space, so a cell may list several.
+            for alias in later.aliases.split_whitespace() {
+                match checked_alias(&self.registry, alias, later.sign) {
+                    Ok(sent) => {
+                        let other = self.registry.by_alias.insert(sent.into(), later.sign);
+                        if let Some(other) = other.filter(|&other| other != later.sign) {
+                            let line = self.lines[other as usize];
+                            let text =
+                                format!("expected an alias of this sign alone, found {alias:?}, also on line {line}");
+                            wrong("aliases", text);
+                        }
+                    }
+                    Err(error) => wrong("aliases", format!("expected an old path and query, found {alias:?}: {error}")),
+                }
+            }
+        }
+        for number in 0..count(self.registry.signs.len()) {
+            if let Err(error) = self.successors_end(number) {
+                let line = u64::from(self.lines[number as usize]);
+                self.problems.add(self.tables.signs, line, "successor", error.to_string());
+            }
+        }
+    }
+
+    fn successors_end(&self, number: u32) -> Result<(), SuccessorError> {
+        let mut at = number;
+        for _ in 0..=MAX_SUCCESSORS {
+            at = self.registry.signs[at as usize].successor;
+            if at == NO_SIGN {
+                return Ok(());
+            }
+            if at == number {
+                return Err(SuccessorError::Circle);
+            }
+        }
+        Err(SuccessorError::TooMany)
+    }
+
+    fn names(&mut self, names: &[Text<'_>]) -> Variants {
+        let start = count(self.registry.variants.len());
+        for name in names {
+            self.variant(name.language, name.text);
+        }
+        variants(start, names)
+    }
+
+    /// The targets of a row, checked.
+    fn targets(&mut self, table: &str, line: u64, targets: &[Text<'_>]) -> Variants {
+        let start = count(self.registry.variants.len());
+        for &Text { language, text } in targets {
+            match self.rules.target(text) {
+                Ok(url) => self.variant(language, &url),
+                Err(error) => {
+                    let column = language.map_or("target".to_owned(), |tag| format!("target:{tag}"));
+                    self.problems.add(table, line, &column, error.to_string());
+                    // Refused, not absent: no sign of the place need be told to have none.
+                    self.variant(language, text);
+                }
+            }
+        }
+        if !targets.is_empty() && in_default(targets).is_empty() {
+            let default = self.rules.default_language;
+            let text = format!(
+                "expected a target in the default language ({default}) beside those in others, found an empty cell"
+            );
+            self.problems.add(table, line, "target", text);
+        }
+        variants(start, targets)
+    }
+
+    fn variant(&mut self, language: Option<Tag>, text: &str) {
+        let language = language.unwrap_or(self.rules.default_language);
+        let language = self.registry.languages.iter().position(|known| *known == language).unwrap_or(0);
+        let language = u8::try_from(language).expect("languages are limited to 64");
+        let text = self.text(text);
+        self.registry.variants.push(Variant { language, text });
+    }
+
+    fn text(&mut self, text: &str) -> Span {
+        let Some(room) = self.room.checked_sub(text.len()) else {
+            self.is_full = true;
+            return Span::default();
+        };
+        self.room = room;
+        let start = count(self.registry.text.len());
+        self.registry.text.push_str(text);
+        Span { start, len: count(text.len()) }
+    }
+
+    /// Kinds and areas repeat from row to row; the last row's text serves again.
+    fn text_like_last(&mut self, text: &str, field: impl Fn(&Place) -> Span) -> Span {
+        match self.registry.places.last().map(field) {
+            Some(span) if self.registry.str(span) == text => span,
+            _ => self.text(text),
+        }
+    }
+}
+
+/// An alias of a sign as browsers send it.
+fn checked_alias(registry: &Registry, alias: &str, sign: u32) -> Result<String, AliasError> {
+    let sent = as_sent(alias)?;
+    let path = sent.split('?').next().unwrap_or(&sent);
+    match Route::of(path) {
+        Route::Other => Ok(sent),
+        Route::Code(code) => match registry.sign(code) {
+            Some(other) if other.number != sign => Err(AliasError::Code(code)),
+            _ => Ok(sent),
+        },
+        Route::Inspect(code) => Err(AliasError::Inspect(code)),
+        Route::Home | Route::Typed | Route::Robots | Route::Favicon => Err(AliasError::Page(path.to_owned())),
+    }
+}
+
+/// The variants of a row, from where they begin. More languages than 64 are refused.
+fn variants(start: u32, texts: &[Text<'_>]) -> Variants {
+    Variants { start, len: u8::try_from(texts.len()).unwrap_or(u8::MAX) }
+}
+
+/// The text in the default language; empty where there is none.
+fn in_default<'r>(texts: &[Text<'r>]) -> &'r str {
+    texts.first().filter(|first| first.language.is_none()).map_or("", |first| first.text)
+}
+
+/// What to do about a code that a spreadsheet has changed; nothing where it does not look like it.
+fn spoiled_by(cell: &str) -> String {
+    spoiled(cell).map_or_else(String::new, |what| {
+        format!(
+            "; it looks like a code that a spreadsheet turned into {what}; \
+             write it in groups of four with a hyphen, as 7K3M-9QX5"
+        )
+    })
+}
+
+fn slice(text: &str, span: Span) -> &str {
+    &text[span.start as usize..][..span.len as usize]
+}
+
+/// Millionths of a degree.
+fn position(row: &SignRow<'_>, wrong: &mut impl FnMut(&str, String)) -> (i32, i32) {
+    let mut degrees = |column: &str, cell: &str, limit: f64| {
+        let read = millionths(cell, limit);
+        if read.is_none() && !cell.is_empty() {
+            wrong(column, format!("expected degrees from -{limit} to {limit}, found {cell:?}"));
+        }
+        read
+    };
+    let (lat, lon) = (degrees("lat", row.lat, 90.0), degrees("lon", row.lon, 180.0));
+    match (row.lat, row.lon) {
+        ("", "") => {}
+        ("", _) => wrong("lat", "expected lat and lon, or neither, found lon alone".to_owned()),
+        (_, "") => wrong("lon", "expected lat and lon, or neither, found lat alone".to_owned()),
+        _ => {}
+    }
+    lat.zip(lon).unwrap_or((NO_POSITION, NO_POSITION))
+}
+
+/// A comma is read as the decimal point: spreadsheets in Vietnam write it so.
+#[allow(clippy::cast_possible_truncation, reason = "180 degrees are 180 million, which fit 32 bits")]
+fn millionths(cell: &str, limit: f64) -> Option<i32> {
+    let degrees: f64 = cell.replace(',', ".").parse().ok()?;
+    (degrees.abs() <= limit).then(|| (degrees * 1e6).round() as i32)
+}
+
+/// Days since 1 January 1970 of `2026-03-14`, or of `14/3/2026` as spreadsheets in Vietnam write it.
+fn days(cell: &str) -> Option<i32> {
+    let date =
+        if cell.contains('/') { jiff::civil::Date::strptime("%d/%m/%Y", cell).ok()? } else { cell.parse().ok()? };
+    Some(jiff::civil::date(1970, 1, 1).until((jiff::Unit::Day, date)).ok()?.get_days())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::super::rules::HostPattern;
+    use super::*;
+
+    const TABLES: TableNames<'static> =
+        TableNames { places: "places.csv", signs: "signs.csv", overrides: "overrides.csv" };
+
+    fn rules() -> Rules {
+        Rules {
+            default_language: Tag::from("vi").expect("short"),
+            timezone: TimeZone::UTC,
+            allowed_hosts: vec![HostPattern::parse("example.vn").expect("a pattern")],
+            allow_http: false,
+            public_host: "qr.example.vn".to_owned(),
+        }
+    }
+
+    fn place<'r>(names: &'r [Text<'r>], targets: &'r [Text<'r>]) -> PlaceRow<'r> {
+        PlaceRow { line: 2, place: "one", kind: "", area: "", names, targets }
+    }
+
+    fn text(text: &str) -> [Text<'_>; 1] {
+        [Text { language: None, text }]
+    }
+
+    fn sign(code: &str) -> SignRow<'_> {
+        SignRow {
+            line: 2,
+            code,
+            place: "one",
+            status: "Active",
+            lat: "",
+            lon: "",
+            mounted: "",
+            targets: &[],
+            successor: "",
+            aliases: "",
+        }
+    }
+
+    #[test]
+    fn more_text_than_can_be_counted_is_refused_and_no_panic() {
+        let rules = rules();
+        let build = |room| {
+            let mut builder = RegistryBuilder { room, ..RegistryBuilder::new(&rules, TABLES) };
+            builder.place(&place(&text("Một"), &text("https://example.vn/đ")));
+            builder.sign(&sign("A1"));
+            builder.build()
+        };
+        // The target is longer as it is sent.
+        let room = "oneMộthttps://example.vn/%C4%91".len();
+        assert!(build(room).is_ok());
+        let problems = build(room - 1).expect_err("one byte too much").to_string();
+        assert!(problems.starts_with("places.csv: expected at most 4294967295 bytes of names"), "{problems}");
+    }
+
+    #[test]
+    fn rows_that_came_from_no_table_are_checked_as_those_of_one() {
+        let rules = rules();
+        let tables = TableNames { signs: "change set 12", ..TABLES };
+        let mut builder = RegistryBuilder::new(&rules, tables);
+        builder.place(&place(&text("Một"), &text("https://example.vn/")));
+        builder.sign(&sign("A1"));
+        builder.sign(&SignRow { line: 3, status: "activ", successor: "B1", ..sign("B2") });
+        let problems = builder.build().expect_err("a slip").to_string();
+        assert_eq!(problems, "change set 12:3: status: expected planned, active or retired, found \"activ\"");
+    }
+
+    #[test]
+    fn problems_are_told_in_the_order_of_tables_and_lines() {
+        let rules = rules();
+        let mut builder = RegistryBuilder::new(&rules, TABLES);
+        builder.place(&place(&text("Một"), &text("https://example.vn/")));
+        builder.sign(&SignRow { successor: "B1", ..sign("A1") });
+        builder.sign(&SignRow { line: 3, lat: "91", lon: "0", ..sign("A2") });
+        let problems = builder.build().expect_err("two slips").list;
+        let told: Vec<_> = problems.iter().map(|problem| (problem.line, problem.key.as_str())).collect();
+        assert_eq!(told, [(2, "successor"), (3, "lat")]);
+    }
+}

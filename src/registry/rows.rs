@@ -1,0 +1,84 @@
+//! Rows of the three tables, with their cells apart and not yet checked.
+//!
+//! Owns what the registry's builder is given, by whoever has rows: the tables on the disk, an
+//! administrator's changes, a registry that another edge sent. Cells are borrowed and trimmed; one
+//! that is absent is empty.
+
+use crate::core::Tag;
+
+/// What problems call the three tables: the names of their files, or of what else the rows come from.
+#[derive(Debug, Clone, Copy)]
+pub struct TableNames<'a> {
+    /// `places.csv`
+    pub places: &'a str,
+    /// `signs.csv`
+    pub signs: &'a str,
+    /// `overrides.csv`
+    pub overrides: &'a str,
+}
+
+/// A name or a target in one language; never empty.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'r> {
+    /// `None` for the default language, which comes first in a row.
+    pub language: Option<Tag>,
+    /// As it is written.
+    pub text: &'r str,
+}
+
+/// A row of the table of places.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaceRow<'r> {
+    /// Where problems say that it stands, counted from 1.
+    pub line: u64,
+    /// The identifier.
+    pub place: &'r str,
+    /// Street, relic, …
+    pub kind: &'r str,
+    /// The commune or ward.
+    pub area: &'r str,
+    /// One for each language.
+    pub names: &'r [Text<'r>],
+    /// One for each language.
+    pub targets: &'r [Text<'r>],
+}
+
+/// A row of the table of signs.
+#[derive(Debug, Clone, Copy)]
+pub struct SignRow<'r> {
+    /// Where problems say that it stands, counted from 1.
+    pub line: u64,
+    /// In any spelling.
+    pub code: &'r str,
+    /// The identifier of a place.
+    pub place: &'r str,
+    /// `planned`, `active` or `retired`, in any case.
+    pub status: &'r str,
+    /// Degrees of latitude (WGS 84), with a point or a comma.
+    pub lat: &'r str,
+    /// Degrees of longitude.
+    pub lon: &'r str,
+    /// A date: `2026-03-14` or `14/3/2026`.
+    pub mounted: &'r str,
+    /// One for each language; they go before those of the place.
+    pub targets: &'r [Text<'r>],
+    /// The code of the sign that took its place.
+    pub successor: &'r str,
+    /// Old paths with their queries, separated by white space.
+    pub aliases: &'r str,
+}
+
+/// A row of the table of overrides.
+#[derive(Debug, Clone, Copy)]
+pub struct OverrideRow<'r> {
+    /// Where problems say that it stands, counted from 1.
+    pub line: u64,
+    /// The identifier of a place, or the code of a sign.
+    pub scope: &'r str,
+    /// When it begins: see [`super::Rules::time`].
+    pub from: &'r str,
+    /// When it has ended.
+    pub until: &'r str,
+    /// One for each language.
+    pub targets: &'r [Text<'r>],
+}

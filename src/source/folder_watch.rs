@@ -1,0 +1,117 @@
+//! What the operating system tells of the folders that a table is in.
+//!
+//! Owns one watcher for each table, and whether the table is open for writing. Setting a watch
+//! touches the disk, so it is done on the table's thread; being told does not.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+
+use super::lock;
+
+/// A file that is still open for writing is read all the same once it has not changed for this long.
+const STALE_WRITER: Duration = Duration::from_secs(30);
+
+/// The folders of one table, watched.
+pub(super) struct FolderWatch {
+    pub events: Arc<FolderEvents>,
+    watcher: Option<RecommendedWatcher>,
+    folders: BTreeSet<PathBuf>,
+}
+
+impl FolderWatch {
+    /// No folder is watched yet.
+    pub fn new(events: Arc<FolderEvents>) -> Self {
+        Self { events, watcher: None, folders: BTreeSet::new() }
+    }
+
+    /// Watches the folders that the file is in now: links may have been pointed elsewhere.
+    pub fn follow(&mut self, path: &Path) {
+        if self.watcher.is_none() {
+            self.watcher = self.events.clone().watcher();
+        }
+        let Some(watcher) = &mut self.watcher else { return };
+        let beside = path.parent().and_then(|folder| folder.canonicalize().ok());
+        let named = beside.as_ref().zip(path.file_name()).map(|(folder, name)| folder.join(name));
+        let real = path.canonicalize().ok();
+        let mut now: BTreeSet<PathBuf> = beside.into_iter().collect();
+        now.extend(real.as_deref().and_then(Path::parent).map(Path::to_owned));
+        for gone in self.folders.difference(&now) {
+            // A folder that was removed is no longer watched anyway.
+            watcher.unwatch(gone).ok();
+        }
+        for new in now.difference(&self.folders) {
+            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
+                tracing::warn!(%error, folder = %new.display(), "a folder of the registry can't be watched; it is only polled");
+            }
+        }
+        self.folders = now;
+        self.events.follow([named, real].into_iter().flatten());
+    }
+}
+
+/// What has been told of a table's folders.
+pub(super) struct FolderEvents {
+    /// Told when the table may have changed.
+    arrived: Arc<Notify>,
+    /// The table by its paths, and since when it has been open for writing.
+    files: Mutex<HashMap<PathBuf, Option<Instant>>>,
+}
+
+impl FolderEvents {
+    /// Nothing has been told yet.
+    pub fn new(arrived: Arc<Notify>) -> Self {
+        Self { arrived, files: Mutex::default() }
+    }
+
+    /// Tells that the table may have changed.
+    pub fn notify(&self) {
+        self.arrived.notify_one();
+    }
+
+    /// Whether somebody has it open and wrote to it not long ago.
+    pub fn is_being_written(&self) -> bool {
+        lock(&self.files).values().flatten().any(|since| since.elapsed() < STALE_WRITER)
+    }
+
+    fn watcher(self: Arc<Self>) -> Option<RecommendedWatcher> {
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
+            Ok(event) => self.take(&event),
+            // An overflow or a lost folder: the stamps tell what there is to do.
+            Err(_) => self.notify(),
+        });
+        watcher
+            .map_err(|error| tracing::warn!(%error, "the registry's folders can't be watched; they are only polled"))
+            .ok()
+    }
+
+    fn take(&self, event: &notify::Event) {
+        let mut files = lock(&self.files);
+        for path in &event.paths {
+            let Some(written) = files.get_mut(path) else { continue };
+            match event.kind {
+                EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => *written = Some(Instant::now()),
+                EventKind::Access(AccessKind::Close(AccessMode::Write))
+                | EventKind::Modify(ModifyKind::Name(_))
+                | EventKind::Remove(_) => {
+                    *written = None;
+                }
+                _ => {}
+            }
+        }
+        if !matches!(event.kind, EventKind::Access(AccessKind::Open(_) | AccessKind::Read)) {
+            self.notify();
+        }
+    }
+
+    fn follow(&self, paths: impl Iterator<Item = PathBuf>) {
+        let mut known = lock(&self.files);
+        *known =
+            paths.map(|path| (known.get(&path).copied().flatten(), path)).map(|(since, path)| (path, since)).collect();
+    }
+}

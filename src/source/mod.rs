@@ -1,0 +1,33 @@
+//! The registry's three tables on the disk: read, checked, published, and kept as a copy.
+//!
+//! Owns everything between the files that people edit and the generation that serves. `files` reads
+//! a table and `csv` its rows, which `sources` gives to the registry's builder; `table_thread` and
+//! `folder_watch` know when a table has changed, so that nobody waits for its disk; `gather` reads
+//! the three together, `publisher` makes a new generation of them or refuses them, and `watch` has
+//! it do so. `last_good` is the copy that serves where the tables are broken at the start.
+
+mod csv;
+mod files;
+mod folder_watch;
+mod gather;
+mod last_good;
+mod metrics;
+mod publisher;
+mod sources;
+mod state;
+mod table_thread;
+mod watch;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use files::Files;
+pub use last_good::{LastGood, LoadError, SaveError};
+pub use publisher::{Publisher, RegistryError, Reload};
+pub use sources::Sources;
+pub use state::State;
+pub use watch::watch;
+
+/// A part that panicked under a lock left a state that the next reading or reload replaces.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,323 @@
+//! From the tables to a new generation, or to a refusal that leaves the old one serving.
+//!
+//! Owns the publishing. A table that is being edited in place is read once its writer has closed it.
+//! One that hangs, never settles or is no file keeps the contents that serve (from the
+//! last-known-good copy), so that edits of the others are published. Nobody who looks at the state
+//! waits for a read, and old generations are freed here, never on a worker.
+
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+
+use super::files::{Files, TABLES, TableError};
+use super::gather::{When, gather};
+use super::last_good::LastGood;
+use super::lock;
+use super::sources::Sources;
+use super::state::{LoggedState, State};
+use super::table_thread::{TableState, TableThread};
+use crate::core::{Problems, Published};
+use crate::registry::{Registry, Rules};
+
+/// Why there is no new generation.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RegistryError {
+    /// The files have problems.
+    #[error(transparent)]
+    Refused(Problems),
+    /// Too many signs are gone for it to be meant.
+    #[error(
+        "{lost:.1} % of the {signs} signs would be gone; registry.max_shrink allows {allowed:.1} % \
+         (if this is meant: POST /reload?force=true on the admin port)"
+    )]
+    Shrunk {
+        /// Percent of signs lost.
+        lost: f64,
+        /// Percent allowed.
+        allowed: f64,
+        /// Signs before.
+        signs: usize,
+    },
+}
+
+/// What a reload did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// The files are those of the generation that serves.
+    Unchanged,
+    /// A new generation serves.
+    Published,
+}
+
+/// Reads, checks and publishes generations.
+pub struct Publisher {
+    files: Files,
+    rules: Rules,
+    max_shrink: f64,
+    last_good: LastGood,
+    published: Published<Registry>,
+    tables: [TableThread; 3],
+    /// Told when a table may have changed.
+    arrived: Arc<Notify>,
+    /// Held for moments only: `/status` and `/metrics` read it.
+    state: Mutex<LoggedState>,
+    /// Held by the one reload that runs.
+    reloading: Mutex<()>,
+    /// What the last-known-good copy does not have yet.
+    to_keep: Mutex<Option<Sources>>,
+}
+
+/// What came of a reload.
+struct Outcome {
+    result: Result<Reload, RegistryError>,
+    /// Problems of tables that kept the contents that serve.
+    kept: Problems,
+}
+
+impl Outcome {
+    fn refused(problems: Problems) -> Self {
+        Self { result: Err(RegistryError::Refused(problems)), kept: Problems::default() }
+    }
+}
+
+impl Publisher {
+    /// Publishes the first generation: of the files, or else of the last-known-good copy. Writes
+    /// nothing: see [`Self::keep_copy`].
+    pub fn open(files: Files, rules: Rules, max_shrink: f64, last_good: LastGood) -> Result<Self, RegistryError> {
+        let arrived = Arc::new(Notify::new());
+        let tables = TABLES.map(|at| TableThread::new(at, files.paths()[at], arrived.clone()));
+        // Of the copy its number and hash, and the rest only where it is needed: it is as long as the tables.
+        let kept = load(&last_good).map(|(generation, sources)| (generation, sources.content_hash()));
+        let parse_kept = || {
+            let (generation, sources) = load(&last_good)?;
+            let mut registry = sources.parse(&files, &rules).ok()?;
+            (registry.generation, registry.content_hash) = (generation, sources.content_hash());
+            Some(registry)
+        };
+        let read = gather_all(&tables).and_then(|sources| Ok((sources.parse(&files, &rules)?, sources)));
+        let read = read.map_err(RegistryError::Refused).and_then(|(mut registry, sources)| {
+            registry.content_hash = sources.content_hash();
+            match kept {
+                Some((generation, hash)) if hash == registry.content_hash => {
+                    registry.generation = generation;
+                    return Ok((registry, None));
+                }
+                Some((generation, _)) => {
+                    if let Some(kept) = parse_kept() {
+                        refuse_shrinking(&kept, &registry, max_shrink)?;
+                    }
+                    registry.generation = after(generation);
+                }
+                None => registry.generation = after(0),
+            }
+            Ok((registry, Some(sources)))
+        });
+        let (registry, to_keep, state) = match read {
+            Ok((registry, to_keep)) => (registry, to_keep, LoggedState::good()),
+            Err(error) => {
+                let Some(registry) = parse_kept() else { return Err(error) };
+                (registry, None, LoggedState::from_last_good(error))
+            }
+        };
+        Ok(Self {
+            files,
+            rules,
+            max_shrink,
+            last_good,
+            published: Published::new(registry),
+            tables,
+            arrived,
+            state: Mutex::new(state),
+            reloading: Mutex::default(),
+            to_keep: Mutex::new(to_keep),
+        })
+    }
+
+    /// Writes the last-known-good copy of what serves, if that is newer. After [`Self::open`] it is
+    /// called once it is sure that no other process serves from the copy.
+    pub fn keep_copy(&self) {
+        let sources = lock(&self.to_keep).take();
+        if let Some(sources) = sources {
+            save(&self.last_good, self.current().generation, &sources);
+        }
+    }
+
+    /// A view of the generation that serves; a worker asks it whether there is a newer one.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Registry>> {
+        self.published.subscribe()
+    }
+
+    /// The generation that serves.
+    #[must_use]
+    pub fn current(&self) -> Arc<Registry> {
+        self.published.current()
+    }
+
+    /// How the registry stands. Never waits for a read.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let mut state = lock(&self.state).state.clone();
+        let late = |table: &&TableThread| matches!(table.state(), TableState::NeverSettles | TableState::Hangs);
+        state.unsettled = self.tables.iter().filter(late).map(TableThread::name).collect();
+        state
+    }
+
+    /// Reads the files and publishes them, or refuses them whole. Blocks for as long
+    /// as they take to read, but not for one that hangs; one reload at a time. `force` allows any
+    /// loss of signs.
+    pub fn reload(&self, force: bool) -> Result<Reload, RegistryError> {
+        self.reload_when(When::Now, force).unwrap_or(Ok(Reload::Unchanged))
+    }
+
+    /// The same at a time of its own; `None` where it is too early, as a table is being written.
+    pub(super) fn reload_when(&self, when: When, force: bool) -> Option<Result<Reload, RegistryError>> {
+        let one_at_a_time = lock(&self.reloading);
+        let Outcome { result, kept } = self.try_reload(when, force)?;
+        lock(&self.state).record(&result, &kept);
+        // Serving comes first: a disk that hangs delays no target that can be had.
+        self.keep_copy();
+        drop(one_at_a_time);
+        self.free_old();
+        Some(result)
+    }
+
+    /// `None` where it is too early.
+    fn try_reload(&self, when: When, force: bool) -> Option<Outcome> {
+        let mut read = gather(&self.tables, when);
+        let (mut kept, mut bad) = (Problems::default(), Problems::default());
+        for (table, read) in self.tables.iter().zip(&read) {
+            match read {
+                Ok(_) => {}
+                Err(TableError::Changed) if when == When::Settled => {
+                    if table.state() != TableState::NeverSettles {
+                        return None;
+                    }
+                }
+                Err(error) if error.keeps_contents() => error.add_to(&mut kept, &table.path),
+                Err(error) => error.add_to(&mut bad, &table.path),
+            }
+        }
+        if !bad.is_empty() {
+            bad.append(kept);
+            return Some(Outcome::refused(bad));
+        }
+        let current = self.current();
+        if read.iter().any(Result::is_err) && !self.keep_contents(&mut read, current.content_hash) {
+            let text = "expected a last-known-good copy of what serves, found none: no edit is published";
+            kept.add("registry", 0, "", text);
+            return Some(Outcome::refused(kept));
+        }
+        let sources = sources_of(read.map(Result::unwrap_or_default));
+        let content_hash = sources.content_hash();
+        if content_hash == current.content_hash {
+            let unchanged = Outcome { result: Ok(Reload::Unchanged), kept: Problems::default() };
+            return Some(if kept.is_empty() { unchanged } else { Outcome::refused(kept) });
+        }
+        let mut registry = match sources.parse(&self.files, &self.rules) {
+            Ok(registry) => registry,
+            Err(mut bad) => {
+                bad.append(kept);
+                return Some(Outcome::refused(bad));
+            }
+        };
+        if !force && let Err(error) = refuse_shrinking(&current, &registry, self.max_shrink) {
+            return Some(Outcome { result: Err(error), kept });
+        }
+        (registry.generation, registry.content_hash) = (after(current.generation), content_hash);
+        drop(current);
+        tracing::info!(
+            generation = registry.generation,
+            content_hash = registry.content_hash_text(),
+            signs = registry.signs().len(),
+            "registry published"
+        );
+        self.published.replace(registry);
+        *lock(&self.to_keep) = Some(sources);
+        Some(Outcome { result: Ok(Reload::Published), kept })
+    }
+
+    /// Puts what serves in the place of tables that can't be read; `false` where there is no copy of it.
+    fn keep_contents(&self, read: &mut [Result<Vec<u8>, TableError>; 3], content_hash: u64) -> bool {
+        let serving = load(&self.last_good).map(|(_, sources)| sources);
+        let Some(serving) = serving.filter(|sources| sources.content_hash() == content_hash) else { return false };
+        for (read, serving) in read.iter_mut().zip([serving.places, serving.signs, serving.overrides]) {
+            if read.is_err() {
+                *read = Ok(serving);
+            }
+        }
+        true
+    }
+
+    /// Frees the generations that no worker holds any more. Waits for no reload.
+    pub fn free_old(&self) {
+        self.published.free_old();
+    }
+
+    pub(super) fn tables(&self) -> &[TableThread; 3] {
+        &self.tables
+    }
+
+    /// Returns when a table may have changed.
+    pub(super) async fn table_changed(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Whether a table is ready to be read, and none may be in a moment.
+    pub(super) fn is_due(&self) -> bool {
+        let ready = |table: &TableThread| table.state() == TableState::Settled || table.may_be_tried();
+        self.tables.iter().any(ready) && !self.is_settling()
+    }
+
+    /// Whether a table has changed, and may change further.
+    pub(super) fn is_settling(&self) -> bool {
+        self.tables.iter().any(|table| table.state() == TableState::Settling)
+    }
+}
+
+/// The contents of all three, or why there are not all.
+fn gather_all(tables: &[TableThread; 3]) -> Result<Sources, Problems> {
+    let mut problems = Problems::default();
+    let read = gather(tables, When::Now);
+    for (table, read) in tables.iter().zip(&read) {
+        if let Err(error) = read {
+            error.add_to(&mut problems, &table.path);
+        }
+    }
+    if problems.is_empty() { Ok(sources_of(read.map(Result::unwrap_or_default))) } else { Err(problems) }
+}
+
+fn sources_of([places, signs, overrides]: [Vec<u8>; 3]) -> Sources {
+    Sources { places, signs, overrides }
+}
+
+/// The number of the generation after another: see [`Registry::generation`].
+fn after(last: u64) -> u64 {
+    let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+    now.max(last.saturating_add(1))
+}
+
+fn refuse_shrinking(old: &Registry, new: &Registry, max_shrink: f64) -> Result<(), RegistryError> {
+    let loss = old.loss(new);
+    if loss <= max_shrink {
+        return Ok(());
+    }
+    let signs = old.signs().len();
+    Err(RegistryError::Shrunk { lost: loss * 100.0, allowed: max_shrink * 100.0, signs })
+}
+
+/// A copy that can't be read is a warning, and none.
+fn load(last_good: &LastGood) -> Option<(u64, Sources)> {
+    last_good.load().unwrap_or_else(|error| {
+        tracing::warn!(%error, path = %last_good.path().display(), "the last-known-good registry can't be read");
+        None
+    })
+}
+
+/// Serving comes first: a copy that can't be written is a warning.
+fn save(last_good: &LastGood, generation: u64, sources: &Sources) {
+    if let Err(error) = last_good.save(generation, sources) {
+        tracing::warn!(%error, path = %last_good.path().display(), "the last-known-good registry can't be saved");
+    }
+}

@@ -1,0 +1,260 @@
+//! A table's thread: what is known of the table without asking the disk.
+//!
+//! Owns whether a table has changed since it was read, whether it has settled, whether it hangs. A
+//! table that hangs, or never settles, holds up its own thread and nothing else. Its folders are
+//! watched from its thread too, for the same reason.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::files::{OPTIONAL, Reading, TableError, name_of, read_table, stamp};
+use super::folder_watch::{FolderEvents, FolderWatch};
+use super::lock;
+use crate::system::Stamp;
+use crate::system::path_thread::PathThread;
+
+/// A table must be unchanged for this long before it is read.
+pub(super) const SETTLE: Duration = Duration::from_millis(200);
+/// One that has not settled for this long is waited for no more.
+const NEVER_SETTLES: Duration = Duration::from_secs(10);
+/// A reload waits no longer than this for a table, even for one that is still being read.
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// One table and the thread that touches its file.
+pub(super) struct TableThread {
+    pub path: PathBuf,
+    thread: PathThread,
+    shared: Arc<Mutex<Shared>>,
+    events: Arc<FolderEvents>,
+}
+
+/// What the thread has seen, and what it is asked for.
+#[derive(Default)]
+struct Shared {
+    /// What the thread does at its next turn, besides looking.
+    order: Option<Order>,
+    /// Whether somebody waits for what is read.
+    awaited: bool,
+    /// What it read, until that is taken.
+    reading: Option<Reading>,
+    /// Whether it was read, and need not be read again as it stands.
+    was_read: bool,
+    /// As it was then.
+    read: Option<Stamp>,
+    /// As it was last seen.
+    seen: Option<Stamp>,
+    /// Since when it has been seen so, and until when.
+    same: Option<(Instant, Instant)>,
+    /// Since when it has been another than the one that was read.
+    changed: Option<Instant>,
+    /// When it was last read although it had not settled.
+    tried: Option<Instant>,
+    /// Whether its folders are to be watched.
+    watched: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    Read,
+    /// Twice, with a pause between: it counts if both have the same contents.
+    ReadTwice,
+}
+
+/// Whether a table is as it was read, and if not, whether it can be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TableState {
+    /// It is as it was read.
+    Unchanged,
+    /// It has changed, and changes no more.
+    Settled,
+    /// It has changed, and may change further.
+    Settling,
+    /// It has changed all the time for so long that nothing waits for it.
+    NeverSettles,
+    /// Its thread has no answer.
+    Hangs,
+}
+
+impl TableThread {
+    /// The table with a number; nothing is read yet. `arrived` is told when it changes.
+    pub fn new(at: usize, path: &Path, arrived: Arc<Notify>) -> Self {
+        let events = Arc::new(FolderEvents::new(arrived));
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let mut job = Job {
+            path: path.to_owned(),
+            may_be_absent: at == OPTIONAL,
+            shared: shared.clone(),
+            watch: FolderWatch::new(events.clone()),
+        };
+        let name = format!("table-{}", name_of(path));
+        let thread = PathThread::new(&name, move |progress| job.run(&mut || progress.step()));
+        Self { path: path.to_owned(), thread, shared, events }
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> String {
+        name_of(&self.path)
+    }
+
+    /// From now on its folders are watched.
+    pub fn watch(&self) {
+        self.shared().watched = true;
+    }
+
+    /// Has its file looked at, soon.
+    pub fn look(&self) {
+        if self.thread.is_idle() {
+            self.thread.ask();
+        }
+    }
+
+    /// Has its file looked at, and waits for that; `false` where it hangs.
+    pub fn look_now(&self) -> bool {
+        !self.thread.hangs() && self.thread.wait(self.thread.ask(), READ_TIMEOUT)
+    }
+
+    /// As its file was last seen, without asking the disk.
+    pub fn state(&self) -> TableState {
+        if self.thread.hangs() {
+            return TableState::Hangs;
+        }
+        let shared = self.shared();
+        let Some(changed) = shared.changed else { return TableState::Unchanged };
+        let is_stable = shared.same.is_some_and(|(since, until)| until - since >= SETTLE);
+        if is_stable && !self.events.is_being_written() {
+            TableState::Settled
+        } else if changed.elapsed() < NEVER_SETTLES {
+            TableState::Settling
+        } else {
+            TableState::NeverSettles
+        }
+    }
+
+    /// Whether it has not settled, and it is time to see whether it can be read all the same.
+    pub fn may_be_tried(&self) -> bool {
+        self.state() == TableState::NeverSettles
+            && !self.events.is_being_written()
+            && self.shared().tried.is_none_or(|tried| tried.elapsed() >= NEVER_SETTLES)
+    }
+
+    /// Has it read, soon; the number is for [`Self::reading`]. `None` where it hangs.
+    pub fn read(&self, twice: bool) -> Option<u64> {
+        if self.thread.hangs() {
+            return None;
+        }
+        let mut shared = self.shared();
+        shared.order = Some(if twice { Order::ReadTwice } else { Order::Read });
+        shared.awaited = true;
+        if twice {
+            shared.tried = Some(Instant::now());
+        }
+        drop(shared);
+        Some(self.thread.ask())
+    }
+
+    /// What was read; waits for it as long as the read goes on.
+    pub fn reading(&self, ticket: Option<u64>) -> Reading {
+        let answered = ticket.is_some_and(|ticket| self.thread.wait(ticket, READ_TIMEOUT));
+        let mut shared = self.shared();
+        shared.awaited = false;
+        shared.order = None;
+        let reading = shared.reading.take().filter(|_| answered);
+        reading.unwrap_or(Reading { stamp: None, bytes: Err(TableError::Hangs) })
+    }
+
+    /// Whether it is still as it was when it was read.
+    pub fn is_still(&self, stamp: Option<Stamp>) -> bool {
+        self.shared().seen == stamp
+    }
+
+    /// Takes it as read: from now on it is compared with this.
+    pub fn took(&self, stamp: Option<Stamp>) {
+        let mut shared = self.shared();
+        (shared.was_read, shared.read) = (true, stamp);
+        shared.compare();
+    }
+
+    /// It could not be read: it is read again when it answers.
+    pub fn missed(&self) {
+        let mut shared = self.shared();
+        shared.was_read = false;
+        shared.compare();
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        lock(&self.shared)
+    }
+}
+
+impl Shared {
+    fn saw(&mut self, stamp: Option<Stamp>) -> bool {
+        let now = Instant::now();
+        let is_new = self.same.is_none() || self.seen != stamp;
+        self.same = match self.same {
+            Some((since, _)) if !is_new => Some((since, now)),
+            _ => Some((now, now)),
+        };
+        self.seen = stamp;
+        self.compare();
+        is_new
+    }
+
+    fn compare(&mut self) {
+        if self.was_read && self.read == self.seen {
+            (self.changed, self.tried) = (None, None);
+        } else {
+            self.changed.get_or_insert_with(Instant::now);
+        }
+    }
+}
+
+/// What a table's thread does.
+struct Job {
+    path: PathBuf,
+    may_be_absent: bool,
+    shared: Arc<Mutex<Shared>>,
+    watch: FolderWatch,
+}
+
+impl Job {
+    /// One turn: read if that is asked for, follow the folders, look. The lock is never held meanwhile.
+    fn run(&mut self, step: &mut dyn FnMut()) {
+        let (order, watched) = {
+            let mut shared = lock(&self.shared);
+            (shared.order.take(), shared.watched)
+        };
+        if let Some(order) = order {
+            let reading = self.read(order, step);
+            let mut shared = lock(&self.shared);
+            // One that comes too late is not kept.
+            shared.reading = Some(reading).filter(|_| shared.awaited);
+        }
+        if watched {
+            self.watch.follow(&self.path);
+        }
+        if lock(&self.shared).saw(stamp(&self.path)) {
+            self.watch.events.notify();
+        }
+    }
+
+    fn read(&self, order: Order, step: &mut dyn FnMut()) -> Reading {
+        let mut once = || read_table(&self.path, self.may_be_absent, step);
+        let first = once();
+        if matches!(order, Order::Read) || first.bytes.is_err() {
+            return first;
+        }
+        let contents = first.bytes.map(|bytes| hash(&bytes));
+        std::thread::sleep(SETTLE);
+        let second = once();
+        let is_same = second.bytes.as_ref().ok().map(|bytes| hash(bytes)) == contents.ok();
+        if is_same { second } else { Reading { stamp: second.stamp, bytes: Err(TableError::Changed) } }
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    use std::hash::BuildHasher as _;
+    foldhash::fast::FixedState::default().hash_one(bytes)
+}

@@ -1,0 +1,49 @@
+//! Reloads whenever the tables change.
+//!
+//! Owns the pace: an event of the operating system, or else the poll. Neither is enough alone: an
+//! event is lost on a network share and when a folder is swapped, and a poll can't know that a
+//! writer has only paused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gather::When;
+use super::publisher::Publisher;
+use super::table_thread::{SETTLE, TableState, TableThread};
+
+/// Reloads whenever the files change, until dropped. Asks the tables' threads and never the disk, so
+/// it may run where nothing may wait.
+pub async fn watch(publisher: Arc<Publisher>, poll: Duration) {
+    publisher.tables().iter().for_each(TableThread::watch);
+    let mut logged = [TableState::Unchanged; 3];
+    loop {
+        publisher.tables().iter().for_each(TableThread::look);
+        let pause = if publisher.is_settling() { SETTLE / 2 } else { poll };
+        let _either = tokio::time::timeout(pause, publisher.table_changed()).await;
+        publisher.free_old();
+        for (table, logged) in publisher.tables().iter().zip(&mut logged) {
+            log(table, logged);
+        }
+        if publisher.is_due() {
+            let task = publisher.clone();
+            tokio::task::spawn_blocking(move || task.reload_when(When::Settled, false).is_some()).await.ok();
+        }
+    }
+}
+
+/// Logs that a table begins, or ends, to be one that nothing waits for.
+fn log(table: &TableThread, logged: &mut TableState) {
+    let (now, path) = (table.state(), table.path.display());
+    let goes_on = "the others are read without it";
+    match now {
+        _ if now == *logged => {}
+        TableState::NeverSettles => tracing::warn!(%path, "a table changes all the time; {goes_on}"),
+        TableState::Hangs => tracing::warn!(%path, "a table does not answer; {goes_on}"),
+        TableState::Unchanged if *logged == TableState::NeverSettles || *logged == TableState::Hangs => {
+            tracing::info!(%path, "a table has settled");
+        }
+        // Not worth a line, and between two that are.
+        TableState::Settled | TableState::Settling | TableState::Unchanged => return,
+    }
+    *logged = now;
+}
