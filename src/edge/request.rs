@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::{ArrayString, ArrayVec};
-use hyper::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderMap, HeaderName, USER_AGENT};
+use hyper::header::{ACCEPT_LANGUAGE, FORWARDED, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::http::request::Parts;
 use ipnet::IpNet;
 
@@ -27,6 +27,9 @@ pub(super) struct Request<'a> {
     pub target: &'a str,
     pub query: Query<'a>,
     pub languages: LanguagePreference<'a>,
+    /// Empty where there is none.
+    pub user_agent: &'a [u8],
+    /// For the address behind a proxy, and whether it is a prefetch.
     pub headers: &'a HeaderMap,
     /// The other side of the connection: the visitor, or a proxy.
     pub peer: SocketAddr,
@@ -53,13 +56,23 @@ impl<'a> Request<'a> {
         };
         let (uri, headers) = (&parts.uri, &parts.headers);
         let query = Query::read(uri.query());
-        let accept_language = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        // One walk over the eight or so that there are costs less than two lookups. Of several, the first counts.
+        let (mut accept_language, mut user_agent) = (None, None);
+        for (name, value) in headers {
+            if *name == ACCEPT_LANGUAGE {
+                accept_language.get_or_insert(value);
+            } else if *name == USER_AGENT {
+                user_agent.get_or_insert(value);
+            }
+        }
+        let accept_language = accept_language.and_then(|value| value.to_str().ok());
         Self {
             method,
             route: Route::of(uri.path()),
             target: uri.path_and_query().map_or("", |target| target.as_str()),
             query,
             languages: LanguagePreference::read(query.lang, accept_language),
+            user_agent: user_agent.map_or(&[], HeaderValue::as_bytes),
             headers,
             peer,
             received_ms,
@@ -68,11 +81,6 @@ impl<'a> Request<'a> {
 
     pub fn is_head(&self) -> bool {
         self.method == Method::Head
-    }
-
-    /// Empty where there is none.
-    pub fn user_agent(&self) -> &'a [u8] {
-        self.headers.get(USER_AGENT).map_or(&[], |value| value.as_bytes())
     }
 
     /// The code that was typed into the box of a page: `/go?code=7k3m-9qx2`.
@@ -263,13 +271,26 @@ fn node(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
 
     fn code(text: &str) -> Code {
         text.parse().expect("a code")
+    }
+
+    #[test]
+    fn of_a_header_that_comes_twice_the_first_counts() {
+        let request = hyper::Request::get("/A1")
+            .header("user-agent", "first")
+            .header("accept-language", "vi")
+            .header("user-agent", "second")
+            .header("accept-language", "en")
+            .body(())
+            .expect("a request");
+        let (parts, ()) = request.into_parts();
+        let request = Request::read(SocketAddr::from(([10, 0, 0, 1], 1)), 0, &parts);
+        assert_eq!((request.user_agent, request.languages.primary()), (&b"first"[..], "vi"));
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl ScanHandler {
         }
         // The address and the user agent live from here to the end of this function.
         let address = shared.trust.client(request.peer, request.headers);
-        let (mut client, agent_hash) = self.agents.borrow_mut().classify(request.user_agent(), &shared.keys);
+        let (mut client, agent_hash) = self.agents.borrow_mut().classify(request.user_agent, &shared.keys);
         if client.agent == Agent::Person && observe::is_prefetch(request.headers) {
             client.agent = Agent::Prefetch;
         }

@@ -26,11 +26,7 @@ pub struct SignTally {
     pub retired: u64,
 }
 
-/// The live tallies by sign; they outlive generations of the registry.
-///
-/// A sign of a generation remembers the number of its tally after its first scan, so
-/// counting touches one line of memory beside the sign's own row, and takes no lock. With a
-/// map for each scan, its lock, table and entry were 0.2 µs of waiting for memory.
+/// The tallies of all signs.
 #[derive(Debug, Default)]
 pub struct Tallies {
     numbers: DashMap<Code, u32, foldhash::fast::FixedState>,
