@@ -8,6 +8,7 @@
 )]
 #![allow(
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::format_collect,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -22,6 +23,7 @@ mod support;
 mod admin;
 mod admin_guard;
 mod admin_load;
+mod agents;
 mod bad_registry;
 mod commands;
 mod configuration;

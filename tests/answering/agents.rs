@@ -3,9 +3,6 @@
 //! Two public lists judge the classifier: user agents of known crawlers, and those of people's
 //! browsers (npm's `crawler-user-agents` 1.60.0, MIT, and `user-agents` 2.1.198, BSD-2-Clause).
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
-#![allow(clippy::print_stdout, reason = "the share is for people")]
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
