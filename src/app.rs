@@ -154,7 +154,7 @@ impl App {
         let delivery = spawn("delivery", move || {
             step_back(5);
             let (registry, config) = (to_deliver.publisher.subscribe(), &to_deliver.config);
-            to_deliver.deliveries.run(&to_deliver.journal, &registry, &config.store, &config.rules.timezone);
+            to_deliver.deliveries.deliver(&to_deliver.journal, &registry, &config.store, &config.rules.timezone);
         })?;
         let mut workers = Vec::new();
         for (number, listeners) in listeners.into_iter().enumerate() {

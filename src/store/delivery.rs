@@ -62,7 +62,13 @@ pub struct Delivery {
 impl Delivery {
     /// Delivers sealed segments to the store, on this thread, until [`Delivery::stop`] was called
     /// and either none is left or the store fails. Starts whether or not the store can be reached.
-    pub fn run(&self, journal: &Journal, registry: &Receiver<Arc<Registry>>, settings: &Settings, timezone: &TimeZone) {
+    pub fn deliver(
+        &self,
+        journal: &Journal,
+        registry: &Receiver<Arc<Registry>>,
+        settings: &Settings,
+        timezone: &TimeZone,
+    ) {
         let delivery = DeliveryLoop {
             figures: self,
             journal,
@@ -79,7 +85,7 @@ impl Delivery {
         delivery.run();
     }
 
-    /// Tells [`Delivery::run`] to end.
+    /// Tells [`Delivery::deliver`] to end.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
@@ -207,7 +213,7 @@ impl DeliveryLoop<'_> {
         // A file that was replaced while there was nothing to store gets no batch any more.
         let Some(store) = self.store.as_mut().filter(|store| !store.is_replaced()) else { return Ok(true) };
         self.journal.hold(&sealed);
-        let delivered = deliver(self.figures, self.journal, store, &sealed);
+        let delivered = deliver_batch(self.figures, self.journal, store, &sealed);
         self.journal.release();
         match &delivered {
             Ok(Outcome::Stored) => {
@@ -272,7 +278,7 @@ impl DeliveryLoop<'_> {
     }
 
     /// Whether a failure is the store's. What it answers about one batch may be that batch's fault:
-    /// only when it takes another neither, it is the store's.
+    /// only when the store takes no other either, it is the store's.
     fn is_the_stores_fault(&self, error: &StoreError) -> bool {
         let doubtful = self.untaken.values().filter(|batch| batch.until.is_none()).count();
         !matches!(error, StoreError::Temporary(_)) || doubtful > 1
@@ -294,7 +300,12 @@ impl DeliveryLoop<'_> {
 }
 
 /// Makes a sealed segment a batch, stores it and settles it with the journal.
-fn deliver(figures: &Delivery, journal: &Journal, store: &mut Store, sealed: &Sealed) -> Result<Outcome, StoreError> {
+fn deliver_batch(
+    figures: &Delivery,
+    journal: &Journal,
+    store: &mut Store,
+    sealed: &Sealed,
+) -> Result<Outcome, StoreError> {
     // A file that can't be removed, or set aside, holds up its own batch and not the others.
     let stuck = |error: SettleError| StoreError::Temporary(Cause::Segment { path: sealed.path.clone(), error });
     let set_aside = || journal.quarantine_batch(sealed).map(|()| Outcome::Gone).map_err(stuck);

@@ -20,7 +20,7 @@ pub enum StoreError {
     #[error("temporary failure: {0}")]
     Temporary(Cause),
     /// No retry can succeed: the batch itself is at fault.
-    #[error("the store rejects the batch: {0}")]
+    #[error("the store rejects what it is sent: {0}")]
     Rejected(Cause),
     /// The store refuses the user, the password, or what the user may do.
     #[error("the store refuses the user, the password or the user's rights: {0}")]

@@ -17,27 +17,27 @@ impl Collector for Delivery {
         let mut families = Families::default();
         families.counter(
             "waypost_store_batches_total",
-            "Batches of scans that the store has taken.",
+            "Batches of scans that the store has confirmed.",
             self.batches.load(Relaxed),
         );
         families.counter(
             "waypost_store_duplicate_batches_total",
-            "Batches of scans that were offered to the store again and that it had already.",
+            "Batches of scans that were sent to the store again and that it already had (SQLite only: ClickHouse does not tell).",
             self.duplicates.load(Relaxed),
         );
         families.counter(
             "waypost_store_overdue_batches_total",
-            "Batches stored so late that the store may have forgotten an earlier try, and counted its scans twice.",
+            "Batches of scans stored so late that the store may have forgotten an earlier try: their scans may be counted twice.",
             self.overdue.load(Relaxed),
         );
         families.counter(
             "waypost_store_retries_total",
-            "Deliveries to the store that failed and are made again.",
+            "Deliveries of a batch of scans to the store that failed and are retried.",
             self.retries.load(Relaxed),
         );
         families.gauge(
             "waypost_store_batches_aside",
-            "Batches that the store does not take while it takes others; they are tried again later.",
+            "Batches of scans that the store does not take while it takes others; they are retried later.",
             self.aside.load(Relaxed),
         );
         families.counter(
@@ -47,17 +47,17 @@ impl Collector for Delivery {
         );
         families.gauge(
             "waypost_store_credentials_refused",
-            "Whether the store refuses the configured user, password or rights: 1 or 0.",
+            "Whether the store refuses the configured user or password, or the user's rights: 1 or 0.",
             self.refused.load(Relaxed),
         );
         families.gauge(
             "waypost_store_registry_generation",
-            "Generation of the registry that the store has; 0 before the first.",
+            "Generation of the registry that the store has from this edge; 0 before the first.",
             self.published.load(Relaxed),
         );
         families.gauge(
             "waypost_store_last_success_timestamp_seconds",
-            "When the store last took a batch, in seconds since the Unix epoch; 0 before the first.",
+            "When the store last confirmed a batch of scans, in seconds since the Unix epoch; 0 before the first.",
             self.last_success_ms.load(Relaxed).value() / 1000.0,
         );
         families.into_vec()

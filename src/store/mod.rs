@@ -21,7 +21,7 @@ pub use clickhouse::{ClickHouse, Schema, Settings as ClickHouseSettings};
 pub use delivery::Delivery;
 pub use error::{Cause, StoreError};
 pub use question::{By, Question, Row, Tally, Usage};
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, SqliteError};
 
 use crate::core::scan::Scan;
 use crate::registry::Registry;

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clickhouse::error::Error as QueryError;
 use hyper::StatusCode;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
@@ -209,7 +210,7 @@ fn month_of(ms: i64) -> (i64, i64, i32) {
     (from, until, i32::from(time.year()) * 100 + i32::from(time.month()))
 }
 
-/// What a failed request means for the batch. Codes: ClickHouse's `ErrorCodes.cpp`.
+/// What a failed request means for what was sent. Codes: ClickHouse's `ErrorCodes.cpp`.
 fn classify(error: RequestError) -> StoreError {
     match error {
         // The user, and not what is sent: 516 AUTHENTICATION_FAILED, 497 ACCESS_DENIED,
@@ -219,12 +220,13 @@ fn classify(error: RequestError) -> StoreError {
         // 117 INCORRECT_DATA, 131 TOO_LARGE_STRING_SIZE, 349 CANNOT_INSERT_NULL_…,
         // 469 VIOLATED_CONSTRAINT.
         RequestError::Exception { code: 6 | 53 | 70 | 117 | 131 | 349 | 469, .. } => StoreError::Rejected(error.into()),
-        // Everything else may pass: memory, too many parts, a table that is not there yet, a body
-        // that was cut. If it does not, the batch steps aside for the others.
-        RequestError::Exception { .. } | RequestError::Query { .. } => StoreError::Temporary(error.into()),
         RequestError::Connection { .. }
         | RequestError::Timeout { .. }
         | RequestError::Truncated { .. }
-        | RequestError::NotClickHouse { .. } => StoreError::Unavailable(error.into()),
+        | RequestError::NotClickHouse { .. }
+        | RequestError::Query { error: QueryError::Network(_), .. } => StoreError::Unavailable(error.into()),
+        // Everything else may pass: memory, too many parts, a table that is not there yet, a body
+        // that was cut. If it does not, the batch steps aside for the others.
+        RequestError::Exception { .. } | RequestError::Query { .. } => StoreError::Temporary(error.into()),
     }
 }

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{ClickHouse, RequestError};
+use super::{ClickHouse, RequestError, classify};
 use crate::store::StoreError;
 use crate::store::question::{By, QUARTER_MS, Question, Tally};
 
@@ -40,13 +40,10 @@ impl ClickHouse {
         let sql = sql(question, &settings.database, table, &self.timezone);
         let query = async { timeout(settings.timeout, client.query(&sql).fetch_all::<Figures>()).await };
         let rows = match self.runtime.block_on(query) {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(error)) => return Err(StoreError::Temporary(RequestError::Query { url, error }.into())),
-            Err(_) => {
-                return Err(StoreError::Unavailable(RequestError::Timeout { url, after: settings.timeout }.into()));
-            }
+            Ok(rows) => rows.map_err(|error| RequestError::Query { url, error }),
+            Err(_) => Err(RequestError::Timeout { url, after: settings.timeout }),
         };
-        for row in rows {
+        for row in rows.map_err(classify)? {
             each(row.key, Tally { all: row.all, scans: row.scans, repeats: row.repeats, bots: row.bots });
         }
         Ok(())
