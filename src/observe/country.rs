@@ -9,7 +9,7 @@
 //! 6to4 and Teredo (both given up), is left out.
 
 use std::collections::HashMap;
-use std::io::{self, Read as _};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +27,6 @@ use crate::system::{Stamp, regular_file};
 
 /// Largest file, in bytes: the largest that is sold is a quarter of it.
 const MAX_FILE: u64 = 2 << 30;
-/// Bytes that are read at once.
-const PIECE: u64 = 1 << 20;
 /// The start waits no longer than this for a file that is still being read.
 const FIRST_READ: Duration = Duration::from_mins(1);
 
@@ -52,8 +50,6 @@ pub struct Databases(Vec<Arc<Database>>);
 enum DatabaseError {
     #[error(transparent)]
     File(#[from] io::Error),
-    #[error("expected at most {MAX_FILE} bytes, found {0}")]
-    TooLong(u64),
     /// It is damaged, or of another format.
     #[error(transparent)]
     Format(#[from] MaxMindDbError),
@@ -186,22 +182,10 @@ impl Database {
     }
 }
 
-fn read_whole(path: &Path, progress: &Progress) -> Result<Vec<u8>, DatabaseError> {
-    let (mut file, metadata) = regular_file::open(path)?;
-    if metadata.len() > MAX_FILE {
-        return Err(DatabaseError::TooLong(metadata.len()));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(MAX_FILE)).unwrap_or(0) + 1);
-    loop {
-        progress.step();
-        // It has grown since.
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(DatabaseError::TooLong(bytes.len() as u64));
-        }
-        if (&mut file).take(PIECE).read_to_end(&mut bytes)? == 0 {
-            return Ok(bytes);
-        }
-    }
+fn read_whole(path: &Path, progress: &Progress) -> io::Result<Vec<u8>> {
+    let (file, _) = regular_file::open(path)?;
+    progress.step();
+    regular_file::read_bounded(file, MAX_FILE, &mut || progress.step(), |_, _| Ok(()))
 }
 
 /// The different origins of a file, as they are met.
