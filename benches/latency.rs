@@ -26,6 +26,10 @@
 mod edge;
 mod load;
 mod sink;
+// The tests' journal settings, scan and small disk.
+#[path = "../tests/support/mod.rs"]
+#[allow(clippy::unwrap_used, clippy::print_stderr, clippy::format_collect, reason = "it panics as a test does")]
+mod support;
 
 use std::error::Error;
 use std::fs;

@@ -10,6 +10,17 @@
 #![allow(clippy::cast_possible_truncation, reason = "a list of 4,096")]
 #![allow(clippy::print_stdout, reason = "what is not measured is said")]
 
+// The tests' journal settings and scan.
+#[path = "../tests/support/mod.rs"]
+#[allow(
+    clippy::print_stderr,
+    clippy::format_collect,
+    clippy::float_cmp,
+    clippy::cast_sign_loss,
+    reason = "it panics as a test does"
+)]
+mod support;
+
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -18,10 +29,12 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Region, Scan};
+use waypost::core::scan::{Origin, Region, Scan};
 use waypost::core::{Code, LanguagePreference};
 use waypost::journal::{Journal, Settings, Writer};
 use waypost::observe::{Agents, CountryFiles, Keys, Precision, Repeats, classify};
+
+use support::{journal_settings, scan_by_a_person};
 
 /// As printed, as typed, and what is no code.
 const CODES: [&str; 8] =
@@ -112,16 +125,8 @@ fn repeat(group: &mut BenchmarkGroup<'_, WallTime>) {
 /// Into segments that are ready: making them is another thread's work.
 fn append(group: &mut BenchmarkGroup<'_, WallTime>) {
     let scan = Scan {
-        ts_ms: 1_795_400_000_000,
-        generation: 41,
-        code: Code::parse(b"7K3M9QX5").unwrap(),
-        outcome: Outcome::Found,
-        channel: Channel::Qr,
-        client: Client { device: Device::Phone, os: Os::Android, app: App::Zalo, agent: Agent::Person },
-        repeat: false,
-        lang: "vi".try_into().unwrap(),
-        served: "vi".try_into().unwrap(),
         origin: Origin { country: "VN".try_into().unwrap(), region: Region::from("Lạng Sơn").unwrap() },
+        ..scan_by_a_person("7K3M9QX5", 1_795_400_000_000)
     };
     group.bench_function("7 append to the journal", |bencher| {
         bencher.iter_custom(|scans| {
@@ -140,15 +145,13 @@ fn append(group: &mut BenchmarkGroup<'_, WallTime>) {
 fn append_to_new_journal(scan: &Scan, count: u64) -> Duration {
     // On the disk of the build: the temporary folder may be in memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let an_hour = Duration::from_hours(1);
     let settings = Settings {
-        folder: folder.path().to_owned(),
-        edge: "edge-1".to_owned(),
         segment: SEGMENT,
-        seal_after: Duration::from_hours(1),
-        seal_after_outage: Duration::from_mins(5),
-        sync_every: Duration::from_hours(1),
+        seal_after: an_hour,
+        sync_every: an_hour,
         max_size: 4 * SEGMENT,
-        min_free: 0,
+        ..journal_settings(folder.path())
     };
     let journal = Journal::open(settings, 1).unwrap();
     let mut writer = Writer::new(&journal, 0);

@@ -12,9 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
-use waypost::journal::{self, Journal, Writer};
+use waypost::core::scan::{Origin, Scan};
+use waypost::journal::{self, Journal, SegmentState, Writer};
 
+use super::support::{SmallDisk, addresses, journal_settings, scan_by_a_person};
 use super::{PATIENCE, Result};
 
 /// Signs of the registry, five to a place.
@@ -67,7 +68,7 @@ impl Edge {
             settings.journal, settings.url
         );
         fs::write(path("waypost.toml"), config)?;
-        let disk = if settings.small_disk { Some(SmallDisk::mount(path("journal"))?) } else { None };
+        let disk = if settings.small_disk { Some(SmallDisk::mount(&path("journal"))) } else { None };
         if settings.backlog > 0 {
             fill(&path("journal"), settings.backlog)?;
         }
@@ -87,13 +88,7 @@ impl Edge {
         if let Some(status) = self.child.try_wait()? {
             return Err(format!("the edge ended with {status}: {text}").into());
         }
-        let address = |message: &str| -> Option<SocketAddr> {
-            let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-            let mut lines = lines.map(|mut line| line["fields"].take()).filter(|fields| fields["message"] == message);
-            lines.next()?["address"].as_str()?.parse().ok()
-        };
-        let serves = text.contains("\"serving\"");
-        Ok(address("listening").zip(address("admin listening")).filter(|_| serves))
+        Ok(addresses(&text).map(|(visitors, admin)| (visitors[0], admin)))
     }
 
     /// The codes that are scanned, spread over the registry.
@@ -123,7 +118,7 @@ impl Edge {
     pub fn sealed(&self) -> Result<usize> {
         Ok(journal::segments(&self.folder.path().join("journal"))?
             .iter()
-            .filter(|(_, state)| *state == journal::SegmentState::Sealed)
+            .filter(|(_, state)| *state == SegmentState::Sealed)
             .count())
     }
 
@@ -188,24 +183,6 @@ pub struct Cpu {
     pub others: f64,
 }
 
-/// A mounted file system, unmounted at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(folder: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&folder)?;
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "waypost-bench"]).arg(&folder);
-        if mount.status()?.success() { Ok(Self(folder)) } else { Err("only root may mount a small disk".into()) }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
-    }
-}
-
 /// The country database of the tests, if there is one.
 pub fn countries() -> Option<PathBuf> {
     Some(PathBuf::from(std::env::var_os("WAYPOST_TEST_GEOIP")?).join("iptoasn-country-ipv4.mmdb"))
@@ -226,39 +203,23 @@ fn signs(further: usize) -> String {
 /// Writes a journal that nobody has delivered, as fast as its segments are made.
 fn fill(folder: &Path, scans: u64) -> Result<()> {
     let settings = journal::Settings {
-        folder: folder.to_owned(),
         edge: "edge-1".to_owned(),
         segment: 16 << 20,
         seal_after: PATIENCE,
-        seal_after_outage: Duration::from_mins(5),
         sync_every: PATIENCE,
         max_size: 1 << 40,
-        min_free: 0,
+        ..journal_settings(folder)
     };
-    let (client, origin) = (
-        Client { device: Device::Phone, os: Os::Android, app: App::Zalo, agent: Agent::Person },
-        Origin { country: "VN".try_into()?, ..Origin::default() },
-    );
-    let codes = Edge::codes().map(|code| code.parse()).collect::<std::result::Result<Vec<_>, _>>()?;
+    let origin = Origin { country: "VN".try_into()?, ..Origin::default() };
+    let codes: Vec<String> = Edge::codes().collect();
     let journal = Journal::open(settings, 1)?;
     thread::scope(|scope| {
         scope.spawn(|| journal.make_segments());
         scope.spawn(|| journal.seal_segments());
         let mut writer = Writer::new(&journal, 0);
-        for (turn, &code) in (0..scans).zip(codes.iter().cycle()) {
-            let scan = Scan {
-                // From 23 November 2026 on, all in one month.
-                ts_ms: 1_795_400_000_000 + turn as i64 / 50,
-                generation: 1,
-                code,
-                outcome: Outcome::Found,
-                channel: Channel::Qr,
-                client,
-                repeat: false,
-                lang: "vi".try_into()?,
-                served: "vi".try_into()?,
-                origin,
-            };
+        for (turn, code) in (0..scans).zip(codes.iter().cycle()) {
+            // From 23 November 2026 on, all in one month.
+            let scan = Scan { origin, ..scan_by_a_person(code, 1_795_400_000_000 + turn as i64 / 50) };
             writer.append(&scan);
             while journal.counts().recorded <= turn {
                 // The next segment was not ready.
@@ -268,8 +229,8 @@ fn fill(folder: &Path, scans: u64) -> Result<()> {
         }
         drop(writer);
         journal.stop();
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
-    })
+    });
+    Ok(())
 }
 
 /// User and system time, in seconds: the 12th and 13th after the name in `ID (name) state …`.

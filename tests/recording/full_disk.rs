@@ -4,34 +4,8 @@
 //! is locked by somebody else. Later the store is let go, the journal drains into it, and
 //! what is stored and what was dropped are together what was answered.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use crate::support::load::Load;
-use crate::support::{Setup, many_signs, wait_for};
-
-/// A mounted file system, unmounted at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(folder: &Path) -> Self {
-        std::fs::create_dir_all(folder).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "waypost-test"])
-            .arg(folder)
-            .output()
-            .unwrap();
-        let error = String::from_utf8_lossy(&mounted.stderr);
-        assert!(mounted.status.success(), "this test mounts a file system, so it runs as root: {error}");
-        Self(folder.to_owned())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
-    }
-}
+use crate::support::{Setup, SmallDisk, many_signs, wait_for};
 
 #[test]
 #[ignore = "needs root: tests/run"]

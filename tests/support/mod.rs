@@ -347,7 +347,8 @@ impl Drop for Edge {
     }
 }
 
-fn addresses(log: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
+/// Where it listens for visitors and for its operator, once its log says that it serves.
+pub fn addresses(log: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let of = |message: &str| -> Vec<SocketAddr> {
         let lines = lines.iter().filter(|line| line["fields"]["message"] == message);
@@ -479,4 +480,25 @@ pub fn many_signs(count: usize) -> (String, String, Vec<String>) {
     let places = "place,name,target\none,Một,https://example.vn/one\n".to_owned();
     let rows: String = codes.iter().map(|code| format!("{code},one,active\n")).collect();
     (places, format!("code,place,status\n{rows}"), codes)
+}
+
+/// A mounted file system of 8 MiB, unmounted at the end.
+pub struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    pub fn mount(folder: &Path) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        let mut mount = Command::new("mount");
+        let mounted =
+            mount.args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "waypost-test"]).arg(folder).output().unwrap();
+        let error = String::from_utf8_lossy(&mounted.stderr);
+        assert!(mounted.status.success(), "only root may mount a file system: {error}");
+        Self(folder.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
+    }
 }

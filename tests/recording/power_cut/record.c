@@ -1,4 +1,4 @@
-/* Records what a process does to the files of a journal: for power_cut/mod.rs, by LD_PRELOAD.
+/* Records what a process does to the files of a journal: for recorder.rs, by LD_PRELOAD.
  *
  * Every call that makes, renames, removes, changes or syncs a file or a folder below
  * WAYPOST_RECORD_BELOW is written down, one after another, in a file of its own for each process in the
