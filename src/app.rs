@@ -13,8 +13,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::process::{Resource, getrlimit, setpriority_process};
-use rustix::thread::gettid;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -27,19 +25,14 @@ use crate::journal::{Journal, JournalError, Writer};
 use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::registry::{self, LastGood, Publisher, RegistryError};
 use crate::store::Deliveries;
-use crate::system::logging::Losses;
+use crate::system::logging::DroppedLines;
 use crate::system::signals::Signals;
+use crate::system::{descriptors, priority};
 
 /// How long sealing and the delivery may go on at the stop.
 const FINAL_DELIVERY: Duration = Duration::from_secs(10);
 /// How long the admin port may go on after that, and a worker after its connections.
 const LAST_TURN: Duration = Duration::from_secs(1);
-
-/// Descriptors of everything but visitors' connections: some forty files, pipes and sockets, and
-/// twenty of the admin port's clients.
-const OTHER_DESCRIPTORS: u64 = 64;
-/// Those that each worker has besides: listeners, its runtime's, segments.
-const WORKERS_DESCRIPTORS: u64 = 8;
 
 /// Everything that can be looked at while the edge serves.
 pub struct Parts {
@@ -66,7 +59,7 @@ pub struct Parts {
     /// Whether it is about to end.
     pub stopping: AtomicBool,
     /// Lines of the log that were lost.
-    pub log: Arc<Losses>,
+    pub log: Arc<DroppedLines>,
 }
 
 /// Why the edge does not start.
@@ -95,7 +88,7 @@ pub struct App {
 
 impl App {
     /// Builds every part, in the order in which they lean on each other.
-    pub fn build(config: Config, log: Arc<Losses>) -> Result<Self, StartError> {
+    pub fn build(config: Config, log: Arc<DroppedLines>) -> Result<Self, StartError> {
         let started = Timestamp::now();
         // Beside the journal: it is the folder that is kept over a restart.
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
@@ -120,7 +113,10 @@ impl App {
         }
         let shared = shared(&config);
         let parts = Parts {
-            limits: within_descriptors(config.limits, config.workers),
+            limits: Limits {
+                connections: descriptors::connections_of_each(config.workers, config.limits.connections),
+                ..config.limits
+            },
             publisher: Arc::new(publisher),
             countries: Arc::new(countries),
             journal,
@@ -142,7 +138,8 @@ impl App {
         let admin_address = admin.local_addr()?;
         let (stage, staged) = watch::channel(Stage::Serving);
         // The threads that it starts read files, the registry first: 70 ms of CPU for 100,000 signs.
-        let runtime = Builder::new_current_thread().enable_all().on_thread_start(|| step_back(19)).build()?;
+        let runtime =
+            Builder::new_current_thread().enable_all().on_thread_start(|| priority::lower(priority::LAST)).build()?;
         let admin = {
             let _inside = runtime.enter();
             TcpListener::from_std(admin)?
@@ -152,7 +149,7 @@ impl App {
         let sealer = spawn("journal-seal", move || sealer.seal_segments())?;
         let to_deliver = parts.clone();
         let delivery = spawn("delivery", move || {
-            step_back(5);
+            priority::lower(priority::DELIVERY);
             let (registry, config) = (to_deliver.publisher.subscribe(), &to_deliver.config);
             to_deliver.deliveries.deliver(&to_deliver.journal, &registry, &config.store, &config.rules.timezone);
         })?;
@@ -215,20 +212,6 @@ pub fn shared(config: &Config) -> Shared {
     }
 }
 
-/// Connections of the workers that leave enough descriptors for everything else: visitors can't take
-/// them from the journal, the store or the admin port.
-fn within_descriptors(limits: Limits, workers: usize) -> Limits {
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return limits };
-    let others = OTHER_DESCRIPTORS + WORKERS_DESCRIPTORS * workers as u64;
-    let room = usize::try_from(limit.saturating_sub(others)).unwrap_or(usize::MAX) / workers;
-    let connections = limits.connections.min(room.max(1));
-    if connections < limits.connections {
-        let most = connections * workers;
-        tracing::warn!(limit, most, "the limit of open files is too small for edge.max_connections; fewer are held");
-    }
-    Limits { connections, ..limits }
-}
-
 fn start_worker(
     parts: &Parts,
     number: usize,
@@ -258,7 +241,7 @@ fn control(
     mut stage: watch::Receiver<Stage>,
 ) {
     runtime.block_on(async {
-        let desk = Desk::new(parts.clone(), || step_back(19));
+        let desk = Desk::new(parts.clone(), || priority::lower(priority::LAST));
         let admin = tokio::spawn(desk.clone().serve(admin, stage.clone()));
         let watching = tokio::spawn(registry::watch(parts.publisher.clone(), parts.config.poll));
         let watching_countries = tokio::spawn(watch_countries(parts.clone()));
@@ -285,17 +268,6 @@ async fn watch_countries(parts: Arc<Parts>) {
         let countries = parts.countries.clone();
         // Reading 100 MB takes a while, and must not hold the admin port up.
         tokio::task::spawn_blocking(move || countries.refresh()).await.ok();
-    }
-}
-
-/// Lets the workers go first: what is delivered or reloaded on a worker's core at the usual
-/// priority makes a redirect wait for whole time slices. Reloads, which may take their time, go
-/// last: at 19 p99.9 was 6 to 9 ms while 100,000 signs were reloaded each second, at 0 30 ms
-/// (`cargo bench --bench latency`). The delivery has to keep up even where workers never pause:
-/// on one such core the embedded store took all of 120,000 scans a second at 5, and a fifth at 19.
-fn step_back(nice: i32) {
-    if let Err(error) = setpriority_process(Some(gettid()), nice) {
-        tracing::debug!(%error, "a background thread keeps the usual priority");
     }
 }
 
