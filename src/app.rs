@@ -93,20 +93,26 @@ impl App {
         // Beside the journal: it is the folder that is kept over a restart.
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
         let last_good = LastGood::at(beside.join("registry-last-good.json"));
-        let publisher = Publisher::open(config.files.clone(), config.rules.clone(), config.max_shrink, last_good)?;
-        let countries = CountryFiles::open(&config.geoip);
+        let publisher = Publisher::open(
+            config.registry.files.clone(),
+            config.registry.rules.clone(),
+            config.registry.max_shrink,
+            last_good,
+        )?;
+        let countries = CountryFiles::open(&config.observe.geoip);
         // Before anybody waits for it: the classifier's tables take about a millisecond.
         let _warm = observe::classify(b"");
 
-        let mut addresses = config.listen.clone();
+        let mut addresses = config.edge.listen.clone();
         let mut listeners = Vec::new();
-        for _ in 0..config.workers {
+        for _ in 0..config.edge.workers {
             listeners.push(edge::bind(&mut addresses).map_err(|(address, error)| StartError::Listen(address, error))?);
         }
-        let admin = StdListener::bind(config.admin).map_err(|error| StartError::Listen(config.admin, error))?;
+        let admin =
+            StdListener::bind(config.admin.listen).map_err(|error| StartError::Listen(config.admin.listen, error))?;
         admin.set_nonblocking(true)?;
 
-        let journal = Journal::open(config.journal.clone(), config.workers)?;
+        let journal = Journal::open(config.journal.clone(), config.edge.workers)?;
         publisher.keep_copy();
         for listeners in &listeners {
             edge::listen(listeners)?;
@@ -114,15 +120,15 @@ impl App {
         let shared = shared(&config);
         let parts = Parts {
             limits: Limits {
-                connections: descriptors::connections_of_each(config.workers, config.limits.connections),
-                ..config.limits
+                connections: descriptors::connections_of_each(config.edge.workers, config.edge.limits.connections),
+                ..config.edge.limits
             },
             publisher: Arc::new(publisher),
             countries: Arc::new(countries),
             journal,
             deliveries: Arc::default(),
             shared: Arc::new(shared),
-            counters: (0..config.workers).map(|_| Arc::default()).collect(),
+            counters: (0..config.edge.workers).map(|_| Arc::default()).collect(),
             addresses,
             started,
             stopping: AtomicBool::new(false),
@@ -151,7 +157,12 @@ impl App {
         let delivery = spawn("delivery", move || {
             priority::lower(priority::DELIVERY);
             let (registry, config) = (to_deliver.publisher.subscribe(), &to_deliver.config);
-            to_deliver.deliveries.deliver(&to_deliver.journal, &registry, &config.store, &config.rules.timezone);
+            to_deliver.deliveries.deliver(
+                &to_deliver.journal,
+                &registry,
+                &config.store,
+                &config.registry.rules.timezone,
+            );
         })?;
         let mut workers = Vec::new();
         for (number, listeners) in listeners.into_iter().enumerate() {
@@ -173,7 +184,7 @@ impl App {
         let (of_control, of_signals) = (parts.clone(), signals.clone());
         let control = spawn("control", move || control(runtime, of_control, admin, of_signals, staged))?;
 
-        let (lame_duck, grace) = (parts.config.lame_duck, parts.config.limits.grace);
+        let (lame_duck, grace) = (parts.config.edge.lame_duck, parts.config.edge.limits.grace);
         signals.wait_for_stop(lame_duck + grace + FINAL_DELIVERY + 3 * LAST_TURN);
 
         tracing::info!("stopping");
@@ -201,13 +212,13 @@ impl App {
 /// What the workers share, as it is at the start.
 pub fn shared(config: &Config) -> Shared {
     Shared {
-        trust: config.trust.clone(),
-        record: config.record,
-        precision: config.precision,
+        trust: config.edge.trust.clone(),
+        record: config.observe.record,
+        precision: config.observe.precision,
         keys: Keys::default(),
-        repeats: Repeats::new(config.repeat_window),
+        repeats: Repeats::new(config.observe.repeat_window),
         tallies: Tallies::default(),
-        unknown_rate: UnknownRate::new(config.max_unknown_per_second),
+        unknown_rate: UnknownRate::new(config.observe.max_unknown_per_second),
         pages: config.pages.clone(),
     }
 }
@@ -243,7 +254,7 @@ fn control(
     runtime.block_on(async {
         let desk = Desk::new(parts.clone(), || priority::lower(priority::LAST));
         let admin = tokio::spawn(desk.clone().serve(admin, stage.clone()));
-        let watching = tokio::spawn(registry::watch(parts.publisher.clone(), parts.config.poll));
+        let watching = tokio::spawn(registry::watch(parts.publisher.clone(), parts.config.registry.poll));
         let watching_countries = tokio::spawn(watch_countries(parts.clone()));
         loop {
             tokio::select! {
@@ -264,7 +275,7 @@ fn control(
 /// Looks at the country databases as often as at the registry.
 async fn watch_countries(parts: Arc<Parts>) {
     loop {
-        tokio::time::sleep(parts.config.poll).await;
+        tokio::time::sleep(parts.config.registry.poll).await;
         let countries = parts.countries.clone();
         // Reading 100 MB takes a while, and must not hold the admin port up.
         tokio::task::spawn_blocking(move || countries.refresh()).await.ok();

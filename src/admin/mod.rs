@@ -74,7 +74,7 @@ impl Desk {
             let edge = crate::edge::Metrics {
                 counters: parts.counters.clone(),
                 shared: parts.shared.clone(),
-                per_sign: parts.config.per_sign_metrics,
+                per_sign: parts.config.admin.per_sign_metrics,
             };
             let collectors: Vec<Arc<dyn Collector>> = vec![
                 Arc::new(edge),
@@ -115,7 +115,7 @@ impl Desk {
     }
 
     async fn answer(&self, activity: &Activity, request: Request<Incoming>) -> Answer {
-        if let Some((status, text)) = self.parts.config.admin_access.refusal(&request) {
+        if let Some((status, text)) = self.parts.config.admin.access.refusal(&request) {
             let mut answer = plain(status, text);
             if status == StatusCode::UNAUTHORIZED {
                 answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
