@@ -1,4 +1,4 @@
-//! The composition root: builds the parts in order, stops them in reverse.
+//! The composition root: builds the parts in order, serves, stops them in reverse.
 //!
 //! Owns the threads. Nothing is global and every dependency is an argument; sockets are
 //! bound before anything serves, so that a start either succeeds whole or binds, and
@@ -8,66 +8,30 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::process::{Resource, getrlimit, setpriority_process};
-use rustix::thread::gettid;
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::sync::watch;
 
-use crate::admin::Desk;
+use crate::admin::{AdminParts, AdminService, Status};
 use crate::config::Config;
 use crate::core::Stage;
-use crate::edge::{self, Counters, Limits, Shared, Tallies, UnknownRate, WorkerParts};
+use crate::edge::{self, Counters, Shared, Tallies, UnknownRate, WorkerParts};
 use crate::journal::{self, Journal, Writer};
 use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::source::{self, LastGood, Publisher, RegistryError};
 use crate::store::Delivery;
-use crate::system::logging::Losses;
+use crate::system::logging::DroppedLines;
 use crate::system::signals::Signals;
+use crate::system::{descriptors, priority};
 
 /// How long sealing and the delivery may go on at the stop.
 const FINAL_DELIVERY: Duration = Duration::from_secs(10);
 /// How long the admin port may go on after that, and a worker after its connections.
 const LAST_TURN: Duration = Duration::from_secs(1);
-
-/// Descriptors of everything but visitors' connections: some forty files, pipes and sockets, and
-/// twenty of the admin port's clients.
-const OTHER_DESCRIPTORS: u64 = 64;
-/// Those that each worker has besides: listeners, its runtime's, segments.
-const WORKERS_DESCRIPTORS: u64 = 8;
-
-/// Everything that can be looked at while the edge serves.
-pub struct Parts {
-    /// What it was told.
-    pub config: Config,
-    /// The registry.
-    pub publisher: Arc<Publisher>,
-    /// The country databases.
-    pub countries: Arc<CountryFiles>,
-    /// The journal.
-    pub journal: Arc<Journal>,
-    /// The delivery.
-    pub deliveries: Arc<Delivery>,
-    /// What the workers share.
-    pub shared: Arc<Shared>,
-    /// What each worker counts.
-    pub counters: Vec<Arc<Counters>>,
-    /// Where visitors are answered.
-    pub addresses: Vec<SocketAddr>,
-    /// Of each worker's connections.
-    pub limits: Limits,
-    /// When this process began.
-    pub started: Timestamp,
-    /// Whether it is about to end.
-    pub stopping: AtomicBool,
-    /// Lines of the log that were lost.
-    pub log: Arc<Losses>,
-}
 
 /// Why the edge does not start.
 #[derive(Debug, thiserror::Error)]
@@ -79,108 +43,101 @@ pub enum StartError {
     #[error(transparent)]
     Journal(#[from] journal::OpenError),
     /// An address can't be bound.
-    #[error("can't listen on {0}: {1}")]
-    Listen(SocketAddr, io::Error),
+    #[error("can't listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A thread or a runtime can't be made.
-    #[error("the system refuses a thread or a runtime: {0}")]
+    #[error("the system refuses a thread or a runtime")]
     System(#[from] io::Error),
 }
 
 /// The parts, built and bound, not serving yet.
 pub struct App {
-    parts: Arc<Parts>,
+    parts: Parts,
+    /// Of each worker: its own on every address.
     listeners: Vec<Vec<StdListener>>,
     admin: StdListener,
 }
 
+/// What is composed.
+struct Parts {
+    config: Config,
+    started: Timestamp,
+    log: Arc<DroppedLines>,
+    publisher: Arc<Publisher>,
+    countries: Arc<CountryFiles>,
+    journal: Arc<Journal>,
+    deliveries: Arc<Delivery>,
+    shared: Arc<Shared>,
+    /// Of each worker.
+    counters: Vec<Arc<Counters>>,
+    /// Where visitors are answered.
+    addresses: Vec<SocketAddr>,
+}
+
 impl App {
     /// Builds every part, in the order in which they lean on each other.
-    pub fn build(config: Config, log: Arc<Losses>) -> Result<Self, StartError> {
+    pub fn build(config: Config, log: Arc<DroppedLines>) -> Result<Self, StartError> {
         let started = Timestamp::now();
         // Beside the journal: it is the folder that is kept over a restart.
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
         let last_good = LastGood::at(beside.join("registry-last-good.json"));
-        let publisher = Publisher::open(config.files.clone(), config.rules.clone(), config.max_shrink, last_good)?;
-        let countries = CountryFiles::open(&config.geoip);
+        let tables = config.registry.clone();
+        let publisher = Publisher::open(tables.files, tables.rules, tables.max_shrink, last_good)?;
+        let countries = CountryFiles::open(&config.observe.geoip);
         // Before anybody waits for it: the classifier's tables take about a millisecond.
         let _warm = observe::classify(b"");
 
-        let mut addresses = config.listen.clone();
+        let cant_listen = |(address, source)| StartError::Listen { address, source };
+        let mut addresses = config.edge.listen.clone();
         let mut listeners = Vec::new();
-        for _ in 0..config.workers {
-            listeners.push(edge::bind(&mut addresses).map_err(|(address, error)| StartError::Listen(address, error))?);
+        for _ in 0..config.edge.workers {
+            listeners.push(edge::bind(&mut addresses).map_err(cant_listen)?);
         }
-        let admin = StdListener::bind(config.admin).map_err(|error| StartError::Listen(config.admin, error))?;
+        let admin =
+            StdListener::bind(config.admin.listen).map_err(|error| cant_listen((config.admin.listen, error)))?;
         admin.set_nonblocking(true)?;
 
-        let journal = Journal::open(config.journal.clone(), config.workers)?;
+        let journal = Journal::open(config.journal.clone(), config.edge.workers)?;
         publisher.keep_copy();
         for listeners in &listeners {
             edge::listen(listeners)?;
         }
-        let shared = shared(&config);
         let parts = Parts {
-            limits: within_descriptors(config.limits, config.workers),
+            started,
+            log,
             publisher: Arc::new(publisher),
             countries: Arc::new(countries),
             journal,
             deliveries: Arc::default(),
-            shared: Arc::new(shared),
-            counters: (0..config.workers).map(|_| Arc::default()).collect(),
+            shared: Arc::new(shared(&config)),
+            counters: listeners.iter().map(|_| Arc::default()).collect(),
             addresses,
-            started,
-            stopping: AtomicBool::new(false),
-            log,
             config,
         };
-        Ok(Self { parts: Arc::new(parts), listeners, admin })
+        Ok(Self { parts, listeners, admin })
     }
 
     /// Serves until SIGINT or SIGTERM, then lets everything end in reverse.
     pub fn serve(self, signals: &Arc<Signals>) -> Result<(), StartError> {
         let Self { parts, listeners, admin } = self;
-        let admin_address = admin.local_addr()?;
         let (stage, staged) = watch::channel(Stage::Serving);
-        // The threads that it starts read files, the registry first: 70 ms of CPU for 100,000 signs.
-        let runtime = Builder::new_current_thread().enable_all().on_thread_start(|| step_back(19)).build()?;
-        let admin = {
-            let _inside = runtime.enter();
-            TcpListener::from_std(admin)?
-        };
-        let (maker, sealer) = (parts.journal.clone(), parts.journal.clone());
-        let maker = spawn("journal-make", move || maker.make_segments())?;
-        let sealer = spawn("journal-seal", move || sealer.seal_segments())?;
-        let to_deliver = parts.clone();
-        let delivery = spawn("delivery", move || {
-            step_back(5);
-            let (registry, config) = (to_deliver.publisher.subscribe(), &to_deliver.config);
-            to_deliver.deliveries.deliver(&to_deliver.journal, &registry, &config.store, &config.rules.timezone);
-        })?;
-        let mut workers = Vec::new();
-        for (number, listeners) in listeners.into_iter().enumerate() {
-            workers.push(start_worker(&parts, number, listeners, staged.clone())?);
-        }
-        for address in &parts.addresses {
-            tracing::info!(%address, "listening");
-        }
-        tracing::info!(address = %admin_address, "admin listening");
-        let registry = parts.publisher.current();
-        tracing::info!(
-            generation = registry.generation,
-            signs = registry.signs().len(),
-            workers = workers.len(),
-            edge = parts.journal.settings().edge,
-            "serving"
-        );
-        drop(registry);
-        let (of_control, of_signals) = (parts.clone(), signals.clone());
-        let control = spawn("control", move || control(runtime, of_control, admin, of_signals, staged))?;
+        let (to_make, to_seal) = (parts.journal.clone(), parts.journal.clone());
+        let maker = spawn("journal-make", move || to_make.make_segments())?;
+        let sealer = spawn("journal-seal", move || to_seal.seal_segments())?;
+        let delivery = parts.start_delivery()?;
+        let workers = parts.start_workers(listeners, &staged)?;
+        parts.announce(admin.local_addr()?);
+        let control = parts.start_control(admin, signals.clone(), staged)?;
 
-        let (lame_duck, grace) = (parts.config.lame_duck, parts.config.limits.grace);
+        let (lame_duck, grace) = (parts.config.edge.lame_duck, parts.config.edge.limits.grace);
         signals.wait_for_stop(lame_duck + grace + FINAL_DELIVERY + 3 * LAST_TURN);
 
         tracing::info!("stopping");
-        parts.stopping.store(true, Ordering::Release);
         stage.send_replace(Stage::LameDuck);
         thread::sleep(lame_duck);
         stage.send_replace(Stage::Closing);
@@ -194,108 +151,162 @@ impl App {
         let ended = ended.and(wait(delivery, until).unwrap_or(Ok(())));
         let counts = parts.journal.counts();
         tracing::info!(stored = counts.stored, pending = counts.pending, "stopped");
-        // It has told so far how the rest ends.
+        // The admin port goes last: until here it has told how the rest ends.
         stage.send_replace(Stage::Ended);
         wait(control, Instant::now() + LAST_TURN).unwrap_or(Ok(()))?;
         Ok(ended?)
     }
 }
 
+impl Parts {
+    fn start_delivery(&self) -> io::Result<JoinHandle<()>> {
+        let (deliveries, journal) = (self.deliveries.clone(), self.journal.clone());
+        let registry = self.publisher.subscribe();
+        let (store, timezone) = (self.config.store.clone(), self.config.registry.rules.timezone.clone());
+        spawn("delivery", move || {
+            priority::lower(priority::DELIVERY);
+            deliveries.deliver(&journal, &registry, &store, &timezone);
+        })
+    }
+
+    fn start_workers(
+        &self,
+        listeners: Vec<Vec<StdListener>>,
+        stage: &watch::Receiver<Stage>,
+    ) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
+        let mut limits = self.config.edge.limits;
+        limits.connections = descriptors::connections_of_each(listeners.len(), limits.connections);
+        let start = |(number, listeners)| {
+            let worker = WorkerParts {
+                number,
+                listeners,
+                shared: self.shared.clone(),
+                counters: self.counters[number].clone(),
+                registry: self.publisher.subscribe(),
+                countries: self.countries.subscribe(),
+                writer: Writer::new(&self.journal, number),
+                limits,
+                stage: stage.clone(),
+            };
+            worker.start()
+        };
+        listeners.into_iter().enumerate().map(start).collect()
+    }
+
+    /// Says where it serves, and what.
+    fn announce(&self, admin: SocketAddr) {
+        for address in &self.addresses {
+            tracing::info!(%address, "listening");
+        }
+        tracing::info!(address = %admin, "admin listening");
+        let registry = self.publisher.current();
+        tracing::info!(
+            generation = registry.generation,
+            signs = registry.signs().len(),
+            workers = self.counters.len(),
+            edge = self.config.edge.name,
+            "serving"
+        );
+    }
+
+    /// Starts the control thread: admin port and reloads, until everything else has ended.
+    fn start_control(
+        &self,
+        admin: StdListener,
+        signals: Arc<Signals>,
+        stage: watch::Receiver<Stage>,
+    ) -> io::Result<JoinHandle<()>> {
+        // The threads that it starts read files, the registry first: 70 ms of CPU for 100,000 signs.
+        let step_back = || priority::lower(priority::LAST);
+        let runtime = Builder::new_current_thread().enable_all().on_thread_start(step_back).build()?;
+        let admin = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(admin)?
+        };
+        let service = AdminService::new(self.admin_parts(stage.clone()));
+        let (publisher, countries, poll) = (self.publisher.clone(), self.countries.clone(), self.config.registry.poll);
+        spawn("control", move || {
+            runtime.block_on(async {
+                let watches =
+                    [tokio::spawn(source::watch(publisher, poll)), tokio::spawn(watch_countries(countries, poll))];
+                let serving = tokio::spawn(service.clone().serve(admin));
+                reload_on_hangup(&signals, &service, stage).await;
+                for watch in watches {
+                    watch.abort();
+                }
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "the admin port broke off");
+                }
+            });
+            // A table or a database that is being read is not waited for.
+            runtime.shutdown_background();
+        })
+    }
+
+    fn admin_parts(&self, stage: watch::Receiver<Stage>) -> AdminParts {
+        let edge = edge::Metrics {
+            counters: self.counters.clone(),
+            shared: self.shared.clone(),
+            per_sign: self.config.admin.per_sign_metrics,
+        };
+        AdminParts {
+            access: self.config.admin.access.clone(),
+            edge: self.config.edge.name.clone(),
+            collectors: vec![
+                Arc::new(edge),
+                self.journal.clone(),
+                self.deliveries.clone(),
+                self.publisher.clone(),
+                self.countries.clone(),
+                self.log.clone(),
+            ],
+            publisher: self.publisher.clone(),
+            status: Status {
+                started: self.started,
+                listen: self.addresses.clone(),
+                workers: self.counters.len(),
+                publisher: self.publisher.clone(),
+                countries: self.countries.clone(),
+                journal: self.journal.clone(),
+                store: self.config.store.kind,
+                deliveries: self.deliveries.clone(),
+            },
+            stage,
+        }
+    }
+}
+
 /// What the workers share, as it is at the start.
 pub fn shared(config: &Config) -> Shared {
     Shared {
-        trust: config.trust.clone(),
-        record: config.record,
-        precision: config.precision,
+        trust: config.edge.trust.clone(),
+        record: config.observe.record,
+        precision: config.observe.precision,
         keys: Keys::default(),
-        repeats: Repeats::new(config.repeat_window),
+        repeats: Repeats::new(config.observe.repeat_window),
         tallies: Tallies::default(),
-        unknown_rate: UnknownRate::new(config.max_unknown_per_second),
+        unknown_rate: UnknownRate::new(config.observe.max_unknown_per_second),
         pages: config.pages.clone(),
     }
 }
 
-/// Connections of the workers that leave enough descriptors for everything else: visitors can't take
-/// them from the journal, the store or the admin port.
-fn within_descriptors(limits: Limits, workers: usize) -> Limits {
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return limits };
-    let others = OTHER_DESCRIPTORS + WORKERS_DESCRIPTORS * workers as u64;
-    let room = usize::try_from(limit.saturating_sub(others)).unwrap_or(usize::MAX) / workers;
-    let connections = limits.connections.min(room.max(1));
-    if connections < limits.connections {
-        let most = connections * workers;
-        tracing::warn!(limit, most, "the limit of open files is too small for edge.max_connections; fewer are held");
+/// Reloads the registry at each SIGHUP, until the edge closes.
+async fn reload_on_hangup(signals: &Signals, service: &Arc<AdminService>, mut stage: watch::Receiver<Stage>) {
+    loop {
+        tokio::select! {
+            () = signals.hangup.notified() => service.reload(),
+            _ = stage.wait_for(|stage| *stage >= Stage::Closing) => return,
+        }
     }
-    Limits { connections, ..limits }
-}
-
-fn start_worker(
-    parts: &Parts,
-    number: usize,
-    listeners: Vec<StdListener>,
-    stage: watch::Receiver<Stage>,
-) -> io::Result<JoinHandle<io::Result<()>>> {
-    let worker = WorkerParts {
-        number,
-        listeners,
-        shared: parts.shared.clone(),
-        counters: parts.counters[number].clone(),
-        registry: parts.publisher.subscribe(),
-        countries: parts.countries.subscribe(),
-        writer: Writer::new(&parts.journal, number),
-        limits: parts.limits,
-        stage,
-    };
-    worker.start()
-}
-
-/// The control thread: admin port, reloads; until everything else has ended.
-fn control(
-    runtime: Runtime,
-    parts: Arc<Parts>,
-    admin: TcpListener,
-    signals: Arc<Signals>,
-    mut stage: watch::Receiver<Stage>,
-) {
-    runtime.block_on(async {
-        let desk = Desk::new(parts.clone(), || step_back(19));
-        let admin = tokio::spawn(desk.clone().serve(admin, stage.clone()));
-        let watching = tokio::spawn(source::watch(parts.publisher.clone(), parts.config.poll));
-        let watching_countries = tokio::spawn(watch_countries(parts.clone()));
-        loop {
-            tokio::select! {
-                () = signals.hangup.notified() => desk.reload(),
-                _ = stage.wait_for(|stage| *stage >= Stage::Closing) => break,
-            }
-        }
-        watching.abort();
-        watching_countries.abort();
-        if let Err(error) = admin.await {
-            tracing::error!(%error, "the admin port broke off");
-        }
-    });
-    // A table or a database that is being read is not waited for.
-    runtime.shutdown_background();
 }
 
 /// Looks at the country databases as often as at the registry.
-async fn watch_countries(parts: Arc<Parts>) {
+async fn watch_countries(countries: Arc<CountryFiles>, poll: Duration) {
     loop {
-        tokio::time::sleep(parts.config.poll).await;
-        let countries = parts.countries.clone();
+        tokio::time::sleep(poll).await;
+        let countries = countries.clone();
         // Reading 100 MB takes a while, and must not hold the admin port up.
         tokio::task::spawn_blocking(move || countries.refresh()).await.ok();
-    }
-}
-
-/// Lets the workers go first: what is delivered or reloaded on a worker's core at the usual
-/// priority makes a redirect wait for whole time slices. Reloads, which may take their time, go
-/// last: at 19 p99.9 was 6 to 9 ms while 100,000 signs were reloaded each second, at 0 30 ms
-/// (`cargo bench --bench latency`). The delivery has to keep up even where workers never pause:
-/// on one such core the embedded store took all of 120,000 scans a second at 5, and a fifth at 19.
-fn step_back(nice: i32) {
-    if let Err(error) = setpriority_process(Some(gettid()), nice) {
-        tracing::debug!(%error, "a background thread keeps the usual priority");
     }
 }
 

@@ -3,56 +3,78 @@
 //! # The life of a scan
 //!
 //! ```text
-//! worker thread (one per core, its own listener, its own runtime)
-//!   accept → read → canonical code → resolve in this generation → choose language
-//!          → observe (country, agent, repeat) → append to this worker's segment → answer
-//!                                                      │  files, one way
-//! journal threads                                      ▼
-//!   one has the next segment ready; one seals by size or age, and syncs on a timer
-//!                                                      │  sealed files, one way
-//! delivery thread                                      ▼
-//!   sealed segment → one batch → store → delete the segment
+//! worker thread (one per core, its own listeners, its own runtime)            edge/worker.rs
+//!   accept → read the head → canonical code → sign in this generation
+//!          → target in the visitor's language → who and where, made anonymous
+//!          → append to this worker's segment → respond                        edge/scan.rs
+//!                    │  mapped memory, which outlives the process
+//!                    ▼
+//! journal threads                                                             journal/
+//!   one has the next segment ready; the other seals by size or age, and syncs on a timer
+//!                    │  sealed files
+//!                    ▼
+//! delivery thread                                                             store/delivery.rs
+//!   sealed segment → one batch → ClickHouse or SQLite confirms it → delete the segment
 //! ```
 //!
-//! Start with [`edge`]'s `scan.rs`: it is this path as code.
+//! [`edge`]'s `scan.rs` is the upper half as code, top to bottom; what stands here and there is
+//! enough to follow a scan. There is one hand-over, through files, and no queue in memory: what the
+//! edge has answered is in the mapped file of its worker.
 //!
 //! # Layers
 //!
 //! ```text
-//! 3  app, cli, config                               what is configured and composed
-//! 2  edge (visitors), admin (operators)             what answers
-//! 1  registry, source, observe, journal, store      what they stand on
-//! 0  core, system                                   words, and what the operating system may do
+//! layer 3: app, cli, config
+//! layer 2: edge, admin
+//! layer 1: registry, source, observe, journal, store
+//! layer 0: core, system
+//! beside:  system → core
+//! beside:  source → registry
+//! beside:  store → journal, registry
+//! beside:  app → config
+//! beside:  cli → app, config
+//! never:   edge → source, store
 //! ```
 //!
-//! Imports point down. Modules of one layer do not import each other, but for `system` → `core`;
-//! `source` → `registry`; `store` → `journal`, `registry`; `app` → `config`; `cli` → `app`,
-//! `config`. `edge` imports neither `source` nor `store`: it is given a published registry and a
-//! writer. `tests/house.rs` holds all of this.
+//! Layer 0 has the words and what the operating system may do to us, layer 1 what the service
+//! stands on, layer 2 who answers (`edge` visitors, `admin` operators), layer 3 what is configured
+//! and composed. Imports point down, and within a layer only as the lines with `beside` say. `edge`
+//! is given a published registry and a writer, and knows neither tables nor stores.
+//! `tests/house.rs` reads this list and holds it.
 //!
 //! # Threads
 //!
-//! Workers answer. The journal's two threads do its slow half. The delivery's
-//! thread talks to the store. The control thread has the admin port and the reloads, which run on
-//! a thread for blocking work. What delivers or reloads has a lower priority, so that a worker on
-//! the same core goes first. One thread writes the log and one heeds signals, so that neither
-//! waits for anything else. Each table and country database has a thread that touches it, so that
-//! one which hangs holds up no other. The main thread waits for the stop, and puts things in order.
+//! - **Workers** answer visitors; each has its own listeners, connections and segment.
+//! - **journal-make** and **journal-seal** do what is slow about files, so that no worker does.
+//! - **delivery** talks to the store, at a lower priority than the workers.
+//! - **control** has the admin port and SIGHUP. What may take long (a reload, a scrape, a country
+//!   database) is done on threads of its own, with the lowest priority for what reads files.
+//! - **log** writes standard error, **signals** waits for signals: neither waits for anything else.
+//! - Each table and each country database has a thread that touches it, so that one which hangs (a
+//!   share that is gone) holds up no other.
+//! - The main thread waits for the stop, and ends the others in order.
 //!
 //! # Invariants
 //!
-//! - A redirect never waits: not for a disk, a store, a reload, a lookup outside the
-//!   process, nor for a lock, but for the moment in which the first scan of a sign makes its tally.
+//! - A redirect waits for no disk, store, reload, and no lookup outside the process, with two
+//!   exceptions that the system makes: a page of the mapped segment that it writes back at this
+//!   moment, or has taken out of memory, is waited for. It takes a lock in three cases, each held
+//!   for moments: the first scan of a sign makes its tally (a shard of a `DashMap`), the first scan
+//!   that a full segment has no room for begins the next one (the journal's ledger), and the first
+//!   after a new generation or country database fetches it (the `watch` channel's).
 //! - One request sees one generation of the registry.
 //! - Nothing of a request reaches a `Location`, a log or a metric; of a visitor's address
 //!   and user agent nothing leaves the worker's stack but hashes under a key of this process,
 //!   which stay in memory.
-//! - A record is written before its answer is. A segment is shipped only once sealed, so
+//! - A record is written before its response is. A segment is shipped only once sealed, so
 //!   a batch is the same at every try; its file is deleted only once it is stored.
-//! - Every answered scan is stored, pending, quarantined, or counted as dropped or lost.
-//! - A yes counts only from the one who can give it: ClickHouse's own answer, the file at the
-//!   store's path.
-//! - Everything that grows has a limit in the configuration or a constant beside it.
+//! - Every scan that is answered is stored, pending, quarantined, or counted as dropped or lost;
+//!   unknown codes beyond `observe.max_unknown_per_second` are only counted.
+//! - A batch is stored only when the store itself confirms it: ClickHouse's own response, or a
+//!   commit to the file that still is at the store's path.
+//! - Everything in memory and in the journal has a limit, in the configuration or in a constant
+//!   beside it. The stores do not: SQLite's file grows with every scan and nothing is deleted from
+//!   it, and ClickHouse keeps what it is given.
 
 pub mod core;
 pub mod system;

@@ -62,9 +62,10 @@ fn scanner() -> (Setup, Arc<Journal>, ScanHandler) {
     let shared = app::shared(&config);
     let last_good = LastGood::at(setup.path("data/last-good.json"));
     std::fs::create_dir(setup.path("data")).unwrap();
-    let publisher = Publisher::open(config.files, config.rules, config.max_shrink, last_good).unwrap();
+    let tables = config.registry;
+    let publisher = Publisher::open(tables.files, tables.rules, tables.max_shrink, last_good).unwrap();
     let journal = Journal::open(config.journal, 1).unwrap();
-    let countries = CountryFiles::open(&config.geoip).subscribe();
+    let countries = CountryFiles::open(&config.observe.geoip).subscribe();
     let writer = Writer::new(&journal, 0);
     let scanner = ScanHandler::new(shared.into(), Arc::default(), publisher.subscribe(), countries, writer);
     (setup, journal, scanner)

@@ -1,16 +1,23 @@
-//! One scrape: what every part has to show, as text.
+//! `/metrics`: what every part has to show, as text.
+//!
+//! Owns the texts that are still being sent, and how many of them there are.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use bytes::Bytes;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder as _, TextEncoder};
 
+use super::server::Connections;
 use crate::core::metrics::Families;
 
-/// The content type of [`Metrics::render`]'s text.
+/// The content type of Prometheus' text format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Most renderings in memory at a time. Each has 17 MB for 100,000 scanned signs.
+const MAX_RENDERINGS: usize = 4;
 
 /// Whatever has figures to show.
 pub(super) struct Metrics {
@@ -22,21 +29,65 @@ struct BuildInfo {
     edge: String,
 }
 
+/// One scrape, and the number it is known by.
+#[derive(Clone)]
+pub(super) struct Rendering {
+    /// From 1.
+    pub number: u64,
+    pub text: Bytes,
+}
+
+/// The renderings that somebody is still being sent.
+#[derive(Default)]
+pub(super) struct Renderings {
+    last: AtomicU64,
+    /// The numbers, for as long as their texts are in memory; the oldest first.
+    sent: Mutex<Vec<Weak<u64>>>,
+}
+
+/// A rendering's text, which keeps its number.
+struct Numbered {
+    text: Vec<u8>,
+    _number: Arc<u64>,
+}
+
 impl Metrics {
     /// Those of the parts, and of the process.
-    pub fn new(edge: &str, parts: Vec<Arc<dyn Collector>>) -> Self {
-        let mut collectors: Vec<Arc<dyn Collector>> = vec![Arc::new(BuildInfo { edge: edge.to_owned() })];
+    pub fn new(edge: String, parts: Vec<Arc<dyn Collector>>) -> Self {
+        let mut collectors: Vec<Arc<dyn Collector>> = vec![Arc::new(BuildInfo { edge })];
         collectors.extend(parts);
         collectors.push(Arc::new(ProcessCollector::for_self()));
         Self { collectors }
     }
 
-    /// One scrape, in Prometheus' text format.
-    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+    fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         let families: Vec<MetricFamily> = self.collectors.iter().flat_map(|collector| collector.collect()).collect();
         let mut text = Vec::with_capacity(16 * 1024);
         TextEncoder::new().encode(&families, &mut text)?;
+        text.shrink_to_fit();
         Ok(text)
+    }
+}
+
+impl Renderings {
+    /// One more. Where clients don't take theirs, those with the oldest are closed first.
+    pub fn add(&self, metrics: &Metrics, connections: &Connections) -> Option<Rendering> {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.retain(|number| number.strong_count() > 0);
+        for oldest in sent.iter().rev().skip(MAX_RENDERINGS - 1).filter_map(Weak::upgrade) {
+            connections.close_stalled(*oldest);
+        }
+        let text =
+            metrics.render().inspect_err(|error| tracing::error!(%error, "the metrics can't be encoded")).ok()?;
+        let number = Arc::new(self.last.fetch_add(1, Ordering::Relaxed) + 1);
+        sent.push(Arc::downgrade(&number));
+        Some(Rendering { number: *number, text: Bytes::from_owner(Numbered { text, _number: number }) })
+    }
+}
+
+impl AsRef<[u8]> for Numbered {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
     }
 }
 

@@ -1,9 +1,9 @@
 //! The admin port's connections.
 //!
-//! Owns their number and their patience. A connection on which nothing moves while its client
-//! has the word, to send a request or to take an answer, is closed after [`PATIENCE`]. There are
-//! at most [`MAX_OPEN`]: beyond, the one that has been silent for longest makes room for the
-//! newcomer; where all have spoken within a second, or wait for an answer of ours that does not
+//! Owns their number and their timeouts. A connection on which nothing moves while we wait for its
+//! client, to send a request or to take a response, is closed after [`IO_TIMEOUT`]. There are at
+//! most [`MAX_CONNECTIONS`]: beyond, the one that has been silent for longest makes room for the
+//! newcomer; where all have moved within a second, or wait for a response of ours that does not
 //! hang, the newcomer waits in the kernel's queue.
 
 use std::collections::HashMap;
@@ -25,74 +25,75 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
-use super::{Answer, Desk};
+use super::{AdminService, Response};
 use crate::core::Stage;
 
 /// Most connections open at a time: a few scrapers and probes, and people.
-const MAX_OPEN: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take for its next bytes, and a request for its head.
-const PATIENCE: Duration = Duration::from_secs(10);
+const IO_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that has been silent for this long makes room for a newcomer.
 const SILENT: Duration = Duration::from_secs(1);
 /// How often the connections are looked at.
 const SWEEP: Duration = Duration::from_millis(250);
-/// How long answers may take to be sent at the end.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// How long responses may take to be sent at the end.
+const LAST_RESPONSES: Duration = Duration::from_millis(500);
 /// The largest request head, in bytes: hyper answers 431 beyond. Bodies are not read.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// The connections that are open.
-pub(super) struct Open {
+/// The connections that are open, by number.
+pub(super) struct Connections {
     begun: Instant,
     table: Mutex<HashMap<u64, (Arc<Activity>, AbortHandle)>>,
-    left: Notify,
+    /// Told when one has closed.
+    closed: Notify,
 }
 
 /// What a connection is at.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
-    /// When bytes last moved, or an answer was made; in milliseconds of [`Open`].
+    /// When bytes last moved, or a response was made; milliseconds since [`Connections`] was made.
     moved: AtomicU64,
-    /// Whether we owe the client an answer.
-    owing: AtomicBool,
+    /// Whether a response is being made.
+    pending: AtomicBool,
     /// Whether the client does not take what is sent.
-    blocked: AtomicBool,
+    stalled: AtomicBool,
     /// The rendering that it was last sent; 0: none.
     pub rendering: AtomicU64,
 }
 
-impl Open {
+impl Connections {
     pub fn new() -> Self {
-        Self { begun: Instant::now(), table: Mutex::default(), left: Notify::new() }
+        Self { begun: Instant::now(), table: Mutex::default(), closed: Notify::new() }
     }
 
     /// Closes the connections whose clients do not take this rendering.
-    pub fn cut_off_from(&self, rendering: u64) {
+    pub fn close_stalled(&self, rendering: u64) {
         for (activity, task) in self.table().values() {
-            if activity.rendering.load(Ordering::Relaxed) == rendering && activity.blocked.load(Ordering::Relaxed) {
+            if activity.rendering.load(Ordering::Relaxed) == rendering && activity.stalled.load(Ordering::Relaxed) {
                 task.abort();
             }
         }
     }
 
-    fn now(&self) -> u64 {
-        self.begun.elapsed().as_millis() as u64
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// For how long nothing has moved on a connection.
     fn silence(&self, activity: &Activity) -> Duration {
-        Duration::from_millis(self.now().saturating_sub(activity.moved.load(Ordering::Relaxed)))
+        Duration::from_millis(self.now_ms().saturating_sub(activity.moved.load(Ordering::Relaxed)))
     }
 
     /// Whether one more may be accepted; perhaps because another is closed for it.
     fn has_room(&self) -> bool {
         let mut table = self.table();
-        if table.len() < MAX_OPEN {
+        if table.len() < MAX_CONNECTIONS {
             return true;
         }
         let gives_way = |(&number, (activity, _)): (&u64, &(Arc<Activity>, AbortHandle))| {
-            // One that waits for an answer of ours is closed only if that hangs.
-            let least = if activity.owing.load(Ordering::Relaxed) { PATIENCE } else { SILENT };
+            // One that waits for a response of ours is closed only if that hangs.
+            let least = if activity.pending.load(Ordering::Relaxed) { IO_TIMEOUT } else { SILENT };
             let silence = self.silence(activity);
             (silence >= least).then_some((silence, number))
         };
@@ -103,20 +104,21 @@ impl Open {
         true
     }
 
+    /// Closes those whose clients have timed out.
     fn sweep(&self) {
         for (activity, task) in self.table().values() {
-            if !activity.owing.load(Ordering::Relaxed) && self.silence(activity) >= PATIENCE {
+            if !activity.pending.load(Ordering::Relaxed) && self.silence(activity) >= IO_TIMEOUT {
                 tracing::debug!("an admin connection was too slow");
                 task.abort();
             }
         }
     }
 
-    /// Whether somebody is still owed an answer, or its bytes.
-    fn owes(&self) -> bool {
-        let is_owed =
-            |activity: &Activity| [&activity.owing, &activity.blocked].iter().any(|is| is.load(Ordering::Relaxed));
-        self.table().values().any(|(activity, _)| is_owed(activity))
+    /// Whether a response is still being made or sent.
+    fn is_busy(&self) -> bool {
+        let is_busy =
+            |activity: &Activity| [&activity.pending, &activity.stalled].iter().any(|is| is.load(Ordering::Relaxed));
+        self.table().values().any(|(activity, _)| is_busy(activity))
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<u64, (Arc<Activity>, AbortHandle)>> {
@@ -124,18 +126,18 @@ impl Open {
     }
 }
 
-/// Serves until everything else has ended, and what is owed then is sent.
-pub(super) async fn serve(listener: TcpListener, desk: Arc<Desk>, mut stage: watch::Receiver<Stage>) {
+/// Serves until everything else has ended, and then ends what is begun.
+pub(super) async fn serve(listener: TcpListener, service: Arc<AdminService>, mut stage: watch::Receiver<Stage>) {
     let mut ticks = tokio::time::interval(SWEEP);
     let (mut next, mut failing) = (0, false);
     loop {
-        let has_room = desk.open.has_room();
+        let has_room = service.connections.has_room();
         tokio::select! {
             accepted = listener.accept(), if has_room => match accepted {
                 Ok((stream, _)) => {
                     next += 1;
                     failing = false;
-                    begin(&desk, next, stream);
+                    begin(&service, next, stream);
                 }
                 Err(error) => {
                     // Tried ten times a second; said once.
@@ -145,74 +147,81 @@ pub(super) async fn serve(listener: TcpListener, desk: Arc<Desk>, mut stage: wat
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            () = desk.open.left.notified() => {}
-            _ = ticks.tick() => desk.open.sweep(),
+            () = service.connections.closed.notified() => {}
+            _ = ticks.tick() => service.connections.sweep(),
             () = everything_else_has_ended(&mut stage) => break,
         }
     }
     drop(listener);
-    let until = Instant::now() + LAST_ANSWERS;
-    while desk.open.owes() && Instant::now() < until {
+    let until = Instant::now() + LAST_RESPONSES;
+    while service.connections.is_busy() && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 async fn everything_else_has_ended(stage: &mut watch::Receiver<Stage>) {
-    // Nobody could say so any more, if not.
+    // An error means that whoever could say so is gone.
     stage.wait_for(|stage| *stage == Stage::Ended).await.ok();
 }
 
-fn begin(desk: &Arc<Desk>, number: u64, stream: TcpStream) {
-    let activity = Arc::new(Activity { moved: desk.open.now().into(), ..Activity::default() });
-    let service = {
-        let (desk, activity) = (desk.clone(), activity.clone());
-        service_fn(move |request| answer(desk.clone(), activity.clone(), request))
+fn begin(service: &Arc<AdminService>, number: u64, stream: TcpStream) {
+    let connections = &service.connections;
+    let activity = Arc::new(Activity { moved: connections.now_ms().into(), ..Activity::default() });
+    let answers = {
+        let (service, activity) = (service.clone(), activity.clone());
+        service_fn(move |request| answer(service.clone(), activity.clone(), request))
     };
+    let watched = Watched { stream, activity: activity.clone(), connections: connections.clone() };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(IO_TIMEOUT)
         .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(Watched { stream, activity: activity.clone(), desk: desk.clone() }), service);
-    let place = Place { desk: desk.clone(), number };
+        .serve_connection(TokioIo::new(watched), answers);
+    let entry = Entry { connections: connections.clone(), number };
     let task = tokio::spawn(async move {
-        let _place = place;
+        let _entry = entry;
         if let Err(error) = connection.await {
             tracing::debug!(%error, "an admin connection broke off");
         }
     });
-    desk.open.table().insert(number, (activity, task.abort_handle()));
+    connections.table().insert(number, (activity, task.abort_handle()));
 }
 
-async fn answer(desk: Arc<Desk>, activity: Arc<Activity>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+async fn answer(
+    service: Arc<AdminService>,
+    activity: Arc<Activity>,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
     // However this ends: the connection of a client that hangs up is dropped within.
-    let owed = Owed { desk, activity };
-    owed.activity.rendering.store(0, Ordering::Relaxed);
-    owed.activity.owing.store(true, Ordering::Relaxed);
-    Ok(owed.desk.answer(&owed.activity, request).await)
+    let _pending = Pending { connections: service.connections.clone(), activity: activity.clone() };
+    activity.rendering.store(0, Ordering::Relaxed);
+    activity.pending.store(true, Ordering::Relaxed);
+    Ok(service.answer(&activity, request).await)
 }
 
-struct Owed {
-    desk: Arc<Desk>,
+/// A response that is being made.
+struct Pending {
+    connections: Arc<Connections>,
     activity: Arc<Activity>,
 }
 
-impl Drop for Owed {
+impl Drop for Pending {
     fn drop(&mut self) {
-        self.activity.moved.store(self.desk.open.now(), Ordering::Relaxed);
-        self.activity.owing.store(false, Ordering::Relaxed);
+        self.activity.moved.store(self.connections.now_ms(), Ordering::Relaxed);
+        self.activity.pending.store(false, Ordering::Relaxed);
     }
 }
 
-/// A connection's place in the table; leaves it however the connection ends.
-struct Place {
-    desk: Arc<Desk>,
+/// A connection's entry in the table, which goes however the connection ends.
+struct Entry {
+    connections: Arc<Connections>,
     number: u64,
 }
 
-impl Drop for Place {
+impl Drop for Entry {
     fn drop(&mut self) {
-        self.desk.open.table().remove(&self.number);
-        self.desk.open.left.notify_one();
+        self.connections.table().remove(&self.number);
+        self.connections.closed.notify_one();
     }
 }
 
@@ -220,16 +229,16 @@ impl Drop for Place {
 struct Watched {
     stream: TcpStream,
     activity: Arc<Activity>,
-    desk: Arc<Desk>,
+    connections: Arc<Connections>,
 }
 
 impl Watched {
     fn moved(&self) {
-        self.activity.moved.store(self.desk.open.now(), Ordering::Relaxed);
+        self.activity.moved.store(self.connections.now_ms(), Ordering::Relaxed);
     }
 
     fn note_written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.activity.blocked.store(written.is_pending(), Ordering::Relaxed);
+        self.activity.stalled.store(written.is_pending(), Ordering::Relaxed);
         if written.is_ready() {
             self.moved();
         }
@@ -253,7 +262,7 @@ impl AsyncWrite for Watched {
         self.note_written(written)
     }
 
-    /// A large answer is sent from where it is, and not from a copy for each connection.
+    /// A large response is sent from where it is, and not from a copy for each connection.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -34,7 +34,7 @@ impl Backfill {
             )));
         }
         let from = Sqlite::open(path)?;
-        let mut to = ClickHouse::open(&config.store.clickhouse, &config.rules.timezone)?;
+        let mut to = ClickHouse::open(&config.store.clickhouse, &config.registry.rules.timezone)?;
         let (left, all) = from.backfill_left()?;
         let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} scans, {per_sec}, {eta} left");
         let bar = ProgressBar::new(all).with_position(all - left);

@@ -31,7 +31,7 @@ impl Check {
             _ => return Err(problems.into()),
         };
         // A country database may be missing; the edge serves all the same, so this is no error.
-        for file in CountryFiles::open(&config.geoip).states() {
+        for file in CountryFiles::open(&config.observe.geoip).states() {
             if let Some(problem) = file.problem {
                 writeln!(out, "warning: {}: {problem}; countries stay empty", file.path.display())?;
             }
@@ -53,9 +53,8 @@ impl Check {
 
 /// Whether a problem of the configuration lets the registry be looked at all the same.
 fn is_elsewhere(problem: &Problem) -> bool {
-    // No target may lead back to the public URL's host.
-    !problem.text.starts_with("edge.public_url:")
-        && ["edge", "admin", "pages", "observe", "journal", "store", "log"]
-            .iter()
-            .any(|section| problem.text.strip_prefix(section).is_some_and(|rest| rest.starts_with(['.', ':'])))
+    let section = problem.key.split('.').next().unwrap_or_default();
+    // The host of the public URL is one of the rules: no target may lead back to it.
+    problem.key != "edge.public_url"
+        && matches!(section, "edge" | "admin" | "pages" | "observe" | "journal" | "store" | "log")
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{CommandError, Format, of_file};
+use super::{CommandError, TableFormat, of_file};
 use crate::config::Config;
 use crate::core::scan::Scan;
 use crate::journal::{self, Contents, ReadError, SegmentState};
@@ -27,8 +27,8 @@ enum Action {
     #[command(after_help = "Example:\n  waypost journal ls")]
     Ls {
         /// How to print it
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
+        #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+        format: TableFormat,
     },
     /// Print the scans of one segment, or of all, as lines of JSON
     #[command(after_help = "Example:\n  waypost journal cat data/journal/quarantine/0193….rejected")]
@@ -88,7 +88,7 @@ fn every(folder: &Path) -> Result<Vec<(PathBuf, SegmentState)>, CommandError> {
     Ok(found)
 }
 
-fn list(folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), CommandError> {
+fn list(folder: &Path, format: TableFormat, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut rows = Vec::new();
     for (path, state) in every(folder)? {
         // It may have been stored and removed since the folder was read.
@@ -103,7 +103,7 @@ fn list(folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), Comman
             .map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
     };
     match format {
-        Format::Json => {
+        TableFormat::Json => {
             let row = |(path, state, contents, bytes): &(PathBuf, SegmentState, Contents, u64)| {
                 json!({
                     "file": name(path), "state": state.as_str(), "created": created(contents), "bytes": bytes,
@@ -113,10 +113,10 @@ fn list(folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), Comman
             };
             writeln!(out, "{:#}", Value::from(rows.iter().map(row).collect::<Vec<_>>()))?;
         }
-        Format::Csv | Format::Table => {
-            let comma = if format == Format::Csv { "," } else { "  " };
+        TableFormat::Csv | TableFormat::Table => {
+            let comma = if format == TableFormat::Csv { "," } else { "  " };
             let line = |cells: [String; 6]| {
-                if format == Format::Csv {
+                if format == TableFormat::Csv {
                     cells.join(comma)
                 } else {
                     let [file, state, created, bytes, scans, lost] = cells;

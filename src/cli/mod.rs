@@ -82,7 +82,7 @@ pub enum CommandError {
 
 /// How one thing is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Shape {
+enum OutputFormat {
     /// For people
     Text,
     /// For a program
@@ -91,7 +91,7 @@ enum Shape {
 
 /// How a list is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum TableFormat {
     /// For people
     Table,
     /// For a spreadsheet
@@ -118,7 +118,7 @@ impl Arguments {
 
 /// The registry as the files are now.
 fn registry(config: &Config) -> Result<Registry, Problems> {
-    config.files.read()?.parse(&config.files, &config.rules)
+    config.registry.files.read()?.parse(&config.registry.files, &config.registry.rules)
 }
 
 /// A time on the command line: as in the registry's files, or a day, which begins at midnight.
@@ -126,7 +126,7 @@ fn time(config: &Config, option: &str, text: &str) -> Result<jiff::Timestamp, Co
     let midnight = format!("{text}T00:00");
     let text = if text.parse::<jiff::civil::Date>().is_ok() && !text.contains(':') { &midnight } else { text };
     let wrong = |error: &dyn std::fmt::Display| CommandError::Refused(format!("{option}: {error}"));
-    let ms = config.rules.time(text).map_err(|error| wrong(&error))?;
+    let ms = config.registry.rules.time(text).map_err(|error| wrong(&error))?;
     jiff::Timestamp::from_millisecond(ms).map_err(|error| wrong(&error))
 }
 

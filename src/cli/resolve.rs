@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::{CommandError, Shape, registry, time};
+use super::{CommandError, OutputFormat, registry, time};
 use crate::config::Config;
 use crate::core::{Code, LanguagePreference};
 use crate::registry::{Registry, SignRef, Status, TargetSource, as_sent};
@@ -25,8 +25,8 @@ pub(super) struct Resolve {
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
     /// How to print it
-    #[arg(long, value_enum, default_value_t = Shape::Text)]
-    format: Shape,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
 }
 
 impl Resolve {
@@ -47,7 +47,7 @@ impl Resolve {
             TargetSource::Place => "the target of the place",
         };
         let languages: Vec<&str> = targets.iter().map(|target| target.language).collect();
-        if self.format == Shape::Json {
+        if self.format == OutputFormat::Json {
             let answer = json!({
                 "code": sign.code().to_string(),
                 "status": sign.status().as_str(),
@@ -68,7 +68,12 @@ impl Resolve {
         let mut rows = vec![
             ("code", format!("{} ({})", sign.code(), sign.status().as_str())),
             ("place", format!("{} ({})", place.name(), place.id())),
-            ("at", at.to_zoned_datetime(config.rules.timezone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()),
+            (
+                "at",
+                at.to_zoned_datetime(config.registry.rules.timezone.clone())
+                    .strftime("%Y-%m-%d %H:%M:%S %:z")
+                    .to_string(),
+            ),
             ("answer", target.map_or(status.to_owned(), |target| format!("{status} {}", target.url))),
             ("why", why.to_owned()),
         ];

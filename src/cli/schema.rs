@@ -22,11 +22,15 @@ impl SchemaOf {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
         let settings = &config.store.clickhouse;
         if !self.apply {
-            write!(out, "{}", Schema::new(&settings.database, &settings.cluster, &config.rules.timezone).text())?;
+            write!(
+                out,
+                "{}",
+                Schema::new(&settings.database, &settings.cluster, &config.registry.rules.timezone).text()
+            )?;
             return Ok(());
         }
         let applied = ClickHouseSettings { apply_schema: true, ..settings.clone() };
-        ClickHouse::open(&applied, &config.rules.timezone)?;
+        ClickHouse::open(&applied, &config.registry.rules.timezone)?;
         writeln!(out, "the schema is in place at {}", settings.urls.join(", "))?;
         Ok(())
     }

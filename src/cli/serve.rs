@@ -4,12 +4,12 @@ use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use super::CommandError;
 use crate::app::{App, StartError};
 use crate::config::{Config, LogFormat};
+use crate::system::descriptors;
 use crate::system::logging::Log;
 use crate::system::signals::Signals;
 
@@ -38,11 +38,11 @@ impl Serve {
             LogFormat::Json => lines.json().init(),
         }
         // Before anything that may take a while, so that a signal ends that, too.
-        let signals = Signals::heed(log.clone()).map_err(StartError::System)?;
-        raise_descriptor_limit();
+        let signals = Signals::handle(log.clone()).map_err(StartError::System)?;
+        descriptors::raise_limit();
         // What the edge writes is for its owner alone.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
-        let served = App::build(config, log.losses()).and_then(|app| app.serve(&signals));
+        let served = App::build(config, log.dropped_lines()).and_then(|app| app.serve(&signals));
         log.finish(LAST_LINES);
         Ok(served?)
     }
@@ -61,15 +61,6 @@ fn without_trace(directives: &str) -> String {
         }
     };
     directives.split(',').map(lower).collect::<Vec<_>>().join(",")
-}
-
-/// Connections need descriptors, and the usual soft limit is 1,024.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, limit = limit.current, "the limit of open files can't be raised");
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::{CommandError, Format, registry, time};
+use super::{CommandError, TableFormat, registry, time};
 use crate::config::Config;
 use crate::core::Code;
 use crate::core::scan::DEFINITION;
@@ -31,8 +31,8 @@ pub(super) struct UsageOf {
     #[arg(long)]
     silent: bool,
     /// How to print it
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = TableFormat::Table)]
+    format: TableFormat,
 }
 
 impl UsageOf {
@@ -53,11 +53,11 @@ impl UsageOf {
             return Err(CommandError::Refused("--silent goes with --by sign, place or area".to_owned()));
         }
         let registry = registry(config)?;
-        let usage = store::ask(&config.store, &question, &registry, &config.rules.timezone)?;
+        let usage = store::ask(&config.store, &question, &registry, &config.registry.rules.timezone)?;
         match self.format {
-            Format::Json => print_json(&question, &usage, out),
-            Format::Csv => print_csv(self.by, &usage, out),
-            Format::Table => print_table(self.by, &usage, out),
+            TableFormat::Json => print_json(&question, &usage, out),
+            TableFormat::Csv => print_csv(self.by, &usage, out),
+            TableFormat::Table => print_table(self.by, &usage, out),
         }
     }
 }

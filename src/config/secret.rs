@@ -4,7 +4,7 @@
 //! read. What Docker and systemd hand to a service is told apart by its place, since they choose
 //! the mode themselves (Docker: 0444) and let nobody else into the folder.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
@@ -15,22 +15,39 @@ const OTHERS: u32 = 0o007;
 /// A file that is bigger is another file.
 const MAX_SIZE: u64 = 64 << 10;
 
-/// A secret without the newline at its end; or what was found, and what is allowed.
-pub fn read(path: &Path) -> Result<String, String> {
-    let (file, metadata) = regular_file::open(path).map_err(|error| format!("can't be read: {error}"))?;
+/// Why a secret can't be used. None of the texts repeats it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SecretError {
+    /// The file can't be opened or read, or is no regular file.
+    #[error("can't be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// Others than its owner and group have rights to it.
+    #[error(
+        "expected a file that only its owner and its group may read, mode 0600 or 0640 (below /run/secrets/ and \
+         $CREDENTIALS_DIRECTORY any mode), found mode {0:04o}"
+    )]
+    Mode(u32),
+    /// It is larger than any secret.
+    #[error("expected at most {MAX_SIZE} bytes, found {0}")]
+    Size(u64),
+    /// It is no text.
+    #[error("expected a text in UTF-8, found other bytes")]
+    Encoding,
+}
+
+/// A secret, without the newline at its end.
+pub(super) fn read(path: &Path) -> Result<String, SecretError> {
+    let (file, metadata) = regular_file::open(path)?;
     let mode = metadata.mode() & 0o7777;
     if mode & OTHERS != 0 && !is_handed_over(path) {
-        return Err(format!(
-            "has mode {mode:04o}, so that everybody here may read it; allowed are 0600 and 0640 (chmod 600), \
-             and any mode below /run/secrets/ and $CREDENTIALS_DIRECTORY"
-        ));
+        return Err(SecretError::Mode(mode));
     }
     let mut secret = Vec::new();
-    file.take(MAX_SIZE + 1).read_to_end(&mut secret).map_err(|error| format!("can't be read: {error}"))?;
+    file.take(MAX_SIZE + 1).read_to_end(&mut secret)?;
     if secret.len() as u64 > MAX_SIZE {
-        return Err(format!("is larger than a secret: {} bytes; at most {MAX_SIZE} are allowed", metadata.len()));
+        return Err(SecretError::Size(metadata.len()));
     }
-    let secret = String::from_utf8(secret).map_err(|_| "is not a text in UTF-8".to_owned())?;
+    let secret = String::from_utf8(secret).map_err(|_| SecretError::Encoding)?;
     Ok(secret.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -61,7 +78,8 @@ mod tests {
             match read(&path) {
                 Ok(secret) => assert!(is_allowed && secret == "hush", "{mode:o}: {secret:?}"),
                 Err(error) => {
-                    assert!(!is_allowed && error.starts_with(&format!("has mode {mode:04o}")), "{mode:o}: {error}");
+                    let found = error.to_string().ends_with(&format!("found mode {mode:04o}"));
+                    assert!(!is_allowed && found, "{mode:o}: {error}");
                 }
             }
         }
@@ -74,12 +92,12 @@ mod tests {
             let path = folder.path().join("secret");
             fs::write(&path, text).expect("a file");
             fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
-            read(&path)
+            read(&path).map(|secret| secret.len()).map_err(|error| error.to_string())
         };
-        assert_eq!(of(&vec![b'x'; 65536]).map(|secret| secret.len()), Ok(65536));
-        assert!(of(&vec![b'x'; 65537]).is_err_and(|error| error.contains("65537 bytes; at most 65536")));
+        assert_eq!(of(&vec![b'x'; 65536]), Ok(65536));
+        assert_eq!(of(&vec![b'x'; 65537]), Err("expected at most 65536 bytes, found 65537".to_owned()));
         assert!(of(b"\xff").is_err_and(|error| error.contains("UTF-8")));
-        assert!(read(folder.path()).is_err_and(|error| error.contains("is a folder")));
+        assert!(read(folder.path()).is_err_and(|error| error.to_string().contains("is a folder")));
     }
 
     #[test]

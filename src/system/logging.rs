@@ -2,7 +2,7 @@
 //!
 //! Owns standard error while the edge serves. A line goes into a bounded queue, and one thread
 //! writes what is in it. Where the queue is full, because nobody reads the pipe, or a write fails,
-//! because the disk is full or the reader is gone, the line is lost and counted, and whoever
+//! because the disk is full or the reader is gone, the line is dropped and counted, and whoever
 //! logged it goes on. Nothing here panics, and only the writing thread ever waits: Rust's own
 //! `eprintln!` ends the process where standard error can't be written, and its lock on it is held
 //! for as long as a write blocks, so neither is used. (tracing-appender has such a queue too. Its
@@ -34,37 +34,39 @@ const AT_ONCE: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct Log {
     queue: SyncSender<Vec<u8>>,
-    losses: Arc<Losses>,
+    dropped: Arc<DroppedLines>,
 }
 
-/// What became of the lines.
+/// How many lines were dropped, and how far the others are.
 #[derive(Debug, Default)]
-pub struct Losses {
+pub struct DroppedLines {
     /// Lines that the queue has taken.
     taken: AtomicU64,
-    /// Those of them that were written, or lost in writing.
+    /// Those of them that were written, or dropped because a write failed.
     done: AtomicU64,
     queue_full: AtomicU64,
     write_failed: AtomicU64,
 }
 
-impl Losses {
-    /// Lines that were lost, by reason.
+impl DroppedLines {
+    /// Lines that were dropped, by reason.
     pub fn by_reason(&self) -> [(&'static str, u64); 2] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [("queue_full", of(&self.queue_full)), ("write_failed", of(&self.write_failed))]
     }
 }
 
-impl Collector for Losses {
+impl Collector for DroppedLines {
     fn desc(&self) -> Vec<&Desc> {
         Vec::new()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = Families::default();
-        let mut dropped =
-            families.counters("waypost_log_lines_dropped_total", "Log lines that could not be written, by reason.");
+        let mut dropped = families.counters(
+            "waypost_log_lines_dropped_total",
+            "Log lines that were dropped because they could not be written, by reason.",
+        );
         for (reason, count) in self.by_reason() {
             dropped.add(&[("reason", reason)], count);
         }
@@ -77,8 +79,8 @@ impl Log {
     /// Starts the thread that writes, and has panics told without waiting.
     pub fn start() -> io::Result<Self> {
         let (queue, lines) = sync_channel(LINES);
-        let losses = Arc::new(Losses::default());
-        let counts = losses.clone();
+        let dropped = Arc::new(DroppedLines::default());
+        let counts = dropped.clone();
         thread::Builder::new().name("log".to_owned()).spawn(move || write_lines(&lines, &counts))?;
         std::panic::set_hook(Box::new(|panic| {
             let name = thread::current().name().unwrap_or("?").to_owned();
@@ -90,18 +92,18 @@ impl Log {
             }
             say(&text, Duration::ZERO);
         }));
-        Ok(Self { queue, losses })
+        Ok(Self { queue, dropped })
     }
 
-    /// The counts of lost lines.
-    pub fn losses(&self) -> Arc<Losses> {
-        self.losses.clone()
+    /// How many lines were dropped.
+    pub fn dropped_lines(&self) -> Arc<DroppedLines> {
+        self.dropped.clone()
     }
 
-    /// Waits until what was logged so far is written, for at most the given time.
-    pub fn finish(&self, patience: Duration) {
-        let until = Instant::now() + patience;
-        while self.losses.done.load(Ordering::Acquire) < self.losses.taken.load(Ordering::Acquire)
+    /// Waits until what was logged so far is written, for `timeout` at most.
+    pub fn finish(&self, timeout: Duration) {
+        let until = Instant::now() + timeout;
+        while self.dropped.done.load(Ordering::Acquire) < self.dropped.taken.load(Ordering::Acquire)
             && Instant::now() < until
         {
             thread::sleep(Duration::from_millis(2));
@@ -120,10 +122,10 @@ impl<'a> MakeWriter<'a> for Log {
 impl io::Write for &Log {
     /// One line for each call, as tracing-subscriber calls it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.losses.taken.fetch_add(1, Ordering::AcqRel);
+        self.dropped.taken.fetch_add(1, Ordering::AcqRel);
         if self.queue.try_send(line.to_vec()).is_err() {
-            self.losses.taken.fetch_sub(1, Ordering::AcqRel);
-            self.losses.queue_full.fetch_add(1, Ordering::Relaxed);
+            self.dropped.taken.fetch_sub(1, Ordering::AcqRel);
+            self.dropped.queue_full.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }
@@ -133,12 +135,12 @@ impl io::Write for &Log {
     }
 }
 
-fn write_lines(lines: &Receiver<Vec<u8>>, losses: &Losses) {
+fn write_lines(lines: &Receiver<Vec<u8>>, dropped: &DroppedLines) {
     for line in lines {
         if write_whole(&line).is_err() {
-            losses.write_failed.fetch_add(1, Ordering::Relaxed);
+            dropped.write_failed.fetch_add(1, Ordering::Relaxed);
         }
-        losses.done.fetch_add(1, Ordering::AcqRel);
+        dropped.done.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -160,19 +162,23 @@ fn write_whole(mut rest: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Writes to standard error past the queue. What finds no room within `patience` is left out.
-pub fn say(text: &str, patience: Duration) {
+/// Writes to standard error past the queue. What finds no room within `timeout` is left out.
+pub fn say(text: &str, timeout: Duration) {
+    let timeout = Timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(timeout.subsec_nanos()),
+    };
     for piece in text.as_bytes().chunks(AT_ONCE) {
-        let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
-        if !has_room(Some(&patience)).unwrap_or(false) || rustix::io::write(stderr(), piece).is_err() {
+        if !has_room(Some(&timeout)).unwrap_or(false) || rustix::io::write(stderr(), piece).is_err() {
             return;
         }
     }
 }
 
-fn has_room(patience: Option<&Timespec>) -> Result<bool, Errno> {
+/// Waits until something can be written, for ever without a timeout.
+fn has_room(timeout: Option<&Timespec>) -> Result<bool, Errno> {
     let mut standard_error = [PollFd::from_borrowed_fd(stderr(), PollFlags::OUT)];
-    match poll(&mut standard_error, patience) {
+    match poll(&mut standard_error, timeout) {
         Err(Errno::INTR) => Ok(true),
         ready => Ok(ready? > 0),
     }

@@ -1,7 +1,7 @@
-//! The signals, heeded from the very start and whatever else the process is at.
+//! SIGTERM, SIGINT and SIGHUP, handled from the very start and whatever else the process is at.
 //!
 //! Owns their thread, which does nothing but wait for them: a hung disk, a blocked log or a
-//! control thread that is busy never keeps one from being heeded. The first SIGTERM or SIGINT
+//! control thread that is busy never keeps one from being handled. The first SIGTERM or SIGINT
 //! asks for an orderly end; if the edge is still starting it has nothing to put in order, and ends.
 //! The second ends it at once, and so does an orderly end that takes longer than it may: the
 //! journal is then left to the next start, as after a crash.
@@ -40,29 +40,29 @@ struct State {
     bound: Option<Duration>,
 }
 
-/// The three that are heeded.
-struct Heeded {
+/// The three that are handled.
+struct Handled {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
 }
 
 impl Signals {
-    /// Heeds signals from now on.
-    pub fn heed(log: Log) -> io::Result<Arc<Self>> {
+    /// Handles signals from now on.
+    pub fn handle(log: Log) -> io::Result<Arc<Self>> {
         let signals = Arc::new(Self { state: Mutex::default(), told: Condvar::new(), hangup: Notify::new(), log });
         let runtime = Builder::new_current_thread().enable_all().build()?;
         // Before the thread is there, so that none is missed once this has returned.
-        let heeded = {
+        let handled = {
             let _inside = runtime.enter();
-            Heeded {
+            Handled {
                 interrupt: signal(SignalKind::interrupt())?,
                 terminate: signal(SignalKind::terminate())?,
                 hangup: signal(SignalKind::hangup())?,
             }
         };
         let of_thread = signals.clone();
-        thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(of_thread.wait(heeded)))?;
+        thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(of_thread.wait(handled)))?;
         Ok(signals)
     }
 
@@ -74,7 +74,7 @@ impl Signals {
         drop(self.told.wait_while(state, |state| !state.stopping).unwrap_or_else(PoisonError::into_inner));
     }
 
-    async fn wait(&self, mut heeded: Heeded) {
+    async fn wait(&self, mut handled: Handled) {
         let mut left: Option<Duration> = None;
         // In slices: a process that is frozen meanwhile (SIGSTOP, a virtual machine that is paused)
         // does not find all of the time gone when it goes on.
@@ -82,9 +82,9 @@ impl Signals {
         slices.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let status = tokio::select! {
-                _ = heeded.interrupt.recv() => 130,
-                _ = heeded.terminate.recv() => 143,
-                _ = heeded.hangup.recv() => {
+                _ = handled.interrupt.recv() => 130,
+                _ = handled.terminate.recv() => 143,
+                _ = handled.hangup.recv() => {
                     self.hangup.notify_one();
                     continue;
                 }

@@ -117,7 +117,8 @@ fn waypost() -> (TempDir, Config) {
 #[track_caller]
 fn assert_listens(service: &str, port: u16) {
     let (_folder, config) = waypost();
-    let own: Vec<u16> = config.listen.iter().chain([&config.admin]).map(std::net::SocketAddr::port).collect();
+    let own: Vec<u16> =
+        config.edge.listen.iter().chain([&config.admin.listen]).map(std::net::SocketAddr::port).collect();
     let ports = if service == "waypost" {
         own
     } else {
@@ -157,7 +158,7 @@ fn every_port_is_listened_on_and_only_the_visitors_is_open_to_others() {
             }
         }
     }
-    assert_eq!(open, [("waypost".to_owned(), config.listen[0].port())]);
+    assert_eq!(open, [("waypost".to_owned(), config.edge.listen[0].port())]);
     // What would change an image's own ports is in nothing that it is given.
     for path in ["config/compose.yaml", "config/clickhouse/waypost.xml"] {
         for word in ["http_port", "tcp_port", "listen_host", "web.listen-address", "HTTP_PORT", "HTTP_ADDR"] {
@@ -202,8 +203,8 @@ fn whatever_a_service_asks_another_for_is_answered_there() {
         let (service, port) = address.split_once(':').unwrap();
         assert_listens(service, port.parse().unwrap());
     }
-    assert!(config.admin.ip().is_unspecified(), "Prometheus asks from another container");
-    assert_eq!(config.admin_access.hosts, ["waypost"], "and by the service's name");
+    assert!(config.admin.listen.ip().is_unspecified(), "Prometheus asks from another container");
+    assert_eq!(config.admin.access.hosts, ["waypost"], "and by the service's name");
 }
 
 #[test]
@@ -224,7 +225,7 @@ fn the_configuration_is_good_where_it_is_mounted() {
     let data = mounts.iter().find(|mount| mount.source.is_none()).unwrap();
     assert!(at(&config.journal.folder).starts_with(&format!("{}/", data.target)), "{:?}", config.journal.folder);
     assert!(read("config/Dockerfile").contains(&format!("VOLUME {}\n", data.target)));
-    for table in [&config.files.places, &config.files.signs, &config.files.overrides] {
+    for table in [&config.registry.files.places, &config.registry.files.signs, &config.registry.files.overrides] {
         let parent = at(table.parent().unwrap());
         let mount = mounts.iter().find(|mount| mount.target == parent);
         assert!(mount.is_some_and(|mount| mount.source.as_ref().unwrap().is_dir()), "{parent} is no folder");
@@ -239,10 +240,10 @@ fn the_configuration_is_good_where_it_is_mounted() {
     let name = format!("\nname = \"{}\"", config.journal.edge);
     assert!(read("config/compose/waypost.toml").contains(&name), "named by its host: {}", config.journal.edge);
     let gateway = text(&compose["networks"]["default"]["ipam"]["config"][0]["gateway"]);
-    assert_eq!(config.trust.proxies, [gateway.parse::<std::net::IpAddr>().unwrap().into()]);
+    assert_eq!(config.edge.trust.proxies, [gateway.parse::<std::net::IpAddr>().unwrap().into()]);
     let patience = text(&service["stop_grace_period"]).trim_end_matches('s').parse().unwrap();
     assert!(
-        Duration::from_secs(patience) >= config.lame_duck + config.limits.grace + LAST_DELIVERY,
+        Duration::from_secs(patience) >= config.edge.lame_duck + config.edge.limits.grace + LAST_DELIVERY,
         "killed before its last delivery"
     );
 }
@@ -358,7 +359,7 @@ fn the_healthcheck_knows_an_edge_that_serves_from_one_that_does_not() {
     let check = dockerfile.split("HEALTHCHECK").nth(1).unwrap().split("CMD ").nth(1).unwrap().lines().next().unwrap();
     let words: Vec<String> = serde_json::from_str(check).unwrap();
     let (_folder, config) = waypost();
-    let port = format!("/127.0.0.1/{} ", config.admin.port());
+    let port = format!("/127.0.0.1/{} ", config.admin.listen.port());
     assert!(words[2].contains(&port), "the admin port is {port}: {check}");
 
     let mut edge = Setup::new().start();

@@ -1,8 +1,8 @@
 //! Work that is done once for all who ask for it at once.
 //!
-//! Owns when it is done. At most one round runs, on a thread of its own, and at most one waits:
-//! whoever comes while one runs shares the next, which begins after they came, so what they get
-//! is never older than their question.
+//! Owns when it is done. At most one flight is under way, on a thread of its own, and at most one
+//! waits: whoever comes while one is under way joins the next, which begins after they came, so
+//! what they get is never older than their request.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,11 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// Some work and those who wait for it.
-pub(super) struct Rounds<T> {
+/// Some work, and those who wait for it.
+pub(super) struct SingleFlight<T> {
     /// Of the thread.
     name: &'static str,
-    /// Gets whether one of those who share the round insists.
+    /// Gets whether one of those who joined insists.
     work: Box<dyn Fn(bool) -> T + Send + Sync>,
     queue: Mutex<Queue<T>>,
 }
@@ -25,25 +25,26 @@ struct Queue<T> {
     waiting: Vec<oneshot::Sender<T>>,
 }
 
-impl<T: Clone + Send + 'static> Rounds<T> {
+impl<T: Clone + Send + 'static> SingleFlight<T> {
     pub fn new(name: &'static str, work: impl Fn(bool) -> T + Send + Sync + 'static) -> Arc<Self> {
         let queue = Mutex::new(Queue { running: false, insists: false, waiting: Vec::new() });
         Arc::new(Self { name, work: Box::new(work), queue })
     }
 
-    /// Asks for a round that begins from now on.
-    pub fn ask(self: &Arc<Self>, insists: bool) -> io::Result<oneshot::Receiver<T>> {
-        let (answer, answered) = oneshot::channel();
+    /// Joins the next flight, which begins from now on. An error is the system's, which refuses a
+    /// thread; the receiver is closed where the work panics.
+    pub fn join(self: &Arc<Self>, insists: bool) -> io::Result<oneshot::Receiver<T>> {
+        let (sender, receiver) = oneshot::channel();
         let mut queue = self.queue();
         if !queue.running {
-            let rounds = self.clone();
-            // It waits for the lock until the question is in the queue.
-            thread::Builder::new().name(self.name.to_owned()).spawn(move || rounds.run())?;
+            let flight = self.clone();
+            // It waits for the lock until the request is in the queue.
+            thread::Builder::new().name(self.name.to_owned()).spawn(move || flight.run())?;
             queue.running = true;
         }
         queue.insists |= insists;
-        queue.waiting.push(answer);
-        Ok(answered)
+        queue.waiting.push(sender);
+        Ok(receiver)
     }
 
     fn run(&self) {
@@ -69,8 +70,8 @@ impl<T: Clone + Send + 'static> Rounds<T> {
     }
 }
 
-/// Those who wait for work that panics hear that there is no answer, and the next is begun anew.
-struct Unwinds<'r, T>(&'r Rounds<T>);
+/// Where the work panics, those who wait for it are told so, and the next flight begins anew.
+struct Unwinds<'f, T>(&'f SingleFlight<T>);
 
 impl<T> Drop for Unwinds<'_, T> {
     fn drop(&mut self) {
@@ -89,26 +90,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_comes_meanwhile_shares_the_next_round() {
+    fn who_comes_meanwhile_joins_the_next_flight() {
         let (begun, begins) = mpsc::channel();
         let (go_on, goes_on) = mpsc::channel::<u32>();
         let goes_on = Mutex::new(goes_on);
-        let rounds = Rounds::new("test", move |insists| {
+        let flight = SingleFlight::new("test", move |insists| {
             begun.send(insists).expect("the test listens");
             goes_on.lock().expect("one at a time").recv().expect("the test tells")
         });
-        let ask = |insists| rounds.ask(insists).expect("a thread");
-        let first = ask(false);
+        let join = |insists| flight.join(insists).expect("a thread");
+        let first = join(false);
         assert_eq!(begins.recv(), Ok(false));
-        let others = [ask(false), ask(true), ask(false)];
+        let others = [join(false), join(true), join(false)];
         go_on.send(1).expect("it waits");
-        assert_eq!(begins.recv(), Ok(true), "one of them insists, so the round does");
+        assert_eq!(begins.recv(), Ok(true), "one of them insists, so the flight does");
         go_on.send(2).expect("it waits");
         assert_eq!(first.blocking_recv(), Ok(1));
-        assert!(others.into_iter().all(|other| other.blocking_recv() == Ok(2)), "one round for all three");
+        assert!(others.into_iter().all(|other| other.blocking_recv() == Ok(2)), "one flight for all three");
         assert!(begins.try_recv().is_err());
         // And it begins again, for somebody who has hung up too: a signal waits for no answer.
-        drop(ask(false));
+        drop(join(false));
         assert_eq!(begins.recv(), Ok(false), "what was insisted on is not insisted on again");
         go_on.send(3).expect("it waits");
     }

@@ -1,0 +1,137 @@
+//! `/status`: how everything stands, for people and scripts.
+//!
+//! Owns the JSON of it. It waits for nothing but locks that are held for moments.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::core::Tag;
+use crate::core::scan::DEFINITION;
+use crate::journal::Journal;
+use crate::observe::CountryFiles;
+use crate::registry;
+use crate::source::Publisher;
+use crate::store::{Delivery, Kind};
+
+/// What `/status` reads.
+pub struct Status {
+    /// When this process began.
+    pub started: Timestamp,
+    /// Addresses of the public port, as they are bound.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads.
+    pub workers: usize,
+    /// The registry.
+    pub publisher: Arc<Publisher>,
+    /// The country databases.
+    pub countries: Arc<CountryFiles>,
+    /// The journal.
+    pub journal: Arc<Journal>,
+    /// Which store.
+    pub store: Kind,
+    /// What the store has taken.
+    pub deliveries: Arc<Delivery>,
+}
+
+impl Status {
+    /// How everything stands now.
+    pub(super) fn read(&self) -> Value {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "edge": self.journal.settings().edge,
+            "started": self.started.to_string(),
+            "listen": self.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "workers": self.workers,
+            "registry": self.registry(),
+            "scans": self.scans(),
+            "journal": self.journal(),
+            "store": self.store(),
+            "geoip": self.geoip(),
+            "definition": DEFINITION,
+        })
+    }
+
+    fn registry(&self) -> Value {
+        let (registry, state) = (self.publisher.current(), self.publisher.state());
+        let signs = |status: registry::Status| registry.signs_in(status);
+        json!({
+            "generation": registry.generation,
+            "content_hash": registry.content_hash_text(),
+            "places": registry.places().len(),
+            "signs": {
+                "planned": signs(registry::Status::Planned),
+                "active": signs(registry::Status::Active),
+                "retired": signs(registry::Status::Retired),
+            },
+            "languages": registry.languages().iter().map(Tag::as_str).collect::<Vec<_>>(),
+            "last_reload_successful": state.last_reload_successful,
+            "last_success": state.last_success.map(|time| time.to_string()),
+            "from_last_good": state.from_last_good,
+            "unsettled": state.unsettled,
+            "problems": state.problems,
+        })
+    }
+
+    fn scans(&self) -> Value {
+        let counts = self.journal.counts();
+        let dropped: Map<String, Value> = self
+            .journal
+            .dropped()
+            .into_iter()
+            .map(|(reason, count)| (reason.as_str().to_owned(), count.into()))
+            .collect();
+        json!({
+            "recorded": counts.recorded,
+            "recovered": counts.recovered,
+            "stored": counts.stored,
+            "pending": counts.pending,
+            "quarantined": counts.quarantined,
+            "lost": { "journal_removed": counts.lost },
+            "dropped": dropped,
+        })
+    }
+
+    fn journal(&self) -> Value {
+        let counts = self.journal.counts();
+        json!({
+            "folder": self.journal.settings().folder,
+            "bytes": counts.bytes,
+            "sealed_segments": counts.sealed_segments,
+            "deferred_segments": counts.deferred_segments,
+            "quarantine_files": self.journal.quarantined().0,
+        })
+    }
+
+    fn store(&self) -> Value {
+        let last_success = self.deliveries.last_success_ms.load(Relaxed);
+        json!({
+            "kind": self.store.as_str(),
+            "credentials_refused": self.deliveries.refused.load(Relaxed),
+            "batches": self.deliveries.batches.load(Relaxed),
+            "batches_aside": self.deliveries.aside.load(Relaxed),
+            "replaced": self.deliveries.replaced.load(Relaxed),
+            "duplicate_batches": self.deliveries.duplicates.load(Relaxed),
+            "retries": self.deliveries.retries.load(Relaxed),
+            "last_success": (last_success > 0).then(|| time_of_seconds(last_success / 1000)).flatten(),
+        })
+    }
+
+    fn geoip(&self) -> Vec<Value> {
+        let files = self.countries.states().into_iter();
+        files
+            .map(|file| {
+                let built = file.built.and_then(time_of_seconds);
+                json!({ "path": file.path, "built": built, "problem": file.problem })
+            })
+            .collect()
+    }
+}
+
+fn time_of_seconds(seconds: u64) -> Option<String> {
+    let time = Timestamp::from_second(i64::try_from(seconds).ok()?).ok()?;
+    Some(time.to_string())
+}

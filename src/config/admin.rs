@@ -1,0 +1,88 @@
+//! `[admin]`: what operators are answered by.
+
+use std::net::SocketAddr;
+
+use toml::de::DeValue;
+
+use super::reader::Section;
+use super::secret;
+use super::values::{ValueError, boolean, expected, shown, string, strings};
+use crate::admin::Access;
+use crate::core::Secret;
+
+/// Fewest characters of a token: 64 bits in hexadecimal.
+const MIN_TOKEN: usize = 16;
+
+/// The admin port.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// Who may ask it.
+    pub access: Access,
+    /// Whether `/metrics` has a counter for each sign.
+    pub per_sign_metrics: bool,
+}
+
+impl Admin {
+    pub(super) fn read(mut section: Section<'_, '_>) -> Self {
+        let listen = section.get("listen", SocketAddr::from(([127, 0, 0, 1], 9090)), address);
+        let hosts = section.get("allowed_hosts", Vec::new(), host_names);
+        let token = token(&mut section, listen);
+        let per_sign_metrics = section.get("per_sign_metrics", true, boolean);
+        section.finish();
+        Self { listen, access: Access { hosts, token }, per_sign_metrics }
+    }
+}
+
+/// Beyond loopback there is one, or it is said that the network protects the port.
+fn token(section: &mut Section<'_, '_>, listen: SocketAddr) -> Option<Secret> {
+    let file = section.string("token_file", "");
+    let allow_without = section.get("allow_without_token", false, boolean);
+    if file.is_empty() {
+        if !listen.ip().to_canonical().is_loopback() && !allow_without {
+            let what = "an address on loopback, a token in admin.token_file, or admin.allow_without_token = true \
+                        where the network keeps others out";
+            section.problem("listen", &expected(what, format!("\"{listen}\" without a token")));
+        }
+        return None;
+    }
+    let read = secret::read(&section.beside(&file)).map_err(|error| error.to_string());
+    let token = read.and_then(|token| match found_wrong(&token) {
+        Some(found) => {
+            let what =
+                format!("at least {MIN_TOKEN} ASCII characters without spaces (`openssl rand -hex 32` makes 64)");
+            Err(expected(what, found).to_string())
+        }
+        None => Ok(token),
+    });
+    let wrong = |problem| section.problem("token_file", &ValueError::File { file, problem });
+    token.map(Secret).map_err(wrong).ok()
+}
+
+/// What keeps a text from being a token. It is not repeated: it may be somebody's password.
+fn found_wrong(token: &str) -> Option<String> {
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some("others among them".to_owned());
+    }
+    (token.len() < MIN_TOKEN).then(|| token.len().to_string())
+}
+
+fn address(value: &DeValue<'_>) -> Result<SocketAddr, ValueError> {
+    let wrong = || expected("an address and a port such as \"127.0.0.1:9090\" or \"[::1]:9090\"", shown(value));
+    string(value)?.parse().map_err(|_| wrong())
+}
+
+/// Names of the admin port.
+fn host_names(value: &DeValue<'_>) -> Result<Vec<String>, ValueError> {
+    let name = |text: String| {
+        let is_name = matches!(url::Host::parse(&text), Ok(url::Host::Domain(name)) if name == text.to_ascii_lowercase())
+            && text.strip_suffix('.').unwrap_or(&text).split('.').all(|label| !label.is_empty());
+        if is_name && !text.contains('*') {
+            return Ok(text.trim_end_matches('.').to_ascii_lowercase());
+        }
+        let what = "a host name without a port, such as \"waypost\" or \"edge-1.langson.gov.vn\"";
+        Err(expected(what, format!("{text:?}")))
+    };
+    strings(value)?.into_iter().map(name).collect()
+}

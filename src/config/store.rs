@@ -1,0 +1,110 @@
+//! `[store]`: where scans end up.
+
+use std::time::Duration;
+
+use toml::de::DeValue;
+use url::Url;
+
+use super::reader::Section;
+use super::values::{ValueError, boolean, duration, expected, one_of, shown, shown_size, some_strings, string};
+use super::{HOUR, SECOND, secret};
+use crate::core::Secret;
+use crate::store::{ClickHouseSettings, Kind, Settings};
+
+/// Largest segment that ClickHouse takes: one insert is one block, of 1,048,449 rows at most
+/// (`min_insert_block_size_rows`), and 64 MiB are about 800,000 scans.
+const MAX_BLOCK: u64 = 64 << 20;
+
+/// `segment` is the journal's key, in bytes.
+pub(super) fn read(mut section: Section<'_, '_>, segment: u64) -> Settings {
+    let kind = section.get("kind", Kind::Sqlite, one_of(&[("sqlite", Kind::Sqlite), ("clickhouse", Kind::ClickHouse)]));
+    let path = section.path("path", "../data/waypost.db");
+    let clickhouse = clickhouse(&mut section);
+    if kind == Kind::ClickHouse && segment > MAX_BLOCK {
+        let what =
+            format!("a journal.segment of at most {}, which ClickHouse takes as one block", shown_size(MAX_BLOCK));
+        section.problem("kind", &expected(what, shown_size(segment)));
+    }
+    section.finish();
+    Settings { kind, path, clickhouse }
+}
+
+fn clickhouse(section: &mut Section<'_, '_>) -> ClickHouseSettings {
+    ClickHouseSettings {
+        urls: section.get("url", vec!["http://127.0.0.1:8123".to_owned()], http_urls),
+        database: section.get("database", "waypost".to_owned(), identifier),
+        user: section.string("user", "default"),
+        password: password(section),
+        cluster: section.get("cluster", String::new(), |value| {
+            if value.as_str() == Some("") { Ok(String::new()) } else { identifier(value) }
+        }),
+        replicas: section.get("replicas", false, boolean),
+        apply_schema: section.get("apply_schema", true, boolean),
+        connect_timeout: section.get("connect_timeout", 3 * SECOND, duration(Duration::from_millis(100), 60 * SECOND)),
+        timeout: section.get("timeout", 60 * SECOND, duration(Duration::from_millis(100), HOUR)),
+    }
+}
+
+/// From a file, or from the environment; never from `waypost.toml`, which many read.
+fn password(section: &mut Section<'_, '_>) -> Secret {
+    let file = section.string("password_file", "");
+    if file.is_empty() {
+        return Secret(std::env::var("WAYPOST_CLICKHOUSE_PASSWORD").unwrap_or_default());
+    }
+    match secret::read(&section.beside(&file)) {
+        Ok(password) => Secret(password),
+        Err(error) => {
+            section.problem("password_file", &ValueError::File { file, problem: error.to_string() });
+            Secret::default()
+        }
+    }
+}
+
+fn http_urls(value: &DeValue<'_>) -> Result<Vec<String>, ValueError> {
+    // A single string is not shown: there may be a password in it.
+    if value.as_str().is_some() {
+        return Err(expected("a list of strings such as [\"http://127.0.0.1:8123\"]", "a string"));
+    }
+    let urls = some_strings(value, "one URL such as \"http://127.0.0.1:8123\"")?;
+    urls.iter().try_for_each(|text| http_url(text))?;
+    Ok(urls)
+}
+
+/// The URL of an HTTP interface. An error shows none in which there may be a password.
+fn http_url(text: &str) -> Result<(), ValueError> {
+    const EXPECTED: &str = "the URL of an HTTP interface such as \"http://127.0.0.1:8123\"";
+    const SECRETS: &str = "a URL without name and password, which belong in store.user and in store.password_file or \
+                           the environment's WAYPOST_CLICKHOUSE_PASSWORD";
+    // Also where it can't be read as a URL.
+    if text.contains('@') {
+        return Err(expected(SECRETS, "one with user info (name:password@)"));
+    }
+    if text.contains(['?', '#']) {
+        return Err(expected(SECRETS, "one with a query or a fragment"));
+    }
+    match Url::parse(text) {
+        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(()),
+        // `http://user:password`, without a host.
+        Err(url::ParseError::InvalidPort) => Err(expected(EXPECTED, "one whose port is not a number")),
+        _ if is_host_and_port(text) => Err(expected(EXPECTED, format!("{text:?}"))),
+        _ => Err(expected(EXPECTED, "another text")),
+    }
+}
+
+/// A scheme, a host and a port at most: nothing in which there may be a password.
+fn is_host_and_port(text: &str) -> bool {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let (host, port) = rest.split_once(':').unwrap_or((rest, ""));
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-.".contains(&b);
+    host.bytes().all(plain) && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// A name in SQL that needs no quotes.
+fn identifier(value: &DeValue<'_>) -> Result<String, ValueError> {
+    let name = string(value)?;
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if name.is_empty() || name.len() > 64 || !plain || name.as_bytes()[0].is_ascii_digit() {
+        return Err(expected("1 to 64 characters of a-z A-Z 0-9 _, no digit first", shown(value)));
+    }
+    Ok(name)
+}
