@@ -4,7 +4,6 @@
  * that contain the file's text (all, where it is empty). Each refusal adds the call's name and path to the
  * file `log` there. A call is one of
  *
- *   socket6    socket(AF_INET6, ...)                 EAFNOSUPPORT
  *   populate   madvise(..., MADV_POPULATE_WRITE)     EINVAL
  *   msync                                            EIO
  *   fsync      and fdatasync, of a file or folder    EIO
@@ -13,8 +12,9 @@
  *   rename     from or to the path                   EIO
  *   unlink                                           EIO
  *   fallocate                                        EOPNOTSUPP
+ *   socket6    socket(AF_INET6, ...)                 EAFNOSUPPORT
  *
- * The last is made without the C library (by rustix), so the kernel refuses it, by a seccomp filter: from
+ * The last two are made without the C library (by rustix), so the kernel refuses them, by a seccomp filter: from
  * the process's start, if the file is there by then, for all paths, to its end, and without a line in the log.
  */
 #define _GNU_SOURCE
@@ -86,20 +86,21 @@ static int refused_file(const char *call, int file, int error) {
 
 __attribute__((constructor)) static void start(void) {
     char part[PATH];
-    if (!is_asked_for("fallocate", part)) return;
+    int fallocate_too = is_asked_for("fallocate", part), socket6_too = is_asked_for("socket6", part);
+    if (!fallocate_too && !socket6_too) return;
+    /* A family is an int: the lower half of its 64 bits. */
     struct sock_filter filter[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fallocate, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
+        BPF_STMT(BPF_RET | BPF_K, fallocate_too ? SECCOMP_RET_ERRNO | EOPNOTSUPP : SECCOMP_RET_ALLOW),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, socket6_too ? SECCOMP_RET_ERRNO | EAFNOSUPPORT : SECCOMP_RET_ALLOW),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) abort();
-}
-
-int socket(int domain, int type, int protocol) {
-    if (domain == AF_INET6 && refused("socket6", "", "", EAFNOSUPPORT)) return -1;
-    return REAL(socket)(domain, type, protocol);
 }
 
 int madvise(void *address, size_t len, int advice) {
