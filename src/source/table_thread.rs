@@ -235,7 +235,9 @@ impl Job {
         if watched {
             self.watch.follow(&self.path);
         }
-        if lock(&self.shared).saw(stamp(&self.path)) {
+        // Before the lock is taken: a share that hangs holds up this line.
+        let seen = stamp(&self.path);
+        if lock(&self.shared).saw(seen) {
             self.watch.events.notify();
         }
     }
