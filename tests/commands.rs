@@ -192,8 +192,8 @@ fn resolve_says_why_there_is_no_answer() {
         ),
         (&["7K39MQX5"], "no sign has the code 7K39MQX5 (its check character does not fit: is a character misread?)\n"),
         (&["ZZ9"], "no sign has the code ZZ9\n"),
-        (&["/vi/duong/hung-vuong"], "\"/vi/duong/hung-vuong\" contains '/'; allowed are 0-9 A-Z"),
-        (&["--", "--"], "\"--\" is empty; a code has 1 to 20 characters"),
+        (&["/vi/duong/hung-vuong"], "\"/vi/duong/hung-vuong\" is no code: contains '/'; allowed are 0-9 A-Z"),
+        (&["--", "--"], "\"--\" is no code: is empty; a code has 1 to 20 characters"),
         (
             &["A1", "--at", "tomorrow"],
             "--at: \"tomorrow\" is not a time; allowed are 2027-02-27T08:00 (in Asia/Ho_Chi_Minh)",
