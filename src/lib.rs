@@ -56,20 +56,21 @@
 //!
 //! # Invariants
 //!
-//! - A redirect waits for no disk, store, reload, and no lookup outside the process, with two
-//!   exceptions that the system makes: a page of the mapped segment that it writes back at this
-//!   moment, or has taken out of memory, is waited for. It takes a lock in three cases, each held
-//!   for moments: the first scan of a sign makes its tally (a shard of a `DashMap`), the first scan
-//!   that a full segment has no room for begins the next one (the journal's ledger), and the first
-//!   after a new generation or country database fetches it (the `watch` channel's).
+//! - A redirect waits for no store, reload or lookup outside the process, and for no disk but where
+//!   the system makes it: a page of the mapped segment that is being written back, or was taken out
+//!   of memory, is waited for. A lock is taken in three cases, each for moments: the first scan of
+//!   a sign makes its tally (a shard of a `DashMap`), the first that a full segment has no room for
+//!   begins the next one (the journal's ledger), and the first after a new generation or country
+//!   database fetches it (the `watch` channel's).
 //! - One request sees one generation of the registry.
 //! - Nothing of a request reaches a `Location`, a log or a metric; of a visitor's address
 //!   and user agent nothing leaves the worker's stack but hashes under a key of this process,
 //!   which stay in memory.
 //! - A record is written before its response is. A segment is shipped only once sealed, so
 //!   a batch is the same at every try; its file is deleted only once it is stored.
-//! - Every scan that is answered is stored, pending, quarantined, or counted as dropped or lost;
-//!   unknown codes beyond `observe.max_unknown_per_second` are only counted.
+//! - Every scan that is recorded is stored, pending or quarantined, or is counted as lost; one that
+//!   could not be recorded is counted as dropped. Unknown codes beyond
+//!   `observe.max_unknown_per_second` are only counted.
 //! - A batch is stored only when the store itself confirms it: ClickHouse's own response, or a
 //!   commit to the file that still is at the store's path.
 //! - Everything in memory and in the journal has a limit, in the configuration or in a constant

@@ -1,5 +1,6 @@
 //! `waypost`: arguments → command → what it says → exit code.
 
+use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,14 +16,28 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has seen enough of it.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        // It has threads that may still write to standard error, and must end whoever reads that.
-        Err(CommandError::Start(error)) => {
-            waypost::system::logging::say(&format!("{error}\n"), Duration::from_secs(1));
+        // It has threads that may still write to standard error, and must end even if nobody reads that.
+        Err(error @ CommandError::Start(_)) => {
+            waypost::system::logging::say(&with_sources(&error), Duration::from_secs(1));
             ExitCode::FAILURE
         }
         Err(error) => {
-            writeln!(io::stderr(), "{error}").ok();
+            write!(io::stderr(), "{}", with_sources(&error)).ok();
             ExitCode::FAILURE
         }
     }
+}
+
+/// A line with an error and what caused it, each said once: some repeat their source themselves.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let said = source.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        next = source.source();
+    }
+    text + "\n"
 }

@@ -9,9 +9,9 @@ use crate::core::{Problem, Tag};
 use crate::observe::CountryFiles;
 use crate::registry::Status;
 
-/// Validate the configuration and the registry; binds nothing, writes nothing
+/// Validate the configuration and the tables; opens no port and writes nothing
 ///
-/// Prints every problem with its file and line. Exits 0 if there is none, or else 1.
+/// Prints every problem with its file and line. Exits with 0 if there is none, or else with 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost check && systemctl reload waypost")]
 pub(super) struct Check {}

@@ -9,7 +9,7 @@ use super::{CommandError, registry};
 use crate::config::Config;
 use crate::core::Code;
 
-/// Make codes for new signs
+/// Draw codes for new signs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost codes new --count 6")]
 pub(super) struct Codes {
@@ -22,15 +22,15 @@ enum CodesCommand {
     New(New),
 }
 
-/// Draw new codes that no sign has, a line each
+/// Print new codes that no sign has yet, one on each line
 ///
-/// Seven random characters and a check character, without I, L, O and U, in groups
-/// with a hyphen and none that a spreadsheet would change. What is printed is not
-/// kept anywhere: enter it in signs.csv before printing a plate.
+/// A code has seven random characters and a check character, without I, L, O and U, in two
+/// groups with a hyphen; none is drawn that a spreadsheet would change. Nothing is stored:
+/// enter the codes in signs.csv before plates are made.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost codes new --count 6")]
 struct New {
-    /// How many
+    /// How many codes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
 }
@@ -41,8 +41,7 @@ impl Codes {
         let registry = registry(config)?;
         let mut drawn = BTreeSet::new();
         while drawn.len() < new.count as usize {
-            let code = Code::random()
-                .map_err(|error| CommandError::Refused(format!("the system gives no random bytes: {error}")))?;
+            let code = Code::random()?;
             if registry.sign(code).is_none() && drawn.insert(code) {
                 writeln!(out, "{}", code.grouped())?;
             }

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 use super::{CommandError, TableFormat, of_file};
 use crate::config::Config;
-use crate::core::scan::Scan;
+use crate::core::scan::{COLUMNS, Column, Field, Scan};
 use crate::journal::{self, Contents, ReadError, SegmentState};
 
-/// Look into the journal: what is recorded and not stored yet
+/// Inspect the journal: scans that are recorded and not stored yet
 ///
-/// An edge may be running.
+/// It may be used while an edge is running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost journal ls")]
 pub(super) struct JournalCommand {
@@ -26,23 +26,23 @@ enum Action {
     /// List the segments
     #[command(after_help = "Example:\n  waypost journal ls")]
     Ls {
-        /// How to print it
+        /// Output format
         #[arg(long, value_enum, default_value_t = TableFormat::Table)]
         format: TableFormat,
     },
-    /// Print the scans of one segment, or of all, as lines of JSON
+    /// Print scans as JSON, one on each line
     #[command(after_help = "Example:\n  waypost journal cat data/journal/quarantine/0193….rejected")]
     Cat {
-        /// Segment files; all of the journal where none is given
+        /// Segment files; by default all of the journal, quarantined ones last
         files: Vec<PathBuf>,
     },
-    /// Put the batches that the store rejected back, to be delivered again
+    /// Put back the batches that the store rejected, to be delivered again
     #[command(after_help = "Example:\n  waypost journal retry")]
     Retry {},
-    /// Read everything and report damage; exits 1 if there is any
+    /// Read everything and report damage; exits with 1 if there is any
     #[command(after_help = "Example:\n  waypost journal verify")]
     Verify {
-        /// Segment files; all of the journal where none is given
+        /// Segment files; by default all of the journal, quarantined ones last
         files: Vec<PathBuf>,
     },
 }
@@ -114,31 +114,29 @@ fn list(folder: &Path, format: TableFormat, out: &mut dyn Write) -> Result<(), C
             writeln!(out, "{:#}", Value::from(rows.iter().map(row).collect::<Vec<_>>()))?;
         }
         TableFormat::Csv | TableFormat::Table => {
-            let comma = if format == TableFormat::Csv { "," } else { "  " };
-            let line = |cells: [String; 6]| {
-                if format == TableFormat::Csv {
-                    cells.join(comma)
-                } else {
-                    let [file, state, created, bytes, scans, lost] = cells;
-                    format!("{file:<45}  {state:<8}  {created:<20}  {bytes:>10}  {scans:>8}  {lost:>5}")
-                }
-            };
-            writeln!(out, "{}", line(["file", "state", "created", "bytes", "scans", "lost"].map(str::to_owned)))?;
-            for (path, state, contents, bytes) in &rows {
+            let mut lines = vec![["file", "state", "created", "bytes", "scans", "lost"].map(str::to_owned)];
+            lines.extend(rows.iter().map(|(path, state, contents, bytes)| {
                 let created = created(contents).unwrap_or_default();
-                let cells = [
-                    name(path),
-                    state.as_str().to_owned(),
-                    created,
-                    bytes.to_string(),
-                    contents.scans.len().to_string(),
-                    contents.lost.to_string(),
-                ];
-                writeln!(out, "{}", line(cells))?;
+                let (scans, lost) = (contents.scans.len().to_string(), contents.lost.to_string());
+                [name(path), state.as_str().to_owned(), created, bytes.to_string(), scans, lost]
+            }));
+            if format == TableFormat::Csv {
+                return print_csv(&lines, out);
+            }
+            for [file, state, created, bytes, scans, lost] in lines {
+                writeln!(out, "{file:<45}  {state:<8}  {created:<20}  {bytes:>10}  {scans:>8}  {lost:>5}")?;
             }
         }
     }
     Ok(())
+}
+
+fn print_csv(lines: &[[String; 6]], out: &mut dyn Write) -> Result<(), CommandError> {
+    let mut csv = csv::Writer::from_writer(out);
+    for line in lines {
+        csv.write_record(line).map_err(|error| CommandError::Output(error.into()))?;
+    }
+    Ok(csv.flush()?)
 }
 
 fn cat(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -152,20 +150,23 @@ fn cat(path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
 }
 
 fn as_json(scan: &Scan, batch: Option<&str>, edge: Option<&str>, seq: u32) -> Value {
-    let ts = jiff::Timestamp::from_millisecond(scan.ts_ms)
-        .map_or(String::new(), |time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string());
-    json!({
-        "ts": ts, "code": scan.code.text().as_str(), "outcome": scan.outcome.as_str(), "channel": scan.channel.as_str(),
-        "lang": scan.lang.as_str(), "served": scan.served.as_str(),
-        "country": scan.origin.country.as_str(), "region": scan.origin.region.as_str(),
-        "device": scan.client.device.as_str(), "os": scan.client.os.as_str(), "app": scan.client.app.as_str(),
-        "agent": scan.client.agent.as_str(), "repeat": scan.repeat,
-        "edge": edge, "generation": scan.generation, "batch": batch, "seq": seq,
-    })
+    let value = |column: &Column| match column.field {
+        Field::Time(read) => jiff::Timestamp::from_millisecond(read(scan))
+            .map_or(String::new(), |time| time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+            .into(),
+        Field::Code(read) => read(scan).text().as_str().into(),
+        Field::Text(read) => read(scan).into(),
+        Field::Flag(read) => read(scan).into(),
+        Field::Number(read) => read(scan).into(),
+    };
+    let columns = COLUMNS.iter().map(|column| (column.name, value(column)));
+    // What the segment says of all its scans.
+    let rest: [(_, Value); 3] = [("edge", edge.into()), ("batch", batch.into()), ("seq", seq.into())];
+    columns.chain(rest).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn of_segment(path: &Path) -> impl FnOnce(ReadError) -> CommandError + '_ {
-    |error| CommandError::Segment { path: path.to_owned(), error }
+    |source| CommandError::Segment { path: path.to_owned(), source }
 }
 
 fn verify(files: &[PathBuf], out: &mut dyn Write) -> Result<(), CommandError> {
@@ -184,7 +185,7 @@ fn verify(files: &[PathBuf], out: &mut dyn Write) -> Result<(), CommandError> {
     }
     writeln!(out, "{} segments, {read} scans, {lost} lost", files.len())?;
     if damaged > 0 {
-        return Err(CommandError::Refused(format!("{damaged} of {} segments are damaged", files.len())));
+        return Err(CommandError::Damaged { damaged, segments: files.len() });
     }
     Ok(())
 }

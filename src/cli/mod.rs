@@ -1,4 +1,4 @@
-//! The commands. One file for each; they write to what `main` gives them.
+//! The commands: one file for each. They write to what `main` gives them, and tell it how they end.
 
 mod backfill;
 mod check;
@@ -9,6 +9,7 @@ mod schema;
 mod serve;
 mod usage;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::app::StartError;
 use crate::config::Config;
-use crate::core::Problems;
+use crate::core::{Code, CodeError, Problems};
 use crate::journal::ReadError;
 use crate::registry::Registry;
 use crate::store::StoreError;
@@ -44,59 +45,97 @@ enum Command {
     Backfill(backfill::Backfill),
 }
 
-/// Why a command fails. The text is what the person at the terminal is told.
+/// Why a command fails. What the person at the terminal is told is the text of the error and of
+/// its sources.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// The configuration or the registry has problems; all of them, a line each.
-    #[error("{0}")]
+    #[error(transparent)]
     Problems(#[from] Problems),
     /// The edge does not start.
-    #[error("{0}")]
+    #[error(transparent)]
     Start(#[from] StartError),
     /// The store does not answer.
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// A file or folder can't be used.
-    #[error("{path}: {error}")]
+    #[error("{}", path.display())]
     File {
         /// Which.
         path: PathBuf,
         /// What the system says.
-        error: io::Error,
+        source: io::Error,
     },
     /// A file can't be read as a segment of the journal.
-    #[error("{path}: {error}")]
+    #[error("{path}", path = .path.display())]
     Segment {
         /// Which.
         path: PathBuf,
         /// Why.
-        error: ReadError,
+        source: ReadError,
     },
-    /// The command's words are off, or what it looked for is not there.
-    #[error("{0}")]
-    Refused(String),
+    /// An option is not understood, or does not go together with others.
+    #[error("{option}: {problem}")]
+    Option {
+        /// Such as `--at`.
+        option: &'static str,
+        /// What is expected, and what was found.
+        problem: String,
+    },
+    /// What is looked up is no code.
+    #[error("{text:?} is no code")]
+    NotACode {
+        /// As it was given.
+        text: String,
+        /// What keeps it from being one.
+        source: CodeError,
+    },
+    /// No sign has the code.
+    #[error("no sign has the code {code}{}", if *is_misread { MISREAD } else { "" })]
+    NoSign {
+        /// Canonical.
+        code: Code,
+        /// Whether it is like the codes that are drawn here, but for its check character.
+        is_misread: bool,
+    },
+    /// Segments of the journal are damaged.
+    #[error("{damaged} of {segments} segments are damaged")]
+    Damaged {
+        /// How many.
+        damaged: usize,
+        /// Of how many.
+        segments: usize,
+    },
+    /// There is no embedded store.
+    #[error("{} (store.path) is not there; there is nothing to carry over", .0.display())]
+    NothingToCarry(PathBuf),
+    /// No code can be drawn.
+    #[error("the system gives no random bytes")]
+    Random(#[from] getrandom::Error),
     /// The output can't be written.
-    #[error("the output can't be written: {0}")]
+    #[error("the output can't be written")]
     Output(#[from] io::Error),
 }
+
+const MISREAD: &str = " (its check character does not fit: is a character misread?)";
 
 /// How one thing is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OutputFormat {
-    /// For people
+    /// Lines to be read
     Text,
-    /// For a program
+    /// A JSON object, for programs
     Json,
 }
 
 /// How a list is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TableFormat {
-    /// For people
+    /// Aligned columns, to be read
     Table,
-    /// For a spreadsheet
+    /// Comma-separated values, for spreadsheets
     Csv,
-    /// For a program
+    /// JSON, for programs
     Json,
 }
 
@@ -122,14 +161,14 @@ fn registry(config: &Config) -> Result<Registry, Problems> {
 }
 
 /// A time on the command line: as in the registry's files, or a day, which begins at midnight.
-fn time(config: &Config, option: &str, text: &str) -> Result<jiff::Timestamp, CommandError> {
+fn time(config: &Config, option: &'static str, text: &str) -> Result<jiff::Timestamp, CommandError> {
     let midnight = format!("{text}T00:00");
     let text = if text.parse::<jiff::civil::Date>().is_ok() && !text.contains(':') { &midnight } else { text };
-    let wrong = |error: &dyn std::fmt::Display| CommandError::Refused(format!("{option}: {error}"));
+    let wrong = |error: &dyn Display| CommandError::Option { option, problem: error.to_string() };
     let ms = config.registry.rules.time(text).map_err(|error| wrong(&error))?;
     jiff::Timestamp::from_millisecond(ms).map_err(|error| wrong(&error))
 }
 
 fn of_file(path: &Path) -> impl FnOnce(io::Error) -> CommandError + '_ {
-    |error| CommandError::File { path: path.to_owned(), error }
+    |source| CommandError::File { path: path.to_owned(), source }
 }

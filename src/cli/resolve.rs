@@ -9,22 +9,22 @@ use crate::config::Config;
 use crate::core::{Code, LanguagePreference};
 use crate::registry::{Registry, SignRef, Status, TargetSource, as_sent};
 
-/// Show where a code leads, and why
+/// Show which page a code leads to, and why
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  waypost resolve 7K3M-9QX5\n  waypost resolve 7K3M-9QX5 --lang zh --at 2027-02-28T09:00\n  \
 waypost resolve '/vi/duong/hung-vuong?id=12'"
 )]
 pub(super) struct Resolve {
-    /// A code in any spelling, or an old path that is an alias
+    /// A code as printed or typed (7K3M-9QX5, 7k3m9qx5), or an old path that is an alias of a sign
     code: String,
-    /// Languages asked for, as a phone would send them: zh, or "zh-TW,en;q=0.5"
+    /// The visitor's languages, as a phone sends them: zh, or "zh-TW,en;q=0.5"
     #[arg(long, value_name = "LANG")]
     lang: Option<String>,
-    /// At this time instead of now: 2027-02-28T09:00, with or without an offset
+    /// A time instead of now: 2027-02-28, or 2027-02-28T09:00, with or without an offset
     #[arg(long, value_name = "TIME")]
     at: Option<String>,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
     format: OutputFormat,
 }
@@ -34,11 +34,11 @@ impl Resolve {
         let registry = registry(config)?;
         let at = self.at.as_deref().map_or(Ok(jiff::Timestamp::now()), |text| time(config, "--at", text))?;
         let sign = self.find(&registry)?;
-        let wanted = LanguagePreference::read(None, self.lang.as_deref());
+        let preference = LanguagePreference::read(None, self.lang.as_deref());
         let (now_ms, place) = (at.as_millisecond(), sign.place());
         let targets = sign.targets(now_ms);
         let retired = sign.status() == Status::Retired;
-        let target = targets.choose(&wanted).filter(|_| !retired);
+        let target = targets.choose(&preference).filter(|_| !retired);
         let why = match targets.source() {
             _ if retired => "the sign is retired: a page says so",
             TargetSource::SignOverride => "an override of the sign holds at this time",
@@ -48,7 +48,7 @@ impl Resolve {
         };
         let languages: Vec<&str> = targets.iter().map(|target| target.language).collect();
         if self.format == OutputFormat::Json {
-            let answer = json!({
+            let resolved = json!({
                 "code": sign.code().to_string(),
                 "status": sign.status().as_str(),
                 "place": place.id(),
@@ -61,7 +61,7 @@ impl Resolve {
                 "why": why,
                 "successor": sign.successor().map(|sign| sign.code().to_string()),
             });
-            writeln!(out, "{answer:#}")?;
+            writeln!(out, "{resolved:#}")?;
             return Ok(());
         }
         let status = if retired { "410" } else { "302" };
@@ -96,12 +96,9 @@ impl Resolve {
             return Ok(sign);
         }
         let code: Code =
-            self.code.parse().map_err(|error| CommandError::Refused(format!("{error} in {:?}", self.code)))?;
-        registry.sign(code).ok_or_else(|| {
-            // A code of ours that fails its own check was misread or mistyped.
-            let looks_ours = code.text().len() == 8 && !code.is_checked();
-            let hint = if looks_ours { " (its check character does not fit: is a character misread?)" } else { "" };
-            CommandError::Refused(format!("no sign has the code {code}{hint}"))
-        })
+            self.code.parse().map_err(|source| CommandError::NotACode { text: self.code.clone(), source })?;
+        // A code of ours that fails its own check was misread or mistyped.
+        let is_misread = code.text().len() == 8 && !code.is_checked();
+        registry.sign(code).ok_or(CommandError::NoSign { code, is_misread })
     }
 }

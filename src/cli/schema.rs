@@ -6,14 +6,13 @@ use super::CommandError;
 use crate::config::Config;
 use crate::store::{ClickHouse, ClickHouseSettings, Schema};
 
-/// Show ClickHouse's tables, views and roles as SQL, or make them
+/// Print the SQL of ClickHouse's tables, views and roles, or create them
 ///
-/// For one node, or with store.cluster set for a cluster. Can be run again at any time,
-/// and then changes nothing.
+/// For one node, or for a cluster where store.cluster is set. Running it again changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  waypost schema | clickhouse-client --multiquery\n  waypost schema --apply")]
 pub(super) struct SchemaOf {
-    /// Make what is missing, at store.url
+    /// Create what is missing, on the servers in store.url
     #[arg(long)]
     apply: bool,
 }

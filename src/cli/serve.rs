@@ -16,9 +16,11 @@ use crate::system::signals::Signals;
 /// How long the last lines of the log may take.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// Answer scans until SIGINT or SIGTERM (SIGHUP reads the registry again)
+/// Answer visitors until SIGINT or SIGTERM; SIGHUP reads the tables again
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  waypost serve --config /etc/waypost/waypost.toml\n\nRUST_LOG=debug says more.")]
+#[command(
+    after_help = "Example:\n  waypost serve --config /etc/waypost/waypost.toml\n\nThe environment's RUST_LOG sets the level of the log, such as RUST_LOG=debug."
+)]
 pub(super) struct Serve {}
 
 impl Serve {

@@ -12,25 +12,25 @@ use crate::store::{self, By, Question, Row, Tally, Usage};
 
 /// Count scans by sign, place, area, day, hour, language, country or app
 ///
-/// Reads the store; what is still in the journal (some seconds' worth) is not
-/// in it yet. Places and areas are those of the registry as it is now.
+/// Reads the store. Scans of the last few seconds are still in the journal and not counted
+/// yet. Names of places and areas are those in the tables as they are now.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  waypost usage --by place --from 2027-02-27 --to 2027-03-05\n  \
 waypost usage --by sign --silent --format csv > signs.csv")]
 pub(super) struct UsageOf {
-    /// What a row stands for
+    /// What each row counts
     #[arg(long, value_enum, default_value_t = By::Sign)]
     by: By,
-    /// From this time on: 2027-02-27, or 2027-02-27T08:00, with or without an offset
+    /// Only scans from this time on: 2027-02-27, or 2027-02-27T08:00, with or without an offset
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
-    /// Before this time
+    /// Only scans before this time
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    /// Also list signs, places or areas of the registry that nobody scanned
+    /// Also list signs, places or areas that nobody scanned
     #[arg(long)]
     silent: bool,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
     format: TableFormat,
 }
@@ -47,10 +47,12 @@ impl UsageOf {
         if let (Some(from), Some(to)) = (question.from, question.to)
             && to <= from
         {
-            return Err(CommandError::Refused("--to must be after --from".to_owned()));
+            let problem = "expected a time after --from".to_owned();
+            return Err(CommandError::Option { option: "--to", problem });
         }
         if self.silent && !matches!(self.by, By::Sign | By::Place | By::Area) {
-            return Err(CommandError::Refused("--silent goes with --by sign, place or area".to_owned()));
+            let problem = "expected --by sign, place or area with it".to_owned();
+            return Err(CommandError::Option { option: "--silent", problem });
         }
         let registry = registry(config)?;
         let usage = store::ask(&config.store, &question, &registry, &config.registry.rules.timezone)?;

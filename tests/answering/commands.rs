@@ -189,8 +189,11 @@ fn resolve_says_why_there_is_no_answer() {
         ),
         (&["7K39MQX5"], "no sign has the code 7K39MQX5 (its check character does not fit: is a character misread?)\n"),
         (&["ZZ9"], "no sign has the code ZZ9\n"),
-        (&["/vi/duong/hung-vuong"], "expected only 0-9 A-Z, hyphens and spaces, found '/' in \"/vi/duong/hung-vuong\""),
-        (&["--", "--"], "expected 1 to 20 characters of 0-9 A-Z, found none in \"--\""),
+        (
+            &["/vi/duong/hung-vuong"],
+            "\"/vi/duong/hung-vuong\" is no code: expected only 0-9 A-Z, hyphens and spaces, found '/'",
+        ),
+        (&["--", "--"], "\"--\" is no code: expected 1 to 20 characters of 0-9 A-Z, found none"),
         (&["A1", "--at", "tomorrow"], "--at: expected a time such as 2027-02-27T08:00 (in Asia/Ho_Chi_Minh)"),
     ] {
         // What follows `--` is never an option, so the configuration comes first.
