@@ -67,7 +67,7 @@ pub enum CommandError {
         source: io::Error,
     },
     /// A file can't be read as a segment of the journal.
-    #[error("{path}", path = .path.display())]
+    #[error("{}", path.display())]
     Segment {
         /// Which.
         path: PathBuf,

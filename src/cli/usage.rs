@@ -47,7 +47,7 @@ impl UsageOf {
         if let (Some(from), Some(to)) = (question.from, question.to)
             && to <= from
         {
-            let problem = "expected a time after --from".to_owned();
+            let problem = format!("expected a time after --from ({from}), found {to}");
             return Err(CommandError::Option { option: "--to", problem });
         }
         if self.silent && !matches!(self.by, By::Sign | By::Place | By::Area) {

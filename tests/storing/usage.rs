@@ -319,7 +319,7 @@ fn silent_lists_what_nobody_scanned() {
     // Silent since some day is what a person is sent out for.
     let since = edge.usage(&["--silent", "--from", "2026-11-24"]);
     assert_eq!(rows(&since, "sign").iter().filter(|(_, [scans, ..])| *scans == 0).count(), 4);
-    assert!(refused(&edge.setup, &["--silent", "--by", "day"]).contains("--silent goes with"));
+    assert!(refused(&edge.setup, &["--silent", "--by", "day"]).contains("--silent: expected --by sign, place or area"));
 }
 
 #[test]
@@ -342,8 +342,12 @@ fn an_empty_store_and_none_at_all_are_answered_with_nothing() {
 #[test]
 fn a_question_that_makes_no_sense_is_refused_with_a_reason() {
     let setup = Setup::new();
-    assert!(refused(&setup, &["--from", "2027-01-02", "--to", "2027-01-01"]).contains("--to must be after --from"));
-    assert!(refused(&setup, &["--from", "2027-01-01", "--to", "2027-01-01"]).contains("--to must be after --from"));
+    assert!(
+        refused(&setup, &["--from", "2027-01-02", "--to", "2027-01-01"]).contains("--to: expected a time after --from")
+    );
+    assert!(
+        refused(&setup, &["--from", "2027-01-01", "--to", "2027-01-01"]).contains("--to: expected a time after --from")
+    );
     for time in ["yesterday", "2027-02-30", "2027-01-01T25:00", "1735689600"] {
         assert!(!refused(&setup, &["--from", time]).trim().is_empty(), "{time}");
     }
