@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 use crate::core::Secret;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// Characters of a foreign host that an answer repeats.
+/// Characters of a foreign host that a response repeats.
 const SHOWN: usize = 100;
 
 /// What a request must bring.
@@ -27,49 +27,60 @@ pub struct Access {
     pub token: Option<Secret>,
 }
 
-impl Access {
-    /// Why a request is refused: a status, and a text that says what was found and what is allowed.
-    pub(super) fn refusal<T>(&self, request: &Request<T>) -> Option<(StatusCode, String)> {
-        let foreign = self.foreign(request.uri().authority().map(Authority::as_str), request.headers());
-        if let Some(text) = foreign {
-            return Some((StatusCode::FORBIDDEN, text));
-        }
-        let is_health = matches!(request.uri().path(), "/livez" | "/readyz");
-        match &self.token {
-            Some(token) if !is_health => token_problem(token, request.headers()).map(|found| {
-                (
-                    StatusCode::UNAUTHORIZED,
-                    format!("401 {found}; Authorization: Bearer with the token of admin.token_file is needed\n"),
-                )
-            }),
-            _ => None,
+/// Why a request is refused. The text is what its sender is told, and begins with the status.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// By a name that is not this port's, so that it may be another's request.
+    #[error("403 expected an address, localhost or a name in admin.allowed_hosts as the host, found {0}")]
+    Host(String),
+    /// By a page elsewhere, as the browser says.
+    #[error("403 expected same-origin or none as Sec-Fetch-Site, found {0}: the request comes from a page elsewhere")]
+    Site(String),
+    /// By a page elsewhere, as an older browser says.
+    #[error("403 expected an address, localhost or a name in admin.allowed_hosts as the origin, found {0}")]
+    Origin(String),
+    /// Without the token.
+    #[error("401 expected Authorization: Bearer with the token of admin.token_file, found {0}")]
+    Token(&'static str),
+}
+
+impl Refusal {
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Token(_) => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::FORBIDDEN,
         }
     }
+}
 
-    fn foreign(&self, target: Option<&str>, headers: &HeaderMap) -> Option<String> {
+impl Access {
+    /// Whether a request may be answered.
+    pub(super) fn check<T>(&self, request: &Request<T>) -> Result<(), Refusal> {
+        self.check_origin(request.uri().authority().map(Authority::as_str), request.headers())?;
+        let is_health = matches!(request.uri().path(), "/livez" | "/readyz");
+        let wrong = self.token.as_ref().filter(|_| !is_health).and_then(|token| found_wrong(token, request.headers()));
+        wrong.map_or(Ok(()), |found| Err(Refusal::Token(found)))
+    }
+
+    fn check_origin(&self, target: Option<&str>, headers: &HeaderMap) -> Result<(), Refusal> {
         let texts = |name: &HeaderName| {
             let values = headers.get_all(name).iter();
             values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect::<Vec<_>>()
         };
-        let allowed = "an address, localhost and the names in admin.allowed_hosts are allowed";
         let mut hosts = texts(&HOST);
         hosts.extend(target.map(str::to_owned));
         if let Some(host) = hosts.iter().find(|host| !host.is_empty() && !self.is_ours(host)) {
-            return Some(format!("403 the host {} is not this port's; {allowed}\n", shown(host)));
+            return Err(Refusal::Host(shown(host)));
         }
         let sites = texts(&SEC_FETCH_SITE);
         if let Some(site) = sites.iter().find(|site| !matches!(site.as_str(), "same-origin" | "none")) {
-            let site = shown(site);
-            return Some(format!(
-                "403 the request comes from a page elsewhere (Sec-Fetch-Site: {site}); same-origin and none are allowed\n"
-            ));
+            return Err(Refusal::Site(shown(site)));
         }
-        if sites.is_empty()
-            && let Some(origin) = texts(&ORIGIN).iter().find(|origin| !self.is_our_origin(origin))
-        {
-            return Some(format!("403 the origin {} is not this port's; {allowed}\n", shown(origin)));
+        let origins = if sites.is_empty() { texts(&ORIGIN) } else { Vec::new() };
+        match origins.iter().find(|origin| !self.is_our_origin(origin)) {
+            Some(origin) => Err(Refusal::Origin(shown(origin))),
+            None => Ok(()),
         }
-        None
     }
 
     /// Whether a host, with or without a port, can only mean this port. An address can: what a
@@ -101,14 +112,15 @@ impl Access {
     }
 }
 
-fn token_problem(token: &Secret, headers: &HeaderMap) -> Option<&'static str> {
+/// What a request has in the place of the token; `None` where it has the token.
+fn found_wrong(token: &Secret, headers: &HeaderMap) -> Option<&'static str> {
     let mut found = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (found.next(), found.next()) else { return Some("no token, or several") };
+    let (Some(value), None) = (found.next(), found.next()) else { return Some("none, or several") };
     let value = value.as_bytes();
-    let Some(at) = value.iter().position(|&byte| byte == b' ') else { return Some("no token") };
+    let Some(at) = value.iter().position(|&byte| byte == b' ') else { return Some("none") };
     let (scheme, rest) = value.split_at(at);
     if !scheme.eq_ignore_ascii_case(b"bearer") {
-        return Some("another scheme than Bearer");
+        return Some("another scheme");
     }
     // Takes as long for a token that is nearly right as for one that is not.
     let is_right: bool = rest.trim_ascii().ct_eq(token.0.as_bytes()).into();
@@ -171,7 +183,7 @@ mod tests {
 
     fn status(build: impl FnOnce(hyper::http::request::Builder) -> hyper::http::request::Builder) -> Option<u16> {
         let request = build(Request::builder().uri("/metrics")).body(()).expect("a request");
-        access().refusal(&request).map(|(status, _)| status.as_u16())
+        access().check(&request).err().map(|refusal| refusal.status().as_u16())
     }
 
     #[test]
@@ -206,7 +218,7 @@ mod tests {
         let status = |path: &str, said: &[&str]| {
             let request = Request::builder().uri(path);
             let request = said.iter().fold(request, |request, said| request.header("authorization", *said));
-            access.refusal(&request.body(()).expect("a request")).map(|(status, _)| status.as_u16())
+            access.check(&request.body(()).expect("a request")).err().map(|refusal| refusal.status().as_u16())
         };
         for right in ["Bearer 0123456789abcdef", "bearer  0123456789abcdef "] {
             assert_eq!(status("/metrics", &[right]), None, "{right}");

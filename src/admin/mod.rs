@@ -99,9 +99,9 @@ impl AdminService {
     }
 
     async fn answer(&self, activity: &Activity, request: Request<Incoming>) -> Response {
-        if let Some((status, text)) = self.access.refusal(&request) {
-            let mut response = plain(status, text);
-            if status == StatusCode::UNAUTHORIZED {
+        if let Err(refusal) = self.access.check(&request) {
+            let mut response = plain(refusal.status(), format!("{refusal}\n"));
+            if refusal.status() == StatusCode::UNAUTHORIZED {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             return response;
