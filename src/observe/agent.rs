@@ -79,7 +79,7 @@ const WORDS: &[(Token, Position, &str)] = &[
          search console|selenium|siteimprove|slurp|speed insights|statuscake|synthetic|thousandeyes|\
          transcoder|uptime|validator|vulnerability|web archiv|www.|zgrab",
     ),
-    // Names of programs whose user agent is that of a browser but for the name (`tests/agents.rs`).
+    // Names of programs whose user agent is that of a browser but for the name (`tests/answering/agents.rs`).
     (
         Token::Program,
         Position::Any,

@@ -111,7 +111,7 @@ const CHECKSUMMED_COLUMNS: usize = 17;
 ///
 /// A batch whose response was lost is offered again under the same token, perhaps by the next
 /// release. So the checksum is that of the block as it was when tokens were first made, whatever is
-/// sent later: a column that joins the table goes behind these, and is not in it. `tests/token.rs`
+/// sent later: a column that joins the table goes behind these, and is not in it. `tests/storing/token.rs`
 /// holds it.
 #[must_use]
 pub fn scans(id: Uuid, edge: &str, rows: &[&(u32, Scan)]) -> (Vec<u8>, u32) {
