@@ -56,7 +56,7 @@ fn an_embedded_store_that_is_locked_is_an_outage_too() {
     edge.scan("/A1B2C3");
     wait_for("the outage is seen", || (edge.metrics().get("waypost_store_retries_total") > 0.0).then_some(()));
     let scans = 1 + scan_for_a_while(&edge);
-    // It takes SQLite 5 s to say no, and so long the edge does not know.
+    // SQLite waits 5 s for the lock before it reports it, and until then the edge does not know.
     let sealed = edge.metrics().get("waypost_journal_sealed_segments");
     database.execute_batch("ROLLBACK").unwrap();
     edge.wait_until_stored();

@@ -242,7 +242,7 @@ fn a_journal_that_was_removed_is_counted_as_lost_and_goes_on() {
     assert!(edge.log().contains("its scans are lost"));
     let (lost, recorded) = (lost(&edge) as u64, edge.metrics().total("waypost_scans_recorded_total"));
     edge.stop();
-    // (A batch that the delivery had in its hands is not lost.)
+    // (A batch that was being delivered at that moment is not lost.)
     let counted = edge.counts()["A1B2C3"];
     assert!(
         lost > 0 && counted > 0 && counted + lost == recorded,
@@ -255,7 +255,7 @@ fn a_segment_that_was_removed_is_counted_as_lost_and_the_others_go_on() {
     let edge = Setup::new().start();
     let database = scan_and_wait(&edge, 3);
     let journal = edge.setup.path("data/journal");
-    // The first is in the hands of the delivery; a later one is not.
+    // The first is being delivered; a later one is not.
     let (path, _) = wait_for("two are sealed", || {
         scan(&edge, 1);
         let segments = waypost::journal::segments(&journal).unwrap();

@@ -18,8 +18,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod confirmed;
 mod delivery;
 mod token;
 mod usage;
 mod warehouse;
-mod yes;

@@ -212,7 +212,7 @@ impl<'a> Image<'a> {
         let mut seen = Seen::default();
         for file in &self.moment.files {
             let found = left.remove(&file.life.id);
-            // Gone, because the store had said yes.
+            // Removed, because the store had confirmed it.
             if self.place(file).is_some() || self.choices[file.digit] == 0 {
                 seen.judge(file, &self.content(file).whole(), found);
             }

@@ -230,7 +230,7 @@ impl Recording {
         self.lives.iter().map(|life| life.scans.len()).sum()
     }
 
-    /// The store said yes, and meant it: its own log was synced before.
+    /// A segment is removed only after the store has confirmed it, and synced its own log before that.
     pub(super) fn assert_a_file_goes_only_when_its_batch_is_on_the_disk(&self) {
         let (mut committed, mut gone) = (false, 0);
         for event in &self.events {

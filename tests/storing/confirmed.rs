@@ -1,5 +1,5 @@
-//! A yes counts only from the one who can give it: whoever else answers at the store's address, the
-//! scans stay where they are, the log says who answered, and the store gets each of them once.
+//! Only ClickHouse itself confirms a batch: whatever else answers at its address, the scans stay in the
+//! journal, the log shows what answered, and in the end ClickHouse has each of them once.
 
 use crate::support::clickhouse::ClickHouse;
 use crate::support::fault::{FaultProxy, Mood};
@@ -16,7 +16,7 @@ fn answer(status: &str, headers: &str, body: &str) -> Mood {
     Mood::Impostor(format!("HTTP/1.1 {status}\r\nContent-Length: {len}\r\nConnection: close\r\n{headers}\r\n{body}"))
 }
 
-/// ClickHouse's own beginning of a yes, and not its end.
+/// A confirmation that begins as ClickHouse's own, and does not end as it does.
 fn broken(rest: &str) -> Mood {
     Mood::Impostor(format!("HTTP/1.1 200 OK\r\nX-ClickHouse-Query-Id: 1\r\n{rest}")).for_inserts()
 }
@@ -32,7 +32,7 @@ fn an_answer_that_is_not_the_stores_stores_nothing_and_is_shown() {
     for (sent, (what, impostor)) in (1..).zip([
         ("an HTML page", answer("200 OK", html, &page)),
         ("an empty body", answer("200 OK", "", "")),
-        ("a wrong port's yes", answer("200 OK", "Server: Prometheus\r\n", "1\n")),
+        ("a confirmation of another service", answer("200 OK", "Server: Prometheus\r\n", "1\n")),
         ("ClickHouse's header, and words", answer("200 OK", clickhouse, "Ok.\n")),
         ("204", answer("204 No Content", clickhouse, "")),
         ("a proxy's error page", answer("404 Not Found", html, &page)),
@@ -43,7 +43,7 @@ fn an_answer_that_is_not_the_stores_stores_nothing_and_is_shown() {
         ("no end of the chunks", broken("Transfer-Encoding: chunked\r\n\r\n")),
         ("a chunk that is none", broken("Transfer-Encoding: chunked\r\n\r\nZZZ\r\n")),
         ("less than announced", broken("Content-Length: 500\r\n\r\n")),
-        ("a status line of nobody's", Mood::Impostor("220 mail.example.vn ESMTP\r\n".to_owned())),
+        ("a greeting of another protocol", Mood::Impostor("220 mail.example.vn ESMTP\r\n".to_owned())),
     ]) {
         let (before, inserts) = (edge.metrics().get("waypost_store_retries_total"), proxy.counts().inserts);
         proxy.set(impostor);
