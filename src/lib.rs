@@ -17,9 +17,9 @@
 //!   sealed segment → one batch → ClickHouse or SQLite confirms it → delete the segment
 //! ```
 //!
-//! [`edge`]'s `scan.rs` is the upper half as code, top to bottom; what stands here and there is
-//! enough to follow a scan. There is one hand-over, through files, and no queue in memory: what the
-//! edge has answered is in the mapped file of its worker.
+//! `edge/scan.rs` is the upper half as code, top to bottom; with this page it is enough to follow a
+//! scan. There is one hand-over, through files, and no queue in memory: what the edge has answered is
+//! in the mapped file of its worker.
 //!
 //! # Layers
 //!
@@ -36,15 +36,15 @@
 //! never:   edge → source, store
 //! ```
 //!
-//! Layer 0 has the words and what the operating system may do to us, layer 1 what the service
-//! stands on, layer 2 who answers (`edge` visitors, `admin` operators), layer 3 what is configured
-//! and composed. Imports point down, and within a layer only as the lines with `beside` say. `edge`
+//! Layer 0 has the vocabulary (`core`) and the operating system (`system`), layer 1 the parts of the
+//! service, layer 2 its two ports (`edge` for visitors, `admin` for operators), layer 3 configuration,
+//! composition and commands. Imports point down, and within a layer only as the lines with `beside` say. `edge`
 //! is given a published registry and a writer, and knows neither tables nor stores.
 //! `tests/house.rs` reads this list and holds it.
 //!
 //! # Threads
 //!
-//! - **Workers** answer visitors; each has its own listeners, connections and segment.
+//! - **worker-0** and so on answer visitors; each has its own listeners, connections and segment.
 //! - **journal-make** and **journal-seal** do what is slow about files, so that no worker does.
 //! - **delivery** talks to the store, at a lower priority than the workers.
 //! - **control** has the admin port and SIGHUP. What may take long (a reload, a scrape, a country
@@ -60,8 +60,8 @@
 //!   the system makes it: a page of the mapped segment that is being written back, or was taken out
 //!   of memory, is waited for. A lock is taken in three cases, each for moments: the first scan of
 //!   a sign makes its tally (a shard of a `DashMap`), the first that a full segment has no room for
-//!   begins the next one (the journal's ledger), and the first after a new generation or country
-//!   database fetches it (the `watch` channel's).
+//!   begins the next one (the journal's ledger, and those that wake its two threads), and the first
+//!   after a new generation or country database fetches it (the `watch` channel's).
 //! - One request sees one generation of the registry.
 //! - Nothing of a request reaches a `Location`, a log or a metric; of a visitor's address
 //!   and user agent nothing leaves the worker's stack but hashes under a key of this process,
@@ -70,12 +70,14 @@
 //!   a batch is the same at every try; its file is deleted only once it is stored.
 //! - Every scan that is recorded is stored, pending or quarantined, or is counted as lost; one that
 //!   could not be recorded is counted as dropped. Unknown codes beyond
-//!   `observe.max_unknown_per_second` are only counted.
+//!   `observe.max_unknown_per_second` are only counted. (A power failure may take what was recorded
+//!   after the last sync, and the count of it too.)
 //! - A batch is stored only when the store itself confirms it: ClickHouse's own response, or a
 //!   commit to the file that still is at the store's path.
 //! - Everything in memory and in the journal has a limit, in the configuration or in a constant
-//!   beside it. The stores do not: SQLite's file grows with every scan and nothing is deleted from
-//!   it, and ClickHouse keeps what it is given.
+//!   beside it. The stores are limited by their disks alone: nothing is deleted from SQLite's file;
+//!   ClickHouse deletes a month of scans 13 months after its last one (a TTL in `sql/scans.sql`), and
+//!   keeps for ever what it has counted by hour and the generations of the registry.
 
 pub mod core;
 pub mod system;

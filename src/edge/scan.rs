@@ -4,11 +4,12 @@
 //! read the request, find the sign, choose the target, record the scan, respond. What that costs in
 //! instructions and allocations is held by `tests/cost.rs`.
 //!
-//! Nothing here waits for a disk, the store, a reload or another process. The registry and the country
-//! databases are this worker's own pointers, the journal is mapped memory, tallies and repeat windows are
-//! atomics. A lock is taken at three moments, each for no longer than a copy of a pointer or an entry in
-//! a map: the first scan of a sign since the start makes its tally (one of the map's shards); the scan
-//! that fills a segment goes on to the next, which is ready (the journal's ledger); and the first request
+//! Nothing here waits for the store, a reload or another process, nor for a disk but where the system makes
+//! it (a page of the segment that is being written back). The registry and the country databases are this
+//! worker's own pointers, the journal is mapped memory, tallies and repeat windows are atomics. A lock is
+//! taken at three moments, and nobody holds one of these while touching a file: the first scan of a sign since
+//! the start makes its tally (one of the map's shards); the scan that a full segment has no room for begins
+//! the next, which is ready (the journal's ledger, and those that wake its threads); and the first request
 //! after a registry or a country database was replaced fetches the new one (tokio's `watch`).
 
 use std::cell::RefCell;
