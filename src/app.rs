@@ -33,7 +33,7 @@ const FINAL_DELIVERY: Duration = Duration::from_secs(10);
 /// How long the admin port may go on after that, and a worker after its connections.
 const LAST_TURN: Duration = Duration::from_secs(1);
 
-/// Why the edge does not start.
+/// Why the edge does not start, or does not end in order.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The files are bad and there is no last-known-good copy.
@@ -53,12 +53,15 @@ pub enum StartError {
     /// A thread or a runtime can't be made.
     #[error("the system refuses a thread or a runtime")]
     System(#[from] io::Error),
+    /// A thread has ended before its time; its name. (In a release build a panic ends the process.)
+    #[error("the thread {0} panicked")]
+    Panicked(String),
 }
 
 /// The parts, built and bound, not serving yet.
 pub struct App {
     parts: Parts,
-    /// Of each worker: its own on every address.
+    /// Of each worker: one on every address.
     listeners: Vec<Vec<StdListener>>,
     admin: StdListener,
 }
@@ -71,16 +74,16 @@ struct Parts {
     publisher: Arc<Publisher>,
     countries: Arc<CountryFiles>,
     journal: Arc<Journal>,
-    deliveries: Arc<Delivery>,
+    delivery: Arc<Delivery>,
     shared: Arc<Shared>,
-    /// Of each worker.
+    /// One for each worker.
     counters: Vec<Arc<Counters>>,
-    /// Where visitors are answered.
+    /// Addresses of the public port, as they are bound.
     addresses: Vec<SocketAddr>,
 }
 
 impl App {
-    /// Builds every part, in the order in which they lean on each other.
+    /// Builds every part, in the order in which they depend on each other.
     pub fn build(config: Config, log: Arc<DroppedLines>) -> Result<Self, StartError> {
         let started = Timestamp::now();
         // Beside the journal: it is the folder that is kept over a restart.
@@ -113,7 +116,7 @@ impl App {
             publisher: Arc::new(publisher),
             countries: Arc::new(countries),
             journal,
-            deliveries: Arc::default(),
+            delivery: Arc::default(),
             shared: Arc::new(shared(&config)),
             counters: listeners.iter().map(|_| Arc::default()).collect(),
             addresses,
@@ -142,30 +145,31 @@ impl App {
         thread::sleep(lame_duck);
         stage.send_replace(Stage::Closing);
         let until = Instant::now() + grace + LAST_TURN;
-        let ended = workers.into_iter().try_for_each(|worker| wait(worker, until).unwrap_or(Ok(Ok(())))?);
+        let ended: Result<(), StartError> =
+            workers.into_iter().try_for_each(|worker| Ok(wait(worker, until).unwrap_or(Ok(Ok(())))??));
         let until = Instant::now() + FINAL_DELIVERY;
         parts.journal.stop();
         let ended = ended.and([maker, sealer].into_iter().try_for_each(|thread| wait(thread, until).unwrap_or(Ok(()))));
-        parts.deliveries.stop();
+        parts.delivery.stop();
         // What is not delivered by then stays in the journal, and the next start delivers it.
         let ended = ended.and(wait(delivery, until).unwrap_or(Ok(())));
         let counts = parts.journal.counts();
         tracing::info!(stored = counts.stored, pending = counts.pending, "stopped");
-        // The admin port goes last: until here it has told how the rest ends.
+        // The admin port goes last: until here it has shown how the rest ends.
         stage.send_replace(Stage::Ended);
         wait(control, Instant::now() + LAST_TURN).unwrap_or(Ok(()))?;
-        Ok(ended?)
+        ended
     }
 }
 
 impl Parts {
     fn start_delivery(&self) -> io::Result<JoinHandle<()>> {
-        let (deliveries, journal) = (self.deliveries.clone(), self.journal.clone());
+        let (delivery, journal) = (self.delivery.clone(), self.journal.clone());
         let registry = self.publisher.subscribe();
         let (store, timezone) = (self.config.store.clone(), self.config.registry.rules.timezone.clone());
         spawn("delivery", move || {
             priority::lower(priority::DELIVERY);
-            deliveries.deliver(&journal, &registry, &store, &timezone);
+            delivery.deliver(&journal, &registry, &store, &timezone);
         })
     }
 
@@ -255,7 +259,7 @@ impl Parts {
             collectors: vec![
                 Arc::new(edge),
                 self.journal.clone(),
-                self.deliveries.clone(),
+                self.delivery.clone(),
                 self.publisher.clone(),
                 self.countries.clone(),
                 self.log.clone(),
@@ -269,7 +273,7 @@ impl Parts {
                 countries: self.countries.clone(),
                 journal: self.journal.clone(),
                 store: self.config.store.kind,
-                deliveries: self.deliveries.clone(),
+                delivery: self.delivery.clone(),
             },
             stage,
         }
@@ -314,15 +318,15 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHand
     thread::Builder::new().name(name.to_owned()).spawn(run)
 }
 
-/// Waits for a thread to end, for as long as it may take; none: it goes on.
-fn wait<T>(thread: JoinHandle<T>, until: Instant) -> Option<io::Result<T>> {
+/// Waits for a thread to end, for as long as it may take; `None`: it goes on.
+fn wait<T>(thread: JoinHandle<T>, until: Instant) -> Option<Result<T, StartError>> {
+    let name = thread.thread().name().unwrap_or_default().to_owned();
     while !thread.is_finished() {
         if Instant::now() >= until {
-            let name = thread.thread().name().unwrap_or_default();
             tracing::warn!(thread = name, "does not end in time; what it had to do is left to the next start");
             return None;
         }
         thread::sleep(Duration::from_millis(5));
     }
-    Some(thread.join().map_err(|_| io::Error::other("a thread panicked")))
+    Some(thread.join().map_err(|_| StartError::Panicked(name)))
 }

@@ -21,7 +21,7 @@ const SHOWN: usize = 100;
 /// What a request must bring.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
-    /// Names of this port besides `localhost`, in lower case.
+    /// Names of this port besides `localhost`, in lower case, without a port.
     pub hosts: Vec<String>,
     /// The token; without one, everybody who reaches the port may ask.
     pub token: Option<Secret>,
@@ -115,9 +115,12 @@ impl Access {
 /// What a request has in the place of the token; `None` where it has the token.
 fn found_wrong(token: &Secret, headers: &HeaderMap) -> Option<&'static str> {
     let mut found = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (found.next(), found.next()) else { return Some("none, or several") };
-    let value = value.as_bytes();
-    let Some(at) = value.iter().position(|&byte| byte == b' ') else { return Some("none") };
+    let value = match (found.next(), found.next()) {
+        (Some(value), None) => value.as_bytes(),
+        (None, _) => return Some("no such header"),
+        (Some(_), Some(_)) => return Some("several"),
+    };
+    let Some(at) = value.iter().position(|&byte| byte == b' ') else { return Some("a single word") };
     let (scheme, rest) = value.split_at(at);
     if !scheme.eq_ignore_ascii_case(b"bearer") {
         return Some("another scheme");

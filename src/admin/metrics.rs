@@ -1,4 +1,4 @@
-//! `/metrics`: what every part has to show, as text.
+//! `/metrics`: the figures of every part, as text.
 //!
 //! Owns the texts that are still being sent, and how many of them there are.
 
@@ -19,7 +19,7 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// Most renderings in memory at a time. Each has 17 MB for 100,000 scanned signs.
 const MAX_RENDERINGS: usize = 4;
 
-/// Whatever has figures to show.
+/// All that is asked for figures at a scrape.
 pub(super) struct Metrics {
     collectors: Vec<Arc<dyn Collector>>,
 }

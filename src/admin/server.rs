@@ -45,11 +45,11 @@ const MAX_HEAD: usize = 16 * 1024;
 pub(super) struct Connections {
     begun: Instant,
     table: Mutex<HashMap<u64, (Arc<Activity>, AbortHandle)>>,
-    /// Told when one has closed.
+    /// Notified when one has closed.
     closed: Notify,
 }
 
-/// What a connection is at.
+/// What a connection is doing.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
     /// When bytes last moved, or a response was made; milliseconds since [`Connections`] was made.
@@ -160,7 +160,7 @@ pub(super) async fn serve(listener: TcpListener, service: Arc<AdminService>, mut
 }
 
 async fn everything_else_has_ended(stage: &mut watch::Receiver<Stage>) {
-    // An error means that whoever could say so is gone.
+    // An error means that the sender is gone, and with it the rest of the process.
     stage.wait_for(|stage| *stage == Stage::Ended).await.ok();
 }
 

@@ -34,7 +34,7 @@ pub struct Status {
     /// Which store.
     pub store: Kind,
     /// What the store has taken.
-    pub deliveries: Arc<Delivery>,
+    pub delivery: Arc<Delivery>,
 }
 
 impl Status {
@@ -107,15 +107,15 @@ impl Status {
     }
 
     fn store(&self) -> Value {
-        let last_success = self.deliveries.last_success_ms.load(Relaxed);
+        let last_success = self.delivery.last_success_ms.load(Relaxed);
         json!({
             "kind": self.store.as_str(),
-            "credentials_refused": self.deliveries.refused.load(Relaxed),
-            "batches": self.deliveries.batches.load(Relaxed),
-            "batches_aside": self.deliveries.aside.load(Relaxed),
-            "replaced": self.deliveries.replaced.load(Relaxed),
-            "duplicate_batches": self.deliveries.duplicates.load(Relaxed),
-            "retries": self.deliveries.retries.load(Relaxed),
+            "credentials_refused": self.delivery.refused.load(Relaxed),
+            "batches": self.delivery.batches.load(Relaxed),
+            "batches_aside": self.delivery.aside.load(Relaxed),
+            "replaced": self.delivery.replaced.load(Relaxed),
+            "duplicate_batches": self.delivery.duplicates.load(Relaxed),
+            "retries": self.delivery.retries.load(Relaxed),
             "last_success": (last_success > 0).then(|| time_of_seconds(last_success / 1000)).flatten(),
         })
     }

@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
+    LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 
 /// A response as hyper takes it: its body is one piece of memory.
@@ -64,7 +64,7 @@ pub(super) fn page(status: StatusCode, html: String) -> Response {
     response
 }
 
-/// A short text that may be kept for a day.
+/// A short text that caches may keep for a day.
 pub(super) fn fixed(content_type: &'static str, text: &'static str) -> Response {
     let mut response = body(StatusCode::OK, content_type, text);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
@@ -107,9 +107,8 @@ fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) 
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    let set = |headers: &mut HeaderMap, name: HeaderName, value: HeaderValue| headers.insert(name, value);
-    set(headers, CONTENT_TYPE, HeaderValue::from_static(content_type));
-    set(headers, CACHE_CONTROL, NO_STORE);
-    set(headers, X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -24,9 +24,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Why a segment can't be made.
 #[derive(Debug, thiserror::Error)]
 enum MakeError {
-    #[error("the journal has reached journal.max_size")]
+    #[error("the journal has no room for a segment within journal.max_size")]
     JournalFull,
-    #[error("while scans wait for the store, journal.min_free bytes of the file system stay free")]
+    #[error("scans wait for the store, and the file system has less free than journal.min_free and a segment")]
     NoneToSpare,
     #[error(transparent)]
     Io(#[from] io::Error),

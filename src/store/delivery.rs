@@ -41,7 +41,7 @@ pub struct Delivery {
     pub batches: AtomicU64,
     /// Batches the store had already.
     pub duplicates: AtomicU64,
-    /// Tries that failed and were made again.
+    /// Attempts that failed and were retried: to open or reach the store, or to store a batch.
     pub retries: AtomicU64,
     /// Batches stored later than the store's memory of tokens reaches: if an earlier response
     /// was lost, their scans are counted twice.

@@ -32,7 +32,7 @@ impl Collector for Delivery {
         );
         families.counter(
             "waypost_store_retries_total",
-            "Deliveries of a batch of scans to the store that failed and are retried.",
+            "Attempts to deliver to the store that failed, and are retried: to connect to it, to open it or to store a batch of scans.",
             self.retries.load(Relaxed),
         );
         families.gauge(

@@ -54,7 +54,7 @@ pub struct Settings {
     pub kind: Kind,
     /// The embedded store's file.
     pub path: PathBuf,
-    /// ClickHouse's servers.
+    /// ClickHouse's servers, and how to talk to them.
     pub clickhouse: ClickHouseSettings,
 }
 
@@ -78,7 +78,8 @@ impl Kind {
     }
 }
 
-/// Counts what the configured store has. One that does not exist yet has nothing.
+/// Counts what the configured store has, and makes no tables in it. An embedded store that does not exist yet
+/// has no scans; ClickHouse without its tables is an error.
 pub fn ask(
     settings: &Settings,
     question: &Question,

@@ -62,7 +62,7 @@ pub enum ClientError {
         error: url::ParseError,
     },
     /// The user or the password can't be sent in a header.
-    #[error("{key} has a control character")]
+    #[error("expected no control character in {key}, found one")]
     Header {
         /// Which of the two.
         key: &'static str,

@@ -44,10 +44,10 @@ pub enum SqliteError {
         error: rusqlite::Error,
     },
     /// It is another program's.
-    #[error("{0}: is a database of something else; store.path names another file")]
+    #[error("{0}: expected a database of Waypost (store.path), found one of another program")]
     Foreign(PathBuf),
     /// It is a later release's.
-    #[error("{path}: has version {found} of the tables; this release knows {VERSION}")]
+    #[error("{path}: expected version {VERSION} of the tables, found {found}, which is a later release's")]
     Version {
         /// The file.
         path: PathBuf,
