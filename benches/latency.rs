@@ -26,7 +26,7 @@
 mod edge;
 mod load;
 mod sink;
-// The tests' journal settings, scan and small disk.
+// The tests' journal settings, scan and small disk, for `edge`.
 #[path = "../tests/support/mod.rs"]
 #[allow(clippy::unwrap_used, clippy::print_stderr, clippy::format_collect, reason = "it panics as a test does")]
 mod support;
@@ -56,7 +56,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 /// At half of capacity they take some seconds to drain.
 const BACKLOG: u64 = 6_000_000;
 /// Anything that takes longer has gone wrong.
-const PATIENCE: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -287,7 +287,7 @@ fn measure(case: Case, rate: u32, length: Duration, sink: &Sink) -> Result<(Outc
     sink.open(case != Case::Backlog);
     let edge = Edge::start(&case.settings(sink)?)?;
     let mut load = Load::connect(edge.address, Edge::codes())?;
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     send(&mut load, Pace::Rate(rate), WARM_UP, |_| Ok(false))?;
     while !case.has_begun(&edge.metrics()?)? {
         if Instant::now() > until {
@@ -407,7 +407,7 @@ fn spread(mut figures: Vec<f64>) -> [f64; 3] {
     [figures[0], figures[figures.len() / 2], figures[figures.len() - 1]]
 }
 
-/// For the README.
+/// The table of `benches/README.md`, "When something goes on, or goes wrong".
 fn table(cases: &[Case], outcomes: &[Vec<Outcome>], alone: &[(f64, f64)], rate: u32) -> String {
     let mut table = format!(
         "Medians of {} rounds; ratios to the quiet case of the same round, least to most in brackets.\n\n\

@@ -45,8 +45,8 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (hyper::header::HOST, "qr.example.vn"),
 ];
 
-/// One worker's handler, with everything on, and the folder they write to.
-fn scanner() -> (Setup, Arc<Journal>, ScanHandler) {
+/// One worker's handler with everything on, its journal, and the folder that both write to.
+fn handler() -> (Setup, Arc<Journal>, ScanHandler) {
     let signs: String = (0..SIGNS).map(|n| format!("S{n:05},p{},active\n", n % 100)).collect();
     let places: String = (0..100)
         .map(|n| format!("p{n},Place {n},Place {n},https://example.vn/vi/place-{n},https://example.vn/en/place-{n}\n"))
@@ -67,8 +67,8 @@ fn scanner() -> (Setup, Arc<Journal>, ScanHandler) {
     let journal = Journal::open(config.journal, 1).unwrap();
     let countries = CountryFiles::open(&config.observe.geoip).subscribe();
     let writer = Writer::new(&journal, 0);
-    let scanner = ScanHandler::new(shared.into(), Arc::default(), publisher.subscribe(), countries, writer);
-    (setup, journal, scanner)
+    let handler = ScanHandler::new(shared.into(), Arc::default(), publisher.subscribe(), countries, writer);
+    (setup, journal, handler)
 }
 
 /// Request number `n`, its headers in the map that the answer before it gave back, as hyper does it.
@@ -85,17 +85,17 @@ fn request(n: u32, mut headers: HeaderMap) -> (SocketAddr, Request<()>) {
 }
 
 #[inline(never)]
-fn measured(scanner: &ScanHandler, n: u32, (peer, request): (SocketAddr, Request<()>)) -> Response {
-    scanner.answer(peer, 1_800_000_000_000 + i64::from(n), request)
+fn measured(handler: &ScanHandler, n: u32, (peer, request): (SocketAddr, Request<()>)) -> Response {
+    handler.answer(peer, 1_800_000_000_000 + i64::from(n), request)
 }
 
-fn scans(scanner: &ScanHandler, numbers: std::ops::Range<u32>, mut each: impl FnMut(&mut dyn FnMut())) {
+fn scans(handler: &ScanHandler, numbers: std::ops::Range<u32>, mut each: impl FnMut(&mut dyn FnMut())) {
     let mut headers = HeaderMap::new();
     for n in numbers {
         let request = request(n, std::mem::take(&mut headers));
         let mut request = Some(request);
         let mut answer = None;
-        each(&mut || answer = request.take().map(|request| measured(scanner, n, request)));
+        each(&mut || answer = request.take().map(|request| measured(handler, n, request)));
         let answer = answer.unwrap();
         assert_eq!(answer.status(), StatusCode::FOUND);
         headers = answer.into_parts().0.headers;
@@ -105,16 +105,16 @@ fn scans(scanner: &ScanHandler, numbers: std::ops::Range<u32>, mut each: impl Fn
 #[test]
 #[ignore = "needs npm's country database: tests/run"]
 fn a_kept_alive_scan_allocates_nothing() {
-    let (_setup, journal, scanner) = scanner();
+    let (_setup, journal, handler) = handler();
     // The first scan of each sign makes its tally.
-    scans(&scanner, 0..SIGNS, |scan| scan());
+    scans(&handler, 0..SIGNS, |scan| scan());
     let mut allocations = 0;
-    scans(&scanner, SIGNS..3 * SIGNS, |scan| allocations += allocation_counter::measure(scan).count_total);
+    scans(&handler, SIGNS..3 * SIGNS, |scan| allocations += allocation_counter::measure(scan).count_total);
     assert_eq!(allocations, 0, "in {} scans", 2 * SIGNS);
     assert_eq!(journal.counts().recorded, u64::from(3 * SIGNS));
 }
 
-/// Instructions of a release build; 10 % above the 4,567 that were counted with rustc 1.95. (The C
+/// Instructions of a release build; 10 % above the 4,567 that were counted when this was set. (The C
 /// library has other code for other processors.)
 const MOST_INSTRUCTIONS: u64 = 5_020;
 
@@ -122,13 +122,13 @@ const MOST_INSTRUCTIONS: u64 = 5_020;
 #[test]
 #[ignore = "the next test counts it under valgrind"]
 fn ten_thousand_scans() {
-    let (_setup, _journal, scanner) = scanner();
+    let (_setup, _journal, handler) = handler();
     // The first scan of each sign makes its tally, the first of all the classifier.
     for n in 0..SIGNS {
         let (peer, request) = request(n, HeaderMap::new());
-        scanner.answer(peer, 1_800_000_000_000, request);
+        handler.answer(peer, 1_800_000_000_000, request);
     }
-    scans(&scanner, SIGNS..2 * SIGNS, |scan| scan());
+    scans(&handler, SIGNS..2 * SIGNS, |scan| scan());
 }
 
 #[test]

@@ -17,7 +17,7 @@ SERVER_CORE, LOAD_CORE = 0, 1
 PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "taskset": "util-linux", "setpriv": "util-linux"}
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 # Anything that takes longer has gone wrong; reading 10 million signs takes some 15 s.
-PATIENCE = 120
+TIMEOUT = 120
 
 
 class Failure(Exception):
@@ -92,8 +92,8 @@ def description():
     }
 
 
-def wait_for(what, state, patience=PATIENCE, pause=0.02):
-    until = time.monotonic() + patience
+def wait_for(what, state, timeout=TIMEOUT, pause=0.02):
+    until = time.monotonic() + timeout
     while time.monotonic() < until:
         if (found := state()) not in (None, False):
             return found

@@ -16,11 +16,11 @@ use waypost::core::scan::{Origin, Scan};
 use waypost::journal::{self, Journal, SegmentState, Writer};
 
 use super::support::{SmallDisk, addresses, journal_settings, scan_by_a_person};
-use super::{PATIENCE, Result};
+use super::{TIMEOUT, Result};
 
 /// Signs of the registry, five to a place.
 pub const SIGNS: usize = 100_000;
-/// Of the others, those that are scanned: ten streets take nearly all.
+/// Signs that are scanned, all as often as each other, and spread over the registry.
 const SCANNED: usize = 500;
 /// `USER_HZ`, the unit of times in `/proc/PID/stat`: 100 on every Linux.
 const TICKS: f64 = 100.0;
@@ -205,8 +205,8 @@ fn fill(folder: &Path, scans: u64) -> Result<()> {
     let settings = journal::Settings {
         edge: "edge-1".to_owned(),
         segment: 16 << 20,
-        seal_after: PATIENCE,
-        sync_every: PATIENCE,
+        seal_after: TIMEOUT,
+        sync_every: TIMEOUT,
         max_size: 1 << 40,
         ..journal_settings(folder)
     };
@@ -241,7 +241,7 @@ fn times(stat: &str) -> Result<f64> {
 }
 
 pub fn wait_for<T>(what: &str, mut state: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while Instant::now() < until {
         if let Some(state) = state()? {
             return Ok(state);

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, Result};
+use super::{TIMEOUT, Result};
 
 /// Far more than are under way at half of capacity; with fewer, a stall is made up for in larger steps.
 const CONNECTIONS: usize = 64;
@@ -141,7 +141,7 @@ impl Load {
                 thread::sleep(REST);
                 rested = start.elapsed();
             }
-            if now > phase.took + PATIENCE {
+            if now > phase.took + TIMEOUT {
                 return Err(format!("{} requests are never answered", busy.len()).into());
             }
         }

@@ -241,9 +241,9 @@ fn the_configuration_is_good_where_it_is_mounted() {
     assert!(read("config/compose/waypost.toml").contains(&name), "named by its host: {}", config.journal.edge);
     let gateway = text(&compose["networks"]["default"]["ipam"]["config"][0]["gateway"]);
     assert_eq!(config.edge.trust.proxies, [gateway.parse::<std::net::IpAddr>().unwrap().into()]);
-    let patience = text(&service["stop_grace_period"]).trim_end_matches('s').parse().unwrap();
+    let grace = text(&service["stop_grace_period"]).trim_end_matches('s').parse().unwrap();
     assert!(
-        Duration::from_secs(patience) >= config.edge.lame_duck + config.edge.limits.grace + LAST_DELIVERY,
+        Duration::from_secs(grace) >= config.edge.lame_duck + config.edge.limits.grace + LAST_DELIVERY,
         "killed before its last delivery"
     );
 }
