@@ -381,8 +381,8 @@ impl Answer {
     }
 }
 
-/// As the plugin asks: in the data source's database, with the rights of a reader. The server's
-/// time zone is nobody's, so that a query which leans on it shows itself; times come as seconds.
+/// As the plugin asks: in the data source's database, with the rights of a reader. The session's time
+/// zone is one that no dashboard has, so that a query which leans on it shows; times come as seconds.
 pub fn answer(engine: &ClickHouse, sql: &str) -> Result<Answer, String> {
     let settings = "default_format=JSONCompact&output_format_json_quote_64bit_integers=0\
         &output_format_json_quote_denormals=1&date_time_output_format=unix_timestamp\

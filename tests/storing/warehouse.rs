@@ -168,10 +168,7 @@ fn the_schema_is_shown_for_one_node_and_for_a_cluster() {
     assert!(left.is_empty(), "{left:?}");
     // The engine's own parser has no objection to the cluster's form.
     let engine = ClickHouse::start();
-    for statement in cluster.split(
-        ";
-",
-    ) {
+    for statement in cluster.split(";\n") {
         if !statement.trim().is_empty() {
             engine.query(&format!("SELECT formatQuery($sql${}$sql$) FORMAT Null", statement.trim()));
         }
