@@ -52,7 +52,7 @@ struct Numbered {
 }
 
 impl Metrics {
-    /// Those of the parts, and of the process.
+    /// The figures of this release, of the parts and of the process.
     pub fn new(edge: String, parts: Vec<Arc<dyn Collector>>) -> Self {
         let mut collectors: Vec<Arc<dyn Collector>> = vec![Arc::new(BuildInfo { edge })];
         collectors.extend(parts);
@@ -70,7 +70,8 @@ impl Metrics {
 }
 
 impl Renderings {
-    /// One more. Where clients don't take theirs, those with the oldest are closed first.
+    /// Renders the figures. Where [`MAX_RENDERINGS`] are in memory because clients do not take theirs, the
+    /// connections that are sent the oldest are closed. `None` where the figures can't be encoded.
     pub fn add(&self, metrics: &Metrics, connections: &Connections) -> Option<Rendering> {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         sent.retain(|number| number.strong_count() > 0);

@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 
 /// Some work, and those who wait for it.
 pub(super) struct SingleFlight<T> {
-    /// Of the thread.
+    /// The thread's name.
     name: &'static str,
-    /// Gets whether one of those who joined insists.
+    /// Is given whether one of those who joined insists (as a forced reload does).
     work: Box<dyn Fn(bool) -> T + Send + Sync>,
     queue: Mutex<Queue<T>>,
 }

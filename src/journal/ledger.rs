@@ -114,7 +114,7 @@ impl Ledger {
         self.spare_bytes += bytes;
     }
 
-    /// It was removed before it was written to.
+    /// A spare segment was removed before it was written to.
     pub fn remove_spare(&mut self, bytes: u64) {
         self.spare_bytes = self.spare_bytes.saturating_sub(bytes);
     }
@@ -141,24 +141,25 @@ impl Ledger {
         self.active.iter().flatten()
     }
 
-    /// Takes the segments that wait to be sealed; each comes back by one of the next three.
+    /// Takes the segments that wait to be sealed; each is accounted for by [`Self::seal`], [`Self::put_closed`]
+    /// or [`Self::lose_closed`].
     pub fn take_closed(&mut self) -> Vec<Arc<Segment>> {
         std::mem::take(&mut self.closed_segments)
     }
 
-    /// It could not be sealed, and goes on waiting for that.
+    /// A segment could not be sealed, and goes on waiting for that.
     pub fn put_closed(&mut self, segment: Arc<Segment>) {
         self.closed_segments.push(segment);
     }
 
-    /// It waits for its delivery, or is gone if nothing was in it.
+    /// A segment of `full_size` bytes is sealed: it waits for its delivery, or is gone if it has no records.
     pub fn seal(&mut self, full_size: u64, sealed: Sealed) {
         self.closing_records -= u64::from(sealed.records);
         self.closing_bytes -= full_size;
         self.wait(sealed);
     }
 
-    /// Somebody has removed its file.
+    /// Somebody has removed the file of a segment that waits to be sealed.
     pub fn lose_closed(&mut self, full_size: u64, records: u32) {
         self.closing_records -= u64::from(records);
         self.closing_bytes -= full_size;
@@ -192,12 +193,12 @@ impl Ledger {
         self.sealed.values()
     }
 
-    /// The delivery reads this segment: it will say what became of it.
+    /// Notes which segment the delivery reads; the delivery will settle or lose it.
     pub fn hold(&mut self, id: Option<Uuid>) {
         self.held = id;
     }
 
-    /// Whether it does.
+    /// Whether the delivery reads this segment.
     pub fn is_held(&self, id: Uuid) -> bool {
         self.held == Some(id)
     }

@@ -47,14 +47,14 @@ enum SealError {
     Read(#[from] ReadError),
 }
 
-/// What a worker does with a segment that has records.
+/// Whether a worker gives its segment back to be sealed; asked of one that has records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
-    /// It is too young to be sealed.
+    /// The segment is too young.
     No,
-    /// It is old enough, and kept open all the same while the store takes no batches.
+    /// The segment is old enough, and kept open all the same while the store takes no batches.
     Deferred,
-    /// It gives it back.
+    /// The worker gives the segment back.
     Yes,
 }
 

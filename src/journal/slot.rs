@@ -14,7 +14,7 @@ use super::segment::{Appender, Segment};
 use super::wake_up::WakeUp;
 use super::{Dropped, SharedLedger};
 
-/// One worker's.
+/// One worker's slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     worker: usize,

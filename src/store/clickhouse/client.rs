@@ -117,7 +117,7 @@ pub enum RequestError {
         /// How its text begins.
         text: String,
     },
-    /// A question can't be sent, or its answer not be read.
+    /// A query can't be sent, or its result not be read.
     #[error("{url}: {}", causes(.error))]
     Query {
         /// The server.
