@@ -16,7 +16,7 @@ use waypost::core::scan::{Origin, Scan};
 use waypost::journal::{self, Journal, SegmentState, Writer};
 
 use super::support::{SmallDisk, addresses, journal_settings, scan_by_a_person};
-use super::{TIMEOUT, Result};
+use super::{Result, TIMEOUT};
 
 /// Signs of the registry, five to a place.
 pub const SIGNS: usize = 100_000;

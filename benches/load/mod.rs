@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{TIMEOUT, Result};
+use super::{Result, TIMEOUT};
 
 /// Far more than are under way at half of capacity; with fewer, a stall is made up for in larger steps.
 const CONNECTIONS: usize = 64;

@@ -142,8 +142,14 @@ fn a_database_of_something_else_is_not_written_to() {
     fs::create_dir(setup.path("data")).unwrap();
     let path = setup.path("data/waypost.db");
     for (sql, said) in [
-        ("CREATE TABLE customers (name TEXT)", "expected a database of Waypost (store.path), found one of another program"),
-        ("DROP TABLE customers; PRAGMA user_version = 7", "expected version 1 of the tables, found 7, which is a later release's"),
+        (
+            "CREATE TABLE customers (name TEXT)",
+            "expected a database of Waypost (store.path), found one of another program",
+        ),
+        (
+            "DROP TABLE customers; PRAGMA user_version = 7",
+            "expected version 1 of the tables, found 7, which is a later release's",
+        ),
     ] {
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
         let before = fs::read(&path).unwrap();

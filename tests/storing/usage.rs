@@ -343,10 +343,12 @@ fn an_empty_store_and_none_at_all_are_answered_with_nothing() {
 fn a_question_that_makes_no_sense_is_refused_with_a_reason() {
     let setup = Setup::new();
     assert!(
-        refused(&setup, &["--from", "2027-01-02", "--to", "2027-01-01"]).contains("--to: expected a time after --from (")
+        refused(&setup, &["--from", "2027-01-02", "--to", "2027-01-01"])
+            .contains("--to: expected a time after --from (")
     );
     assert!(
-        refused(&setup, &["--from", "2027-01-01", "--to", "2027-01-01"]).contains("--to: expected a time after --from (")
+        refused(&setup, &["--from", "2027-01-01", "--to", "2027-01-01"])
+            .contains("--to: expected a time after --from (")
     );
     for time in ["yesterday", "2027-02-30", "2027-01-01T25:00", "1735689600"] {
         assert!(!refused(&setup, &["--from", time]).trim().is_empty(), "{time}");
