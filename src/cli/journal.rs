@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{CommandError, TableFormat, of_file};
 use crate::config::Config;
+use crate::core::file_name;
 use crate::core::scan::{COLUMNS, Column, Field, Scan};
 use crate::journal::{self, Contents, ReadError, SegmentState};
 
@@ -96,7 +97,6 @@ fn list(folder: &Path, format: TableFormat, out: &mut dyn Write) -> Result<(), C
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         rows.push((path, state, contents, bytes));
     }
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let created = |contents: &Contents| {
         let ms = contents.header.as_ref().map(|header| header.created_ms);
         ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
@@ -106,7 +106,7 @@ fn list(folder: &Path, format: TableFormat, out: &mut dyn Write) -> Result<(), C
         TableFormat::Json => {
             let row = |(path, state, contents, bytes): &(PathBuf, SegmentState, Contents, u64)| {
                 json!({
-                    "file": name(path), "state": state.as_str(), "created": created(contents), "bytes": bytes,
+                    "file": file_name(path), "state": state.as_str(), "created": created(contents), "bytes": bytes,
                     "edge": contents.header.as_ref().map(|header| header.edge.as_str()),
                     "scans": contents.scans.len(), "lost": contents.lost,
                 })
@@ -118,7 +118,7 @@ fn list(folder: &Path, format: TableFormat, out: &mut dyn Write) -> Result<(), C
             lines.extend(rows.iter().map(|(path, state, contents, bytes)| {
                 let created = created(contents).unwrap_or_default();
                 let (scans, lost) = (contents.scans.len().to_string(), contents.lost.to_string());
-                [name(path), state.as_str().to_owned(), created, bytes.to_string(), scans, lost]
+                [file_name(path), state.as_str().to_owned(), created, bytes.to_string(), scans, lost]
             }));
             if format == TableFormat::Csv {
                 return print_csv(&lines, out);

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::files::{OPTIONAL, Reading, TableError, name_of, read_table, stamp};
+use super::files::{OPTIONAL, Reading, TableError, read_table, stamp};
 use super::folder_watch::{FolderEvents, FolderWatch};
 use super::lock;
+use crate::core::file_name;
 use crate::system::Stamp;
 use crate::system::path_thread::PathThread;
 
@@ -89,14 +90,14 @@ impl TableThread {
             shared: shared.clone(),
             watch: FolderWatch::new(events.clone()),
         };
-        let name = format!("table-{}", name_of(path));
+        let name = format!("table-{}", file_name(path));
         let thread = PathThread::new(&name, move |progress| job.run(&mut || progress.step()));
         Self { path: path.to_owned(), thread, shared, events }
     }
 
     /// The file's name.
     pub fn name(&self) -> String {
-        name_of(&self.path)
+        file_name(&self.path)
     }
 
     /// From now on its folders are watched.
