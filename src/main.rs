@@ -1,4 +1,4 @@
-//! `waypost`: arguments → command → what it says → exit code.
+//! `waypost`: arguments → command → output or error → exit code.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has seen enough of it.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        // It has threads that may still write to standard error, and must end even if nobody reads that.
+        // `serve` has threads that may still write to standard error, and must end even if nobody reads that.
         Err(error @ CommandError::Start(_)) => {
             waypost::system::logging::say(&with_sources(&error), Duration::from_secs(1));
             ExitCode::FAILURE
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A line with an error and what caused it, each said once: some repeat their source themselves.
+/// A line with an error and its sources, each once: the text of some errors repeats that of their source.
 fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
