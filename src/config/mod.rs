@@ -34,12 +34,12 @@ use reader::{Reader, Section};
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Everything the service is told, by section.
+/// The whole configuration, by section.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// What visitors meet.
     pub edge: Edge,
-    /// What operators are answered by.
+    /// The port for operators.
     pub admin: Admin,
     /// Our own pages.
     pub pages: Pages,
