@@ -14,7 +14,7 @@ use crate::journal::{self, Contents, ReadError, SegmentState};
 
 /// Inspect the journal: scans that are recorded and not stored yet
 ///
-/// It may be used while an edge is running.
+/// All of its commands may be used while an edge is running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost journal ls")]
 pub(super) struct JournalCommand {
@@ -92,7 +92,7 @@ fn every(folder: &Path) -> Result<Vec<(PathBuf, SegmentState)>, CommandError> {
 fn list(folder: &Path, format: TableFormat, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut rows = Vec::new();
     for (path, state) in every(folder)? {
-        // It may have been stored and removed since the folder was read.
+        // A segment may have been stored and removed since the folder was read.
         let Ok(contents) = journal::read(&path) else { continue };
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         rows.push((path, state, contents, bytes));
@@ -160,7 +160,7 @@ fn as_json(scan: &Scan, batch: Option<&str>, edge: Option<&str>, seq: u32) -> Va
         Field::Number(read) => read(scan).into(),
     };
     let columns = COLUMNS.iter().map(|column| (column.name, value(column)));
-    // What the segment says of all its scans.
+    // These are the same for all scans of a segment, but for the position in it.
     let rest: [(_, Value); 3] = [("edge", edge.into()), ("batch", batch.into()), ("seq", seq.into())];
     columns.chain(rest).map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -175,7 +175,7 @@ fn verify(files: &[PathBuf], out: &mut dyn Write) -> Result<(), CommandError> {
         let contents = journal::read(path).map_err(of_segment(path))?;
         read += contents.scans.len();
         lost += contents.lost;
-        // Read, or left by a crash, while it was made: it had no header yet, and no scans.
+        // It is being made, or was when the edge crashed: it has no header yet, and no scans.
         let unmade = contents.written() == 0 && SegmentState::of(path) == Some(SegmentState::Open);
         if contents.lost > 0 || (contents.header.is_none() && !unmade) {
             damaged += 1;
