@@ -1,7 +1,7 @@
 //! The country and region of an address, from MaxMind-format files of the operator's.
 //!
 //! Owns the databases (format: <https://maxmind.github.io/MaxMind-DB/>). Both layouts
-//! of the field are read: nested, as GeoLite2 and DB-IP sell it (`country.iso_code`,
+//! in use are read: nested, as GeoLite2 and DB-IP sell it (`country.iso_code`,
 //! `subdivisions[0].iso_code`), and flat, as the free packages have it
 //! (`country_code`, `state1`). A missing or broken file means an empty country and a
 //! metric, never an error; a replaced one is read anew, and if that is broken the old
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use maxminddb::PathElement::{Index, Key};
 use maxminddb::{LookupResult, MaxMindDbError, PathElement, Reader, WithinOptions};
-use thiserror::Error;
 use tokio::sync::watch;
 
 use super::networks::{Builder, Networks};
@@ -27,7 +27,7 @@ use crate::system::{Stamp, regular_file};
 
 /// Largest file, in bytes: the largest that is sold is a quarter of it.
 const MAX_FILE: u64 = 2 << 30;
-/// The start waits no longer than this for a file that is still being read.
+/// Longest wait of the start for a file that is still being read.
 const FIRST_READ: Duration = Duration::from_mins(1);
 
 /// How much of an address's origin is recorded.
@@ -45,23 +45,27 @@ pub enum Precision {
 #[derive(Debug, Default)]
 pub struct Databases(Vec<Arc<Database>>);
 
-/// Why a file is not taken into use.
-#[derive(Debug, Error)]
+/// Why a file is not used.
+#[derive(Debug, thiserror::Error)]
 enum DatabaseError {
+    /// It is not there, no regular file, too long, or its disk fails.
     #[error(transparent)]
     File(#[from] io::Error),
     /// It is damaged, or of another format.
     #[error(transparent)]
     Format(#[from] MaxMindDbError),
+    /// None of its first 1,000 records has a layout that is known.
     #[error("expected records with country.iso_code or country_code, found none")]
     NoCountries,
-    #[error("the search tree leads to one network by several paths")]
+    /// It is damaged: to unroll it might take for ever.
+    #[error("expected one path to each network in the search tree, found several")]
     Tangled,
+    /// Their numbers have 16 bits.
     #[error("expected at most 65,535 different regions, found more")]
     TooManyRegions,
 }
 
-/// A file, unrolled: what is left of it is the origin of each network.
+/// What is kept of a file: the origin of each network.
 #[derive(Debug)]
 struct Database {
     /// When its data was built, seconds since the Unix epoch.
@@ -72,13 +76,12 @@ struct Database {
     v6: Networks<u128>,
 }
 
+/// Where a record has its country and region: see the module's first lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Layout {
     Nested,
     Flat,
 }
-
-use PathElement::{Index, Key};
 
 impl Layout {
     const fn country(self) -> &'static [PathElement<'static>] {
@@ -251,12 +254,12 @@ pub struct FileState {
     pub path: PathBuf,
     /// When its data was built, seconds since the Unix epoch; `None` while none is loaded.
     pub built: Option<u64>,
-    /// What was wrong when it was last read, for people.
+    /// What was wrong when it was last read, as a text for people; `None` if nothing was.
     pub problem: Option<String>,
 }
 
-/// The databases, read again as their files change. Each file has a thread of its own: one that hangs
-/// delays neither the others nor whoever asks for their state.
+/// The databases, read again as their files change. Each file has a thread of its own, so that a file
+/// that hangs delays neither the others nor a question for their state.
 pub struct CountryFiles {
     current: Arc<Current>,
     threads: Vec<PathThread>,
@@ -274,7 +277,8 @@ struct DatabaseFile {
 }
 
 impl CountryFiles {
-    /// Reads the files for the first time; one that hangs is taken into use when it answers.
+    /// Reads the files for the first time. Waits no longer than a minute for them; one that takes longer,
+    /// or hangs, is used once it has been read.
     #[must_use]
     pub fn open(paths: &[PathBuf]) -> Self {
         let file = |path: &PathBuf| DatabaseFile {
@@ -285,7 +289,7 @@ impl CountryFiles {
         let current = Arc::new(Current { published: Published::new(Databases::default()), files });
         let thread = |(at, path): (usize, &PathBuf)| {
             let (current, path) = (current.clone(), path.clone());
-            // Nothing is a stamp too: that of a file that is missing.
+            // The inner `None` is a file that is missing, the outer one not yet looked at.
             let mut seen: Option<Option<Stamp>> = None;
             PathThread::new(&format!("country-{at}"), move |progress| {
                 let stamp = std::fs::metadata(&path).ok().as_ref().map(Stamp::of);
@@ -303,8 +307,8 @@ impl CountryFiles {
         Self { current, threads }
     }
 
-    /// Has files that changed since they were last read be read again, without waiting for it, and frees
-    /// databases that no worker holds any more. For housekeeping, off the workers.
+    /// Starts to read again the files that have changed, without waiting for that, and frees databases
+    /// that no worker holds any more. For housekeeping, off the workers.
     pub fn refresh(&self) {
         self.threads.iter().filter(|thread| thread.is_idle()).for_each(|thread| {
             thread.ask();
@@ -333,7 +337,7 @@ impl CountryFiles {
 }
 
 impl Current {
-    /// Takes what was read of a file; a broken one leaves the one before it.
+    /// Publishes what was read of a file. Where it could not be read, the previous database stays in use.
     fn take(&self, at: usize, read: Result<Database, DatabaseError>) {
         let mut files = self.files();
         let DatabaseFile { state, database } = &mut files[at];
