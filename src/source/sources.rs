@@ -89,8 +89,8 @@ impl Sources {
         builder.build()
     }
 
-    /// Tells whether two have the same contents, on whichever edge and at whichever start: the first
-    /// 64 bits of a SHA-256 over the three, each after its length in bytes (64 bits, little-endian).
+    /// The same for the same contents, on whichever edge and at whichever start: the first 64 bits of a
+    /// SHA-256 over the three tables, each after its length in bytes (64 bits, little-endian).
     #[must_use]
     pub fn content_hash(&self) -> u64 {
         let mut hash = Sha256::new();
