@@ -1,9 +1,9 @@
 //! One table that hangs, never settles or is no file holds up neither another table's edits nor
 //! anything that looks at the edge.
 //!
-//! The share that hangs is a FUSE file system of our own, spoken over `/dev/fuse` by a few lines of
-//! Python: it answers until it is told not to, and then never again. What waits for it waits in the
-//! kernel, as on a server that is gone.
+//! The share that hangs is a FUSE file system of our own, served over `/dev/fuse` by a few lines of
+//! Python: it answers while no file says that it should hang. What waits for it waits in the kernel, as
+//! on a server that is gone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,7 +115,7 @@ fn a_table_that_is_touched_all_the_time_holds_up_no_other_and_shows() {
     let edge = Setup::new().registry(PLACES, SIGNS).start();
     let signs = edge.setup.path("config/signs.csv");
     let restless = Restless::start(move |n| {
-        fs::write(&signs, format!("{SIGNS}# {n},one,active\n").replace("# ", "B")).unwrap();
+        fs::write(&signs, format!("{SIGNS}B{n},one,active\n")).unwrap();
     });
     wait_for("it shows", || (unsettled(&edge) == 1.0).then_some(()));
     assert_eq!(edge.status()["registry"]["unsettled"][0], "signs.csv");
