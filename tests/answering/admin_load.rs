@@ -8,16 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::http::Connection;
-use crate::support::{Edge, PHONE, Setup, many_signs, wait_for};
-
-/// Ends the clients however the test ends: a scope waits for its threads even where it panics.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
+use crate::support::{Edge, PHONE, SetOnDrop, Setup, many_signs, wait_for};
 
 /// How many threads it has.
 fn threads(edge: &Edge) -> usize {
@@ -143,7 +134,7 @@ fn an_edit_made_before_a_reload_is_asked_for_is_read_by_it() {
                 }
             });
         }
-        let _ends = Done(&done);
+        let _ends = SetOnDrop(&done);
         for number in 0..30 {
             let target = format!("https://example.vn/vi/{number}");
             fs::write(edge.setup.path("config/new"), places.replace("https://example.vn/vi/one", &target)).unwrap();

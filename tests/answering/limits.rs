@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::http::{Connection, bytes, raw};
-use crate::support::{Edge, Metrics, PHONE, Random, Setup, wait_for};
+use crate::support::{Edge, Metrics, PHONE, Random, SetOnDrop, Setup, wait_for};
 
 /// A connection is cut off when a sweep finds it over its limit of a second: 1 to 1.5 s. A busy machine needs longer.
 const IN_TIME: std::ops::Range<Duration> = Duration::from_millis(900)..Duration::from_secs(6);
@@ -40,15 +40,6 @@ fn until_cut_off(edge: &Edge, reads: bool, mut step: impl FnMut(&mut TcpStream) 
     panic!("never cut off");
 }
 
-/// Ends the clients however the test ends: a scope waits for its threads even where it panics.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Scans until `molest` returns; each must be answered at once.
 fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
@@ -63,7 +54,7 @@ fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
             }
             (count, longest)
         });
-        let ends = Done(&done);
+        let ends = SetOnDrop(&done);
         let result = molest();
         drop(ends);
         let (count, longest) = others.join().unwrap();
