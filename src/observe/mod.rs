@@ -6,6 +6,7 @@
 
 mod agent;
 mod country;
+mod database;
 mod language;
 mod metrics;
 mod networks;
