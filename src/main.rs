@@ -14,9 +14,9 @@ fn main() -> ExitCode {
     let result = arguments.run(&mut out).and_then(|()| Ok(out.flush()?));
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has seen enough of it.
+        // The reader of the output, such as `head`, has closed the pipe.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        // `serve` has threads that may still write to standard error, and must end even if nobody reads that.
+        // `serve` has threads that may still write to standard error, and must end even if that is not read.
         Err(error @ CommandError::Start(_)) => {
             waypost::system::logging::say(&with_sources(&error), Duration::from_secs(1));
             ExitCode::FAILURE

@@ -27,7 +27,7 @@ pub(super) struct UsageOf {
     /// Only scans before this time
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    /// Also list signs, places or areas that nobody scanned
+    /// Also list signs, places or areas without a scan
     #[arg(long)]
     silent: bool,
     /// Output format

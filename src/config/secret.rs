@@ -1,8 +1,8 @@
 //! Passwords and tokens, from files of their own.
 //!
 //! Owns the one rule for them: a regular file that only its owner, and perhaps its group, may
-//! read. What Docker and systemd hand to a service is told apart by its place, since they choose
-//! the mode themselves (Docker: 0444) and let nobody else into the folder.
+//! read. What Docker and systemd hand to a service is known by its path and may have any mode: they
+//! choose the mode themselves (Docker: 0444), and let no other user into the folder.
 
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -41,7 +41,7 @@ pub(super) enum SecretError {
     Token(TokenFound),
 }
 
-/// What is wrong with a token. (The token itself is not shown: it may be somebody's password.)
+/// What is wrong with a token. (The token itself is not shown: the file may hold a password.)
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenFound {
     /// Spaces, control characters, or characters beyond ASCII.
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_docker_hands_over_is_known_by_its_place() {
+    fn what_docker_hands_over_is_known_by_its_path() {
         for (path, expected) in [
             ("/run/secrets/password", true),
             ("/run/secrets/../shm/password", false),

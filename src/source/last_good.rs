@@ -111,8 +111,8 @@ impl LastGood {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let new = self.path.with_extension("new");
-        // Whatever stands there is removed, and not opened: a FIFO has nobody at its other end, and a
-        // link leads to somebody else's file.
+        // What stands there is removed, and not opened: opening a FIFO would wait for its other end, and
+        // a link leads to another file.
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}

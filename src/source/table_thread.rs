@@ -37,7 +37,7 @@ pub(super) struct TableThread {
 struct Shared {
     /// What the thread does at its next turn, besides looking.
     order: Option<Order>,
-    /// Whether somebody waits for what is read.
+    /// Whether a caller waits for what is read.
     awaited: bool,
     /// What it read, until that is taken.
     reading: Option<Reading>,

@@ -1,9 +1,9 @@
-//! The log: lines that nobody waits for.
+//! The log, which no other part waits for.
 //!
 //! Owns standard error while the edge serves. A line goes into a bounded queue, and one thread
 //! writes what is in it. Where the queue is full, because nobody reads the pipe, or a write fails,
-//! because the disk is full or the reader is gone, the line is dropped and counted, and whoever
-//! logged it goes on. Nothing here panics, and only the writing thread ever waits: Rust's own
+//! because the disk is full or the reader is gone, the line is dropped and counted, and the thread
+//! that logged it goes on. Nothing here panics, and only the writing thread ever waits: Rust's own
 //! `eprintln!` ends the process where standard error can't be written, and its lock on it is held
 //! for as long as a write blocks, so neither is used. (tracing-appender has such a queue too. Its
 //! guard prints to standard output where the queue is full at the end, which can fail and block.)

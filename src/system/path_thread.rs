@@ -2,7 +2,7 @@
 //!
 //! Owns the threads that touch files which others put there. A share that is gone holds a thread in
 //! the kernel, in `stat` as in `read`, until the share is back, and nothing can free that thread. So
-//! each such path has one thread, whoever needs the path asks that thread, and a caller stops waiting
+//! each such path has one thread, all work on the path is asked of that thread, and a caller stops waiting
 //! once the thread makes no progress. A thread that hangs is kept: it goes on when the share does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_waits_for_a_job_that_hangs_and_it_is_done_when_it_can_be() {
+    fn a_job_that_hangs_is_waited_for_no_longer_and_done_when_it_can_be() {
         let (free, held) = mpsc::channel::<()>();
         let thread = PathThread::new("hangs", move |_| held.recv().unwrap_or(()));
         let number = thread.ask();

@@ -2,9 +2,9 @@
 //!
 //! Owns one rule: a table, a country database, a segment or a secret is a regular file. Opening a
 //! FIFO waits for its other end for ever, and a device such as `/dev/zero` never ends; so a file
-//! is opened without blocking (`O_NONBLOCK`, open(2)), and looked at once it is open, when nobody
-//! can put another in its place. A share that hangs still holds up the thread that opens from it,
-//! so nobody may wait for that thread. What is opened is read within a bound, for a file can be
+//! is opened without blocking (`O_NONBLOCK`, open(2)), and its type checked once it is open, when no
+//! other file can take its place. A share that hangs still holds up the thread that opens from it,
+//! so only a thread made for that path may ([`super::path_thread`]). What is opened is read within a bound, for a file can be
 //! longer than memory, or be grown while it is read.
 
 use std::fs::{File, Metadata, OpenOptions};
@@ -59,7 +59,7 @@ pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     open_with(path, OFlags::NONBLOCK)
 }
 
-/// The same for a file that nobody has reason to put elsewhere: a link is refused too.
+/// The same for a file that there is no reason to keep elsewhere: a link is refused too.
 pub fn open_itself(path: &Path) -> io::Result<(File, Metadata)> {
     open_with(path, OFlags::NONBLOCK | OFlags::NOFOLLOW).map_err(|error| match Errno::from_io_error(&error) {
         Some(Errno::LOOP) => NotAFile::Link.into(),

@@ -308,7 +308,7 @@ fn sigterm_under_load_ends_with_every_answered_scan_stored() {
 }
 
 #[test]
-fn a_signal_right_after_the_start_is_heeded() {
+fn a_signal_right_after_the_start_is_handled() {
     let mut edge = edge();
     for _ in 0..20 {
         edge.signal("HUP");

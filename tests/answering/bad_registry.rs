@@ -537,5 +537,5 @@ fn the_log_tells_a_new_set_of_problems_once_and_only_its_first() {
     assert_eq!(edge.admin("POST", "/reload").status, 200);
     std::fs::write(edge.setup.path("config/signs.csv"), format!("code,place,status\n{bad}")).unwrap();
     assert_eq!(edge.admin("POST", "/reload").status, 422);
-    assert_eq!(lines("ERROR"), 12, "what comes again is news");
+    assert_eq!(lines("ERROR"), 12, "a set that comes again after a good reload is logged again");
 }

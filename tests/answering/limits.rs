@@ -40,8 +40,8 @@ fn until_cut_off(edge: &Edge, reads: bool, mut step: impl FnMut(&mut TcpStream) 
     panic!("never cut off");
 }
 
-/// Scans until `molest` returns; each must be answered at once.
-fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
+/// Scans until `attack` returns; each scan must be answered at once.
+fn while_others_are_served<T>(edge: &Edge, attack: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let others = scope.spawn(|| {
@@ -55,7 +55,7 @@ fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
             (count, longest)
         });
         let ends = SetOnDrop(&done);
-        let result = molest();
+        let result = attack();
         drop(ends);
         let (count, longest) = others.join().unwrap();
         assert!(count > 20 && longest < Duration::from_millis(900), "{count} scans, the longest took {longest:?}");

@@ -144,7 +144,7 @@ fn a_fifo_in_place_of_a_table_is_told_and_holds_up_nothing() {
     let signs = edge.setup.path("config/signs.csv");
     fs::remove_file(&signs).unwrap();
     assert!(Command::new("mkfifo").arg(&signs).status().unwrap().success());
-    wait_for("it is told", || {
+    wait_for("it is reported", || {
         let problems = edge.status()["registry"]["problems"].to_string();
         (problems.contains("signs.csv: can't be read") && problems.contains("expected a regular file, found a FIFO"))
             .then_some(())
@@ -180,7 +180,7 @@ fn hung(requests: &str) {
     wait_for_target(&edge, "https://example.vn/two");
     wait_for("it shows", || (unsettled(&edge) == 1.0).then_some(()));
     assert_answers(&edge);
-    assert_eq!(edge.admin("POST", "/reload").status, 422, "what could not be read is told");
+    assert_eq!(edge.admin("POST", "/reload").status, 422, "what could not be read is reported");
     write(&edge, "places.csv", &PLACES.replace("/one", "/three"));
     wait_for_target(&edge, "https://example.vn/three");
     share.answer_again();
