@@ -45,8 +45,8 @@ fn token(section: &mut Section<'_, '_>, listen: SocketAddr) -> Option<Secret> {
         }
         return None;
     }
-    let wrong = |source| section.problem("token_file", &ValueError::Secret { file, source });
-    secret::read_token(&section.beside(&file)).map_err(wrong).ok()
+    let token = secret::read_token(&section.beside(&file));
+    token.map_err(|source| section.problem("token_file", &ValueError::Secret { file, source })).ok()
 }
 
 fn address(value: &DeValue<'_>) -> Result<SocketAddr, ValueError> {
