@@ -37,7 +37,9 @@ pub(super) enum SecretError {
     #[error("expected a text in UTF-8, found other bytes")]
     Encoding,
     /// A token can't be sent in a header as it is, or is easily guessed.
-    #[error("expected at least {MIN_TOKEN} ASCII characters without spaces (`openssl rand -hex 32` makes 64), found {0}")]
+    #[error(
+        "expected at least {MIN_TOKEN} ASCII characters without spaces (`openssl rand -hex 32` makes 64), found {0}"
+    )]
     Token(TokenFound),
 }
 

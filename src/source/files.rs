@@ -9,9 +9,9 @@ use std::{fs, io};
 use super::csv::newlines;
 use super::sources::Sources;
 use crate::core::{Problems, file_name};
+use crate::system::Stamp;
 use crate::system::path_thread::HANG_TIMEOUT;
 use crate::system::regular_file::{self, NotAFile};
-use crate::system::Stamp;
 
 /// Largest file, in bytes: ten million signs with a URL each.
 pub(super) const MAX_FILE: u64 = 2 << 30;

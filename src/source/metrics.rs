@@ -17,7 +17,10 @@ impl Collector for Publisher {
         let (registry, state) = (self.current(), self.state());
         families.gauge("waypost_registry_generation", "Number of the registry's generation that serves: when it was published, in milliseconds since the Unix epoch, or one more than the last.", registry.generation);
         families
-            .gauges("waypost_registry_info", "Always 1; its label is a hash of the content of the registry that serves.")
+            .gauges(
+                "waypost_registry_info",
+                "Always 1; its label is a hash of the content of the registry that serves.",
+            )
             .add(&[("content_hash", &registry.content_hash_text())], 1.0);
         families.gauge("waypost_registry_places", "Places in the registry that serves.", registry.places().len());
         let mut signs = families.gauges("waypost_registry_signs", "Signs in the registry that serves, by status.");

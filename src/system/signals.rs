@@ -48,7 +48,8 @@ struct Handled {
 impl Signals {
     /// Handles signals from now on. Fails where the system refuses a runtime, a handler or a thread.
     pub fn handle(log: Log) -> io::Result<Arc<Self>> {
-        let signals = Arc::new(Self { state: Mutex::default(), stop_asked: Condvar::new(), hangup: Notify::new(), log });
+        let signals =
+            Arc::new(Self { state: Mutex::default(), stop_asked: Condvar::new(), hangup: Notify::new(), log });
         let runtime = Builder::new_current_thread().enable_all().build()?;
         // Before the thread is there, so that none is missed once this has returned.
         let handled = {
@@ -97,7 +98,9 @@ impl Signals {
             };
             let mut state = self.state();
             if std::mem::replace(&mut state.stopping, true) {
-                tracing::warn!("second signal to stop: exiting at once; the next start recovers what is in the journal");
+                tracing::warn!(
+                    "second signal to stop: exiting at once; the next start recovers what is in the journal"
+                );
                 self.end(status);
             }
             let Some(bound) = state.bound else {
