@@ -44,7 +44,7 @@ pub enum CodeError {
     /// Nothing is left once hyphens and spaces are dropped.
     #[error("expected 1 to {MAX_LEN} characters of 0-9 A-Z, found none")]
     Empty,
-    /// More than [`MAX_LEN`] characters.
+    /// More than 20 characters.
     #[error("expected at most {MAX_LEN} characters, found more")]
     TooLong,
     /// A character that is neither a letter, a digit, a hyphen nor a space.
