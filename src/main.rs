@@ -1,4 +1,4 @@
-//! `waypost`: arguments → command → what it says → exit code.
+//! `waypost`: arguments → command → output or error → exit code.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -14,9 +14,9 @@ fn main() -> ExitCode {
     let result = arguments.run(&mut out).and_then(|()| Ok(out.flush()?));
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has seen enough of it.
+        // The reader of the output, such as `head`, has closed the pipe.
         Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        // It has threads that may still write to standard error, and must end even if nobody reads that.
+        // `serve` has threads that may still write to standard error, and must end even if that is not read.
         Err(error @ CommandError::Start(_)) => {
             waypost::system::logging::say(&with_sources(&error), Duration::from_secs(1));
             ExitCode::FAILURE
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A line with an error and what caused it, each said once: some repeat their source themselves.
+/// A line with an error and its sources, each once: the text of some errors repeats that of their source.
 fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

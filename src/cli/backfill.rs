@@ -11,16 +11,16 @@ use crate::store::{ClickHouse, Sqlite, StoreError};
 
 /// Copy the embedded store's scans to ClickHouse, each exactly once
 ///
-/// From store.path to store.url, batch by batch, each under the identity that it has. It can
-/// be stopped at any moment and run again: it goes on where it was, and a batch that had
+/// From store.path to store.url, batch by batch, each with the identity that it was stored under. The
+/// command can be stopped at any moment and run again: it goes on where it was, and a batch that had
 /// arrived is not counted twice.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost backfill")]
 pub(super) struct Backfill {}
 
-/// Tries of a batch before the command gives up; the pauses between them add up to half a minute.
+/// Tries of a batch before the command gives up; the pauses between them add up to 25 s.
 const TRIES: u32 = 8;
-/// How often a person at a terminal is told how far it is.
+/// How often progress is shown, where standard error is a terminal.
 const PROGRESS: Duration = Duration::from_secs(2);
 
 impl Backfill {
@@ -33,14 +33,14 @@ impl Backfill {
         let from = Sqlite::open(path)?;
         let mut to = ClickHouse::open(&config.store.clickhouse, &config.registry.rules.timezone)?;
         let (left, all) = from.backfill_left()?;
-        let (mut carried, mut told) = (0, Instant::now());
+        let (mut carried, mut shown) = (0, Instant::now());
         while let Some((number, batch)) = from.backfill_next()? {
             with_retries(|| to.insert(&batch))?;
             from.backfill_done(number)?;
             carried += batch.scans.len() as u64;
-            if told.elapsed() >= PROGRESS && io::stderr().is_terminal() {
-                told = Instant::now();
-                // A terminal that is gone does not end it.
+            if shown.elapsed() >= PROGRESS && io::stderr().is_terminal() {
+                shown = Instant::now();
+                // The command goes on where the terminal is gone.
                 writeln!(io::stderr(), "{} of {all} scans", all - left + carried).ok();
             }
         }

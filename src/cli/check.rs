@@ -20,7 +20,7 @@ impl Check {
     #[allow(clippy::unused_self, reason = "as the other commands")]
     pub fn run(&self, path: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
         let (config, mut problems) = Config::examine(path);
-        // With a wrong `[registry]` the tables would be blamed for what they did not do.
+        // With a wrong `[registry]` the tables would be checked by other rules than those that are meant.
         let readable = config.filter(|_| problems.more == 0 && problems.list.iter().all(is_elsewhere));
         let (config, registry) = match readable.map(|config| (registry(&config), config)) {
             Some((Ok(registry), config)) if problems.is_empty() => (config, registry),
@@ -36,22 +36,21 @@ impl Check {
                 writeln!(out, "warning: {}: {problem}; countries stay empty", file.path.display())?;
             }
         }
-        let of = |status: Status| registry.signs().filter(|sign| sign.status() == status).count();
         writeln!(
             out,
             "configuration OK: {} places, {} signs ({} active, {} planned, {} retired), languages {}",
             registry.places().len(),
             registry.signs().len(),
-            of(Status::Active),
-            of(Status::Planned),
-            of(Status::Retired),
+            registry.signs_in(Status::Active),
+            registry.signs_in(Status::Planned),
+            registry.signs_in(Status::Retired),
             registry.languages().iter().map(Tag::as_str).collect::<Vec<_>>().join(", "),
         )?;
         Ok(())
     }
 }
 
-/// Whether a problem of the configuration lets the registry be looked at all the same.
+/// Whether the registry can be checked in spite of a problem of the configuration.
 fn is_elsewhere(problem: &Problem) -> bool {
     let section = problem.key.split('.').next().unwrap_or_default();
     // The host of the public URL is one of the rules: no target may lead back to it.

@@ -25,7 +25,7 @@ enum CodesCommand {
 /// Print new codes that no sign has yet, one on each line
 ///
 /// A code has seven random characters and a check character, without I, L, O and U, in two
-/// groups with a hyphen; none is drawn that a spreadsheet would change. Nothing is stored:
+/// groups with a hyphen; codes that a spreadsheet would change are not drawn. Nothing is stored:
 /// enter the codes in signs.csv before plates are made.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost codes new --count 6")]

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::{CommandError, TableFormat, of_file};
 use crate::config::Config;
+use crate::core::file_name;
 use crate::core::scan::{COLUMNS, Column, Field, Scan};
 use crate::journal::{self, Contents, ReadError, SegmentState};
 
 /// Inspect the journal: scans that are recorded and not stored yet
 ///
-/// It may be used while an edge is running.
+/// All of its commands may be used while an edge is running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost journal ls")]
 pub(super) struct JournalCommand {
@@ -91,12 +92,11 @@ fn every(folder: &Path) -> Result<Vec<(PathBuf, SegmentState)>, CommandError> {
 fn list(folder: &Path, format: TableFormat, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut rows = Vec::new();
     for (path, state) in every(folder)? {
-        // It may have been stored and removed since the folder was read.
+        // A segment may have been stored and removed since the folder was read.
         let Ok(contents) = journal::read(&path) else { continue };
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
         rows.push((path, state, contents, bytes));
     }
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let created = |contents: &Contents| {
         let ms = contents.header.as_ref().map(|header| header.created_ms);
         ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
@@ -106,7 +106,7 @@ fn list(folder: &Path, format: TableFormat, out: &mut dyn Write) -> Result<(), C
         TableFormat::Json => {
             let row = |(path, state, contents, bytes): &(PathBuf, SegmentState, Contents, u64)| {
                 json!({
-                    "file": name(path), "state": state.as_str(), "created": created(contents), "bytes": bytes,
+                    "file": file_name(path), "state": state.as_str(), "created": created(contents), "bytes": bytes,
                     "edge": contents.header.as_ref().map(|header| header.edge.as_str()),
                     "scans": contents.scans.len(), "lost": contents.lost,
                 })
@@ -118,7 +118,7 @@ fn list(folder: &Path, format: TableFormat, out: &mut dyn Write) -> Result<(), C
             lines.extend(rows.iter().map(|(path, state, contents, bytes)| {
                 let created = created(contents).unwrap_or_default();
                 let (scans, lost) = (contents.scans.len().to_string(), contents.lost.to_string());
-                [name(path), state.as_str().to_owned(), created, bytes.to_string(), scans, lost]
+                [file_name(path), state.as_str().to_owned(), created, bytes.to_string(), scans, lost]
             }));
             if format == TableFormat::Csv {
                 return print_csv(&lines, out);
@@ -160,7 +160,7 @@ fn as_json(scan: &Scan, batch: Option<&str>, edge: Option<&str>, seq: u32) -> Va
         Field::Number(read) => read(scan).into(),
     };
     let columns = COLUMNS.iter().map(|column| (column.name, value(column)));
-    // What the segment says of all its scans.
+    // These are the same for all scans of a segment, but for the position in it.
     let rest: [(_, Value); 3] = [("edge", edge.into()), ("batch", batch.into()), ("seq", seq.into())];
     columns.chain(rest).map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -175,7 +175,7 @@ fn verify(files: &[PathBuf], out: &mut dyn Write) -> Result<(), CommandError> {
         let contents = journal::read(path).map_err(of_segment(path))?;
         read += contents.scans.len();
         lost += contents.lost;
-        // Read, or left by a crash, while it was made: it had no header yet, and no scans.
+        // It is being made, or was when the edge crashed: it has no header yet, and no scans.
         let unmade = contents.written() == 0 && SegmentState::of(path) == Some(SegmentState::Open);
         if contents.lost > 0 || (contents.header.is_none() && !unmade) {
             damaged += 1;

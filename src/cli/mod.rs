@@ -1,4 +1,7 @@
-//! The commands: one file for each. They write to what `main` gives them, and tell it how they end.
+//! The commands: one file for each.
+//!
+//! Owns the arguments and the errors. A command writes to the output that `main` gives it and returns how
+//! it ended; only `main` prints errors.
 
 mod backfill;
 mod check;
@@ -9,18 +12,18 @@ mod schema;
 mod serve;
 mod usage;
 
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
 
 use crate::app::StartError;
 use crate::config::Config;
 use crate::core::{Code, CodeError, Problems};
 use crate::journal::ReadError;
-use crate::registry::Registry;
-use crate::store::StoreError;
+use crate::registry::{Registry, TimeError};
+use crate::store::{By, StoreError};
 
 /// The service behind the QR codes on street plates, relics and scenic sites
 #[derive(Debug, Parser)]
@@ -45,8 +48,7 @@ enum Command {
     Backfill(backfill::Backfill),
 }
 
-/// Why a command fails. What the person at the terminal is told is the text of the error and of
-/// its sources.
+/// Why a command fails. The person at the terminal gets the text of the error and of its sources.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// The configuration or the registry has problems; all of them, a line each.
@@ -55,7 +57,7 @@ pub enum CommandError {
     /// The edge does not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The store does not answer.
+    /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file or folder can't be used.
@@ -74,15 +76,26 @@ pub enum CommandError {
         /// Why.
         source: ReadError,
     },
-    /// An option is not understood, or does not go together with others.
-    #[error("{option}: {problem}")]
-    Option {
+    /// The value of an option is no time.
+    #[error("{option}")]
+    Time {
         /// Such as `--at`.
         option: &'static str,
         /// What is expected, and what was found.
-        problem: String,
+        source: TimeError,
     },
-    /// What is looked up is no code.
+    /// A time range is empty.
+    #[error("--to: expected a time after --from ({from}), found {to}")]
+    EmptyRange {
+        /// Its inclusive start.
+        from: Timestamp,
+        /// Its exclusive end.
+        to: Timestamp,
+    },
+    /// What was not scanned can be listed for signs, places and areas only.
+    #[error("--silent: expected --by sign, place or area with it, found --by {}", .0.as_str())]
+    SilentBy(By),
+    /// What is to be resolved is neither an alias nor a code.
     #[error("{text:?} is no code")]
     NotACode {
         /// As it was given.
@@ -95,7 +108,7 @@ pub enum CommandError {
     NoSign {
         /// Canonical.
         code: Code,
-        /// Whether it is like the codes that are drawn here, but for its check character.
+        /// Whether it has the length of codes that are drawn here, but not the check character.
         is_misread: bool,
     },
     /// Segments of the journal are damaged.
@@ -161,12 +174,11 @@ fn registry(config: &Config) -> Result<Registry, Problems> {
 }
 
 /// A time on the command line: as in the registry's files, or a day, which begins at midnight.
-fn time(config: &Config, option: &'static str, text: &str) -> Result<jiff::Timestamp, CommandError> {
+fn time(config: &Config, option: &'static str, text: &str) -> Result<Timestamp, CommandError> {
     let midnight = format!("{text}T00:00");
     let text = if text.parse::<jiff::civil::Date>().is_ok() && !text.contains(':') { &midnight } else { text };
-    let wrong = |error: &dyn Display| CommandError::Option { option, problem: error.to_string() };
-    let ms = config.registry.rules.time(text).map_err(|error| wrong(&error))?;
-    jiff::Timestamp::from_millisecond(ms).map_err(|error| wrong(&error))
+    let ms = config.registry.rules.time(text).map_err(|source| CommandError::Time { option, source })?;
+    Ok(Timestamp::from_millisecond(ms).expect("it was a timestamp before"))
 }
 
 fn of_file(path: &Path) -> impl FnOnce(io::Error) -> CommandError + '_ {

@@ -90,14 +90,14 @@ impl Resolve {
     }
 
     fn find<'r>(&self, registry: &'r Registry) -> Result<SignRef<'r>, CommandError> {
-        // In the table it may stand as people write it, with letters that browsers escape.
+        // People write it as in the table, with letters that browsers escape.
         let path = self.code.starts_with('/').then(|| as_sent(&self.code).ok()).flatten();
         if let Some(sign) = path.and_then(|path| registry.alias(&path)) {
             return Ok(sign);
         }
         let code: Code =
             self.code.parse().map_err(|source| CommandError::NotACode { text: self.code.clone(), source })?;
-        // A code of ours that fails its own check was misread or mistyped.
+        // A code as long as those that are drawn, with another check character, was misread or mistyped.
         let is_misread = code.text().len() == 8 && !code.is_checked();
         registry.sign(code).ok_or(CommandError::NoSign { code, is_misread })
     }

@@ -1,7 +1,6 @@
 //! `waypost serve`
 
 use std::io::{self, IsTerminal as _};
-use std::time::Duration;
 
 use rustix::fs::Mode;
 use tracing_subscriber::EnvFilter;
@@ -12,9 +11,6 @@ use crate::config::{Config, LogFormat};
 use crate::system::descriptors;
 use crate::system::logging::Log;
 use crate::system::signals::Signals;
-
-/// How long the last lines of the log may take.
-const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// Answer visitors until SIGINT or SIGTERM; SIGHUP reads the tables again
 #[derive(Debug, clap::Args)]
@@ -32,7 +28,7 @@ impl Serve {
         let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(log.clone())
-            // It would say so by `eprintln!`, which panics where standard error can't be written.
+            // They are printed by `eprintln!`, which panics where standard error can't be written.
             .log_internal_errors(false)
             .with_ansi(io::stderr().is_terminal());
         match config.log {
@@ -45,13 +41,13 @@ impl Serve {
         // What the edge writes is for its owner alone.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
         let served = App::build(config, log.dropped_lines()).and_then(|app| app.serve(&signals));
-        log.finish(LAST_LINES);
+        log.finish();
         Ok(served?)
     }
 }
 
-/// Directives with `debug` for `trace`, which is compiled out: tracing-subscriber would say so past
-/// the log, by `eprintln!`, which blocks or panics where standard error is full.
+/// Directives with `debug` in place of `trace`, which is compiled out. tracing-subscriber warns of that
+/// past the log, by `eprintln!`, which blocks or panics where standard error is full.
 fn without_trace(directives: &str) -> String {
     let lower = |directive: &str| {
         let (target, level) = directive.rsplit_once('=').map_or(("", directive), |(target, level)| (target, level));

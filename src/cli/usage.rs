@@ -27,7 +27,7 @@ pub(super) struct UsageOf {
     /// Only scans before this time
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    /// Also list signs, places or areas that nobody scanned
+    /// Also list signs, places or areas without a scan
     #[arg(long)]
     silent: bool,
     /// Output format
@@ -47,12 +47,10 @@ impl UsageOf {
         if let (Some(from), Some(to)) = (question.from, question.to)
             && to <= from
         {
-            let problem = format!("expected a time after --from ({from}), found {to}");
-            return Err(CommandError::Option { option: "--to", problem });
+            return Err(CommandError::EmptyRange { from, to });
         }
         if self.silent && !matches!(self.by, By::Sign | By::Place | By::Area) {
-            let problem = "expected --by sign, place or area with it".to_owned();
-            return Err(CommandError::Option { option: "--silent", problem });
+            return Err(CommandError::SilentBy(self.by));
         }
         let registry = registry(config)?;
         let usage = store::ask(&config.store, &question, &registry, &config.registry.rules.timezone)?;
@@ -99,7 +97,7 @@ fn print_csv(by: By, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandEr
     .map_err(broken)?;
     for row in &usage.rows {
         let Tally { scans, repeats, bots, all } = row.tally;
-        // A table of codes, for spreadsheets as likely as not.
+        // A spreadsheet is likely to read it: codes in groups survive there.
         let code = row.key.parse::<Code>().ok().filter(|code| by == By::Sign && code.text().as_str() == row.key);
         let mut cells = vec![code.map_or_else(|| row.key.clone(), |code| code.grouped().to_string())];
         cells.extend(has_names(by).then(|| row.name.clone()));

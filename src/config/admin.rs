@@ -1,4 +1,4 @@
-//! `[admin]`: what operators are answered by.
+//! `[admin]`: the port for operators.
 
 use std::net::SocketAddr;
 
@@ -10,15 +10,12 @@ use super::values::{ValueError, boolean, expected, shown, string, strings};
 use crate::admin::Access;
 use crate::core::Secret;
 
-/// Fewest characters of a token: 64 bits in hexadecimal.
-const MIN_TOKEN: usize = 16;
-
 /// The admin port.
 #[derive(Debug, Clone)]
 pub struct Admin {
     /// Its address.
     pub listen: SocketAddr,
-    /// Who may ask it.
+    /// Whose requests it answers.
     pub access: Access,
     /// Whether `/metrics` has a counter for each sign.
     pub per_sign_metrics: bool,
@@ -35,7 +32,8 @@ impl Admin {
     }
 }
 
-/// Beyond loopback there is one, or it is said that the network protects the port.
+/// The token, if there is one. Beyond loopback it is required, or else the word that the network protects
+/// the port.
 fn token(section: &mut Section<'_, '_>, listen: SocketAddr) -> Option<Secret> {
     let file = section.string("token_file", "");
     let allow_without = section.get("allow_without_token", false, boolean);
@@ -47,25 +45,8 @@ fn token(section: &mut Section<'_, '_>, listen: SocketAddr) -> Option<Secret> {
         }
         return None;
     }
-    let read = secret::read(&section.beside(&file)).map_err(|error| error.to_string());
-    let token = read.and_then(|token| match found_wrong(&token) {
-        Some(found) => {
-            let what =
-                format!("at least {MIN_TOKEN} ASCII characters without spaces (`openssl rand -hex 32` makes 64)");
-            Err(expected(what, found).to_string())
-        }
-        None => Ok(token),
-    });
-    let wrong = |problem| section.problem("token_file", &ValueError::File { file, problem });
-    token.map(Secret).map_err(wrong).ok()
-}
-
-/// What keeps a text from being a token. It is not repeated: it may be somebody's password.
-fn found_wrong(token: &str) -> Option<String> {
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Some("others among them".to_owned());
-    }
-    (token.len() < MIN_TOKEN).then(|| token.len().to_string())
+    let token = secret::read_token(&section.beside(&file));
+    token.map_err(|source| section.problem("token_file", &ValueError::Secret { file, source })).ok()
 }
 
 fn address(value: &DeValue<'_>) -> Result<SocketAddr, ValueError> {

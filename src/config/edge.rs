@@ -14,7 +14,7 @@ use super::{HOUR, SECOND};
 use crate::edge::{Limits, Trust};
 use crate::journal::MAX_EDGE_NAME;
 
-/// Most workers: more threads than that is a slip of the finger.
+/// Most workers; more threads can only be a slip of the finger.
 const MAX_WORKERS: u64 = 1024;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -31,9 +31,9 @@ pub struct Edge {
     pub workers: usize,
     /// What is printed on the plates before the code.
     pub public_url: String,
-    /// Limits of one worker's connections.
+    /// Limits of one worker's connections: its share of `max_connections`, and the timeouts.
     pub limits: Limits,
-    /// How long the edge goes on taking connections once it has said that it stops.
+    /// How long the edge goes on accepting connections after `/readyz` has begun to answer 503.
     pub lame_duck: Duration,
     /// Whose forwarded header is believed.
     pub trust: Trust,

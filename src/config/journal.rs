@@ -14,7 +14,7 @@ pub(super) fn read(mut section: Section<'_, '_>, edge: &Edge) -> Settings {
     let seal_after_outage = section.get("seal_after_outage", 300 * SECOND, duration(SECOND, 24 * HOUR));
     let sync_every = section.get("sync_every", SECOND, duration(Duration::from_millis(10), 60 * SECOND));
     let max_size = section.get("max_size", 4 << 30, size(1 << 20, 1 << 50));
-    // A worker writes one segment while the next is ready.
+    // Each worker has the segment that it writes, and the next one ready.
     let least = 2 * segment * edge.workers as u64;
     if max_size < least {
         let what = format!("at least {}: two segments for each worker ({})", shown_size(least), edge.workers);

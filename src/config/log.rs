@@ -1,4 +1,4 @@
-//! `[log]`: what standard error says while the edge serves.
+//! `[log]`: the log on standard error while the edge serves.
 
 use super::reader::Section;
 use super::values::one_of;
@@ -8,7 +8,7 @@ use super::values::one_of;
 pub enum LogFormat {
     /// For people.
     Text,
-    /// For a program: a JSON object each.
+    /// For programs: each line is a JSON object.
     Json,
 }
 

@@ -27,19 +27,19 @@ pub use log::LogFormat;
 pub use observe::Observe;
 pub use registry::Registry;
 
-use crate::core::Problems;
+use crate::core::{Problems, file_name};
 use crate::edge::Pages;
 use reader::{Reader, Section};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Everything the service is told, by section.
+/// The whole configuration, by section.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// What visitors meet.
     pub edge: Edge,
-    /// What operators are answered by.
+    /// The port for operators.
     pub admin: Admin,
     /// Our own pages.
     pub pages: Pages,
@@ -56,17 +56,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file; all that is wrong with it is the error.
     pub fn read(path: &Path) -> Result<Self, Problems> {
         let (config, problems) = Self::examine(path);
         config.filter(|_| problems.is_empty()).ok_or(problems)
     }
 
-    /// Reads a file as far as that goes: what is wrong in it has its default. Without a
-    /// configuration the file can't be read at all.
+    /// Reads a file as far as that goes: a key with a wrong value has its default. The configuration
+    /// is `None` only where the file itself can't be read.
     #[must_use]
     pub fn examine(path: &Path) -> (Option<Self>, Problems) {
-        let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let file = file_name(path);
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) => {
@@ -82,7 +82,7 @@ impl Config {
         (Some(config), problems)
     }
 
-    /// Checks a file's text; relative paths are relative to `folder`.
+    /// Checks a text. Problems name it as `file`; relative paths are relative to `folder`.
     pub fn parse(file: &str, text: &str, folder: &Path) -> Result<Self, Problems> {
         let (config, problems) = examine_text(file, text, folder);
         if problems.is_empty() { Ok(config) } else { Err(problems) }

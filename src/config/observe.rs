@@ -13,13 +13,13 @@ use crate::observe::Precision;
 pub struct Observe {
     /// Whether scans are recorded at all.
     pub record: bool,
-    /// Country databases.
+    /// Country databases; the first that knows an address answers.
     pub geoip: Vec<PathBuf>,
     /// How much of an address's origin is recorded.
     pub precision: Precision,
     /// Within this time the same address, user agent and code is a repeat.
     pub repeat_window: Duration,
-    /// Unknown codes that are recorded in a second.
+    /// Most unknown codes that an edge records in a second.
     pub max_unknown_per_second: u32,
 }
 

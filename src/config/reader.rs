@@ -1,8 +1,7 @@
-//! A TOML file, read key by key with every problem noted at its line.
+//! A TOML file, read key by key, with every problem kept with its line.
 //!
-//! Owns the difference between "wrong" and "not there": a key that is absent has its
-//! default, a key that is unknown or wrong is a problem, and reading goes on after it,
-//! so that all problems are told at once.
+//! Owns the difference between "wrong" and "absent": an absent key has its default, an unknown or
+//! wrong one is a problem, and reading goes on after it, so that all problems are reported at once.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -90,7 +89,7 @@ impl<'r, 'a> Section<'r, 'a> {
         })
     }
 
-    /// A key without a default; `instead` serves until the problem is told.
+    /// A key without a default; `instead` is used where it is absent or wrong, which is a problem.
     pub fn required<T>(
         &mut self,
         key: &'static str,
@@ -118,12 +117,12 @@ impl<'r, 'a> Section<'r, 'a> {
         self.reader.folder.join(path)
     }
 
-    /// Notes a problem of a key, which perhaps is only seen together with others.
+    /// Adds a problem of a key, perhaps one that shows only together with other keys.
     pub fn problem(&self, key: &str, error: &ValueError) {
         self.reader.problem(self.line(key), &self.name(key), error.to_string());
     }
 
-    /// Notes every key that was not asked for.
+    /// Adds a problem for every key that was not asked for.
     pub fn finish(self) {
         for (key, _) in self.table.into_iter().flat_map(DeTable::iter) {
             let name: &str = key.get_ref();
@@ -157,7 +156,7 @@ impl<'r, 'a> Section<'r, 'a> {
     }
 }
 
-/// Alike but for two letters in a row: a slip of the finger.
+/// Whether two keys differ in two letters side by side at most, as after a slip of the finger.
 fn is_like(known: &str, name: &str) -> bool {
     let same = known.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
     let ends = known.bytes().rev().zip(name.bytes().rev()).take_while(|(a, b)| a == b).count();

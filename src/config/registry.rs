@@ -55,18 +55,18 @@ impl Registry {
             return Ok(url);
         }
         if !self.rules.allowed_hosts.is_empty() {
-            return self.rules.target(&url).map_err(ValueError::rule);
+            return Ok(self.rules.target(&url)?);
         }
-        // That is told by itself; this one's host is not to blame for it.
+        // That `allowed_hosts` is wrong is a problem of its own; the host of this URL is not to blame.
         let host = Url::parse(&url).ok().and_then(|url| HostPattern::parse(url.host_str()?).ok());
         let rules = Rules { allowed_hosts: host.into_iter().collect(), ..self.rules.clone() };
-        rules.target(&url).map_err(ValueError::rule)
+        Ok(rules.target(&url)?)
     }
 }
 
 fn hosts(value: &DeValue<'_>) -> Result<Vec<HostPattern>, ValueError> {
     let list = some_strings(value, "one host such as \"langson.gov.vn\" or \"*.langson.gov.vn\"")?;
-    list.iter().map(|text| HostPattern::parse(text).map_err(ValueError::rule)).collect()
+    Ok(list.iter().map(|text| HostPattern::parse(text)).collect::<Result<_, _>>()?)
 }
 
 fn language(value: &DeValue<'_>) -> Result<Tag, ValueError> {

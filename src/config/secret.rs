@@ -1,19 +1,22 @@
 //! Passwords and tokens, from files of their own.
 //!
 //! Owns the one rule for them: a regular file that only its owner, and perhaps its group, may
-//! read. What Docker and systemd hand to a service is told apart by its place, since they choose
-//! the mode themselves (Docker: 0444) and let nobody else into the folder.
+//! read. What Docker and systemd hand to a service is known by its path and may have any mode: they
+//! choose the mode themselves (Docker: 0444), and let no other user into the folder.
 
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use crate::core::Secret;
 use crate::system::regular_file;
 
-/// The bits of those who are neither the owner nor in the group.
+/// The permissions of those who are neither the owner nor in the group.
 const OTHERS: u32 = 0o007;
-/// A file that is bigger is another file.
+/// Largest file, in bytes: no secret is as long.
 const MAX_SIZE: u64 = 64 << 10;
+/// Fewest characters of a token: 64 bits in hexadecimal.
+const MIN_TOKEN: usize = 16;
 
 /// Why a secret can't be used. None of the texts repeats it.
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +36,38 @@ pub(super) enum SecretError {
     /// It is no text.
     #[error("expected a text in UTF-8, found other bytes")]
     Encoding,
+    /// A token can't be sent in a header as it is, or is easily guessed.
+    #[error(
+        "expected at least {MIN_TOKEN} ASCII characters without spaces (`openssl rand -hex 32` makes 64), found {0}"
+    )]
+    Token(TokenFound),
 }
 
-/// A secret, without the newline at its end.
-pub(super) fn read(path: &Path) -> Result<String, SecretError> {
+/// What is wrong with a token. (The token itself is not shown: the file may hold a password.)
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TokenFound {
+    /// Spaces, control characters, or characters beyond ASCII.
+    #[error("others among them")]
+    Others,
+    /// So few characters.
+    #[error("{0}")]
+    Few(usize),
+}
+
+/// A token: at least [`MIN_TOKEN`] printable ASCII characters without spaces.
+pub(super) fn read_token(path: &Path) -> Result<Secret, SecretError> {
+    let token = read(path)?;
+    if !token.0.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(SecretError::Token(TokenFound::Others));
+    }
+    match token.0.len() {
+        few @ 0..MIN_TOKEN => Err(SecretError::Token(TokenFound::Few(few))),
+        _ => Ok(token),
+    }
+}
+
+/// A secret, without the newlines at its end.
+pub(super) fn read(path: &Path) -> Result<Secret, SecretError> {
     let (file, metadata) = regular_file::open(path)?;
     let mode = metadata.mode() & 0o7777;
     if mode & OTHERS != 0 && !is_handed_over(path) {
@@ -48,10 +79,11 @@ pub(super) fn read(path: &Path) -> Result<String, SecretError> {
         return Err(SecretError::Size(metadata.len()));
     }
     let secret = String::from_utf8(secret).map_err(|_| SecretError::Encoding)?;
-    Ok(secret.trim_end_matches(['\r', '\n']).to_owned())
+    Ok(Secret(secret.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-/// Whether Docker or systemd has put it there.
+/// Whether Docker or systemd has put a secret at a path: below `/run/secrets` (Docker) or
+/// `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
 fn is_handed_over(path: &Path) -> bool {
     let Ok(path) = std::path::absolute(path) else { return false };
     let credentials =
@@ -76,7 +108,7 @@ mod tests {
         for (mode, is_allowed) in [(0o600, true), (0o640, true), (0o460, true), (0o644, false), (0o601, false)] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).expect("a mode");
             match read(&path) {
-                Ok(secret) => assert!(is_allowed && secret == "hush", "{mode:o}: {secret:?}"),
+                Ok(Secret(secret)) => assert!(is_allowed && secret == "hush", "{mode:o}: {secret:?}"),
                 Err(error) => {
                     let found = error.to_string().ends_with(&format!("found mode {mode:04o}"));
                     assert!(!is_allowed && found, "{mode:o}: {error}");
@@ -92,16 +124,16 @@ mod tests {
             let path = folder.path().join("secret");
             fs::write(&path, text).expect("a file");
             fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("a mode");
-            read(&path).map(|secret| secret.len()).map_err(|error| error.to_string())
+            read(&path).map(|secret| secret.0.len()).map_err(|error| error.to_string())
         };
         assert_eq!(of(&vec![b'x'; 65536]), Ok(65536));
         assert_eq!(of(&vec![b'x'; 65537]), Err("expected at most 65536 bytes, found 65537".to_owned()));
         assert!(of(b"\xff").is_err_and(|error| error.contains("UTF-8")));
-        assert!(read(folder.path()).is_err_and(|error| error.to_string().contains("is a folder")));
+        assert!(read(folder.path()).is_err_and(|error| error.to_string().ends_with("found a folder")));
     }
 
     #[test]
-    fn what_docker_hands_over_is_known_by_its_place() {
+    fn what_docker_hands_over_is_known_by_its_path() {
         for (path, expected) in [
             ("/run/secrets/password", true),
             ("/run/secrets/../shm/password", false),

@@ -52,9 +52,9 @@ fn password(section: &mut Section<'_, '_>) -> Secret {
         return Secret(std::env::var("WAYPOST_CLICKHOUSE_PASSWORD").unwrap_or_default());
     }
     match secret::read(&section.beside(&file)) {
-        Ok(password) => Secret(password),
-        Err(error) => {
-            section.problem("password_file", &ValueError::File { file, problem: error.to_string() });
+        Ok(password) => password,
+        Err(source) => {
+            section.problem("password_file", &ValueError::Secret { file, source });
             Secret::default()
         }
     }

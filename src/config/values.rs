@@ -3,10 +3,12 @@
 //! Owns the kinds of values that several sections have, and the form of an error: what is
 //! expected, with the limits or an example, and what was found.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use toml::de::DeValue;
+
+use super::secret::SecretError;
+use crate::registry::{HostPatternError, TargetError};
 
 /// Why a value is refused.
 #[derive(Debug, thiserror::Error)]
@@ -14,19 +16,15 @@ pub(super) enum ValueError {
     /// It is of another kind, or beyond its limits.
     #[error("expected {expected}, found {found}")]
     Expected { expected: String, found: String },
-    /// A rule of the part that it is for is broken, which says so itself.
-    #[error("{0}")]
-    Rule(String),
-    /// A file that it names can't be used.
-    #[error("{file:?}: {problem}")]
-    File { file: String, problem: String },
-}
-
-impl ValueError {
-    /// A rule's own words.
-    pub fn rule(error: impl Display) -> Self {
-        Self::Rule(format!("{error}"))
-    }
+    /// It is no URL that a visitor may be sent to.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// It is no pattern of hosts.
+    #[error(transparent)]
+    Host(#[from] HostPatternError),
+    /// The secret in the file that it names can't be used.
+    #[error("{file:?}: {source}")]
+    Secret { file: String, source: SecretError },
 }
 
 pub(super) fn expected(expected: impl Into<String>, found: impl Into<String>) -> ValueError {

@@ -24,8 +24,8 @@ impl Backoff {
         pause
     }
 
-    /// Anything up to the pause before the next try, by chance ("full jitter"): clients that failed
-    /// together do not come back together.
+    /// A random part of the pause before the next try ("full jitter"), so that clients which failed
+    /// together do not try again together.
     /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>
     pub fn next_jittered(&mut self) -> Duration {
         // Without randomness, the whole pause.
@@ -37,13 +37,13 @@ impl Backoff {
         self.next = self.first;
     }
 
-    /// More tries soon would do harm: the next pause is the longest.
+    /// The next pause is the longest, where another try soon would do harm.
     pub const fn skip_to_max(&mut self) {
         self.next = self.max;
     }
 }
 
-/// The part of a pause that a random number stands for: 0 for none of it, [`u32::MAX`] for all.
+/// A part of a pause in proportion to a number: none of it for 0, all for [`u32::MAX`].
 fn share(pause: Duration, random: u32) -> Duration {
     pause.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

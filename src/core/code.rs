@@ -12,8 +12,8 @@
 //!
 //! A spreadsheet reads `12345E67` as a number and `MAR1-2026` as a date, and writes
 //! back what it read. So codes are written into tables in groups with a hyphen, none
-//! is drawn that would be changed all the same, and `check` knows what is left of one that
-//! was.
+//! is drawn that would be changed even so, and [`spoiled`] knows what is left of one that
+//! was changed.
 
 use std::fmt;
 
@@ -44,7 +44,7 @@ pub enum CodeError {
     /// Nothing is left once hyphens and spaces are dropped.
     #[error("expected 1 to {MAX_LEN} characters of 0-9 A-Z, found none")]
     Empty,
-    /// More than [`MAX_LEN`] characters.
+    /// More than 20 characters.
     #[error("expected at most {MAX_LEN} characters, found more")]
     TooLong,
     /// A character that is neither a letter, a digit, a hyphen nor a space.
@@ -83,7 +83,7 @@ const MEANING: [u8; 256] = {
 };
 
 impl Code {
-    /// Reads a code in any spelling.
+    /// Reads a code in any spelling, with hyphens and spaces anywhere.
     pub fn parse(text: &[u8]) -> Result<Self, CodeError> {
         let (mut packed, mut len) = (0u128, 0);
         for &byte in text {
@@ -131,9 +131,9 @@ impl Code {
         grouped
     }
 
-    /// Whether a spreadsheet keeps the code as it is, in groups or without: it takes digits,
-    /// and digits around one E, for a number, and a month's name for a date (`MAR1-2026`, and
-    /// with a day or a year before it, `1MAR-2026`).
+    /// Whether a spreadsheet keeps the code as it is, in groups or without. Spreadsheets take digits, and
+    /// digits around one E, for a number, and a month's name for a date (`MAR1-2026`, and with a day or
+    /// a year before it, `1MAR-2026`).
     #[must_use]
     pub fn survives_spreadsheets(self) -> bool {
         let text = self.text();
@@ -164,8 +164,8 @@ impl Code {
         (packed != 0).then_some(Self(packed))
     }
 
-    /// Draws a new code: random characters from the operating system, and their check character.
-    /// Three in 10,000 are drawn again, because a spreadsheet would change them.
+    /// Draws a new code: random characters, and their check character. Fails where the operating system
+    /// gives no random bytes. Three in 10,000 are drawn again, because a spreadsheet would change them.
     pub fn random() -> Result<Self, getrandom::Error> {
         loop {
             let mut bytes = [0; NEW_LEN];

@@ -1,9 +1,16 @@
 //! What is wrong in a file that a person wrote: all of it at once, each at its place.
 
 use std::fmt;
+use std::path::Path;
 
-/// Problems that are kept in full; of more only the number is told.
+/// Problems that are kept in full; those beyond are only counted.
 const MAX_PROBLEMS: usize = 1000;
+
+/// A file's last component, as problems name it.
+#[must_use]
+pub fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
 
 /// One thing wrong in one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,18 +45,16 @@ pub struct Problems {
     pub list: Vec<Problem>,
     /// How many more there were than are listed.
     pub more: usize,
-    /// Whether a file changed while it was read: a later try may succeed.
-    pub unstable: bool,
 }
 
 impl Problems {
-    /// Whether there is none.
+    /// Whether nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Notes one; `line` 0 means the whole file, an empty `key` the whole line.
+    /// Adds one; `line` 0 means the whole file, an empty `key` the whole line.
     pub fn add(&mut self, file: &str, line: u64, key: &str, text: impl Into<String>) {
         if self.list.len() < MAX_PROBLEMS {
             self.list.push(Problem { file: file.to_owned(), line, key: key.to_owned(), text: text.into() });
@@ -58,7 +63,7 @@ impl Problems {
         }
     }
 
-    /// Takes another file's in.
+    /// Adds those of others behind these.
     pub fn append(&mut self, others: Self) {
         self.more += others.more;
         for Problem { file, line, key, text } in others.list {

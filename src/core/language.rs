@@ -22,7 +22,7 @@ pub fn parse_tag(text: &str) -> Option<Tag> {
     read_tag(text.as_bytes().trim_ascii())
 }
 
-/// By bytes, without a search or a decoding of characters: each phone sends four or so.
+/// Works on bytes, without searching or decoding characters: each phone sends four tags or so.
 fn read_tag(text: &[u8]) -> Option<Tag> {
     let mut tag = [0; MAX_TAG];
     tag.get_mut(..text.len())?.copy_from_slice(text);
@@ -46,7 +46,7 @@ fn read_tag(text: &[u8]) -> Option<Tag> {
     Tag::from(std::str::from_utf8(tag).ok()?).ok()
 }
 
-/// What a request asks for: the language it names in `?lang=`, then the ranges of its header,
+/// What a request asks for: the language in its `?lang=`, then the ranges of its `Accept-Language`,
 /// best first. The header is read as far as its first range, which nearly always decides; the
 /// rest only where that one matches nothing.
 #[derive(Debug, Default, Clone, Copy)]
@@ -82,7 +82,7 @@ impl<'a> LanguagePreference<'a> {
         self.first.as_ref().map_or("", |tag| tag.split('-').next().unwrap_or(""))
     }
 
-    /// The position of the best of `available`, or `None` for the default.
+    /// The position of the best of `available`; `None` where none matches, and the default holds.
     #[must_use]
     pub fn choose<'t>(&self, available: impl Iterator<Item = &'t str> + Clone) -> Option<usize> {
         let of = |tag| lookup(&with_script(tag), available.clone());

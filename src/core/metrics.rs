@@ -1,8 +1,8 @@
 //! Metric families, as each part gives its own to a scrape.
 //!
 //! Owns the form of a sample; each part that has figures is a [`prometheus::core::Collector`] and
-//! names them (<https://prometheus.io/docs/practices/naming/>). Nothing is counted at a scrape: it
-//! reads the live figures. Label values come from fixed lists or from the registry's own codes,
+//! names them (<https://prometheus.io/docs/practices/naming/>). A scrape counts nothing: it reads the
+//! live figures. Label values come from fixed lists or from the registry's own codes,
 //! never from a request. (No vector of the `prometheus` crate is used: 0.14 merges label tuples
 //! that concatenate alike. No collector describes itself in advance, as that would only serve the
 //! crate's own registry, which would sort the samples of all signs at each scrape.)
@@ -44,8 +44,8 @@ impl Families {
         self.family(name, help, MetricType::GAUGE)
     }
 
-    /// A histogram without labels: how many observations each bucket has, the last for what is
-    /// beyond all bounds, and their sum.
+    /// A histogram without labels. `counts` has the observations of each bucket of `bounds`, not
+    /// cumulative, and then those beyond the last bound; `sum` is that of all observations.
     pub fn histogram(&mut self, name: &str, help: &str, bounds: &[f64], counts: &[u64], sum: f64) {
         let mut cumulative = 0;
         let buckets = bounds.iter().zip(counts).map(|(&bound, count)| {
@@ -69,7 +69,7 @@ impl Families {
     }
 }
 
-/// One metric and its samples; it joins the others when it is dropped, unless it is empty.
+/// One metric and its samples. It joins the other families when it is dropped, unless it has no sample.
 pub struct Family<'f> {
     families: &'f mut Vec<MetricFamily>,
     name: String,
@@ -78,7 +78,7 @@ pub struct Family<'f> {
     metrics: Vec<Metric>,
 }
 
-/// A figure as Prometheus keeps it: exact up to 2^53.
+/// A figure that can be a sample: Prometheus keeps it as a float, exact up to 2^53.
 pub trait Value {
     /// The figure.
     fn value(self) -> f64;

@@ -1,6 +1,7 @@
-//! What every part speaks of: codes, languages, the anonymous scan, problems.
+//! What every part uses: codes, languages, the anonymous scan and its columns, problems found in
+//! files, metric families, values that are swapped whole.
 //!
-//! Owns the vocabulary. Nothing here reads a file, opens a socket or starts a thread.
+//! Owns the project's vocabulary. Nothing here reads a file, opens a socket or starts a thread.
 
 mod backoff;
 mod code;
@@ -14,7 +15,7 @@ mod stage;
 
 pub use backoff::Backoff;
 pub use code::{Code, CodeError, spoiled};
-pub use diagnostics::{Problem, Problems};
+pub use diagnostics::{Problem, Problems, file_name};
 pub use language::{LanguagePreference, Tag, parse_tag};
 pub use published::Published;
 pub use secret::Secret;

@@ -1,9 +1,9 @@
-//! A value that is swapped whole, and freed where nobody waits for it.
+//! A value that is swapped whole, and freed off the workers.
 //!
-//! Owns the newest of its kind and those before it that a reader may still hold. Freeing a registry
-//! of a million signs, or a country database, takes tens of milliseconds, and whoever lets go last
-//! does it. So the list here holds on to each that was replaced until it is the only one to do so:
-//! the last to let go is always whoever calls [`Published::free_old`], never a worker.
+//! Owns the newest value and those before it that a reader may still hold. Freeing a registry of a
+//! million signs, or a country database, takes tens of milliseconds, on the thread that drops the last
+//! reference. So a replaced value is kept in a list here until no reader has it: the last reference is
+//! always dropped by the caller of [`Published::free_old`], never by a worker.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +22,7 @@ impl<T> Published<T> {
         Self { newest: watch::Sender::new(Arc::new(first)), old: Mutex::default() }
     }
 
-    /// A view of the newest; a reader asks it whether there is a newer one.
+    /// A view of the newest, which tells its reader when there is a newer one.
     pub fn subscribe(&self) -> watch::Receiver<Arc<T>> {
         self.newest.subscribe()
     }
@@ -41,9 +41,9 @@ impl<T> Published<T> {
     /// Frees what no reader holds any more, on this thread. For housekeeping, off the workers.
     pub fn free_old(&self) {
         let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that is held by the list alone can't be taken up again: only the newest is handed out.
+        // No reader can get a value that only the list holds: only the newest is handed out.
         let free: Vec<Arc<T>> = old.extract_if(.., |value| Arc::strong_count(value) == 1).collect();
-        // Nobody waits for the list while they are freed.
+        // The list is unlocked while they are freed.
         drop(old);
         drop(free);
     }

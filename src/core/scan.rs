@@ -43,12 +43,12 @@ macro_rules! words {
 }
 
 words! {
-    /// What became of the request.
+    /// What the code was found to be: a sign's, a retired sign's, or no sign's.
     Outcome { Found = 0 "found", Retired = 1 "retired", Unknown = 2 "unknown", }
 }
 
 words! {
-    /// How the visitor came by the code.
+    /// How the code came to the edge: scanned as a QR code, by NFC, or typed.
     Channel { Qr = 0 "qr", Nfc = 1 "nfc", Typed = 2 "typed", }
 }
 
@@ -78,7 +78,7 @@ words! {
 }
 
 words! {
-    /// Who asked: a person, a program (crawler, link preview, HTTP library), or a
+    /// Who sent the request: a person, a program (crawler, link preview, HTTP library), or a
     /// browser that fetches ahead of a person. Flagged, never dropped.
     Agent { Person = 0 "person", Bot = 1 "bot", Prefetch = 2 "prefetch", }
 }
@@ -110,8 +110,8 @@ pub struct Origin {
     pub region: Region,
 }
 
-/// One scan, as it is journalled and stored. Which edge and which batch it
-/// belongs to is said once for each segment.
+/// One scan, as it is journalled and stored. The edge and the batch that it
+/// belongs to are written once for each segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scan {
     /// Milliseconds since the Unix epoch, UTC.
@@ -120,7 +120,7 @@ pub struct Scan {
     pub generation: u64,
     /// Canonical code.
     pub code: Code,
-    /// What became of it.
+    /// Whether a sign has the code, and is in use.
     pub outcome: Outcome,
     /// QR, NFC or typed.
     pub channel: Channel,
@@ -136,7 +136,7 @@ pub struct Scan {
     pub origin: Origin,
 }
 
-/// How a column of [`COLUMNS`] is read from a scan.
+/// The type of a column of [`COLUMNS`], and how its value is read from a scan.
 #[derive(Debug, Clone, Copy)]
 pub enum Field {
     /// Milliseconds since the Unix epoch, UTC.
@@ -145,7 +145,7 @@ pub enum Field {
     Code(fn(&Scan) -> Code),
     /// A word from a list, a tag or a name.
     Text(fn(&Scan) -> &str),
-    /// Yes or no.
+    /// True or false.
     Flag(fn(&Scan) -> bool),
     /// A count or number.
     Number(fn(&Scan) -> u64),
@@ -156,12 +156,12 @@ pub enum Field {
 pub struct Column {
     /// As stores, `journal cat` and the documentation call it.
     pub name: &'static str,
-    /// Where its value is.
+    /// How its value is read from a scan.
     pub field: Field,
 }
 
-/// THE list of a scan's columns, in the order in which both stores have them. Which edge, which
-/// batch and which position in it a scan has is said by its segment, and stands behind these.
+/// THE list of a scan's columns, in the order in which both stores have them. Behind these come the
+/// edge, the batch and the position in it, which are known from the segment.
 pub const COLUMNS: [Column; 14] = {
     const fn column(name: &'static str, field: Field) -> Column {
         Column { name, field }

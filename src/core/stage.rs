@@ -1,13 +1,13 @@
-//! How far an orderly stop has come.
+//! The stages of an orderly stop.
 
 /// The stages of an orderly stop, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// It has not begun.
+    /// The stop has not begun.
     Serving,
-    /// New connections are still taken; each is told to end with its response.
+    /// Connections are still accepted; each response has `Connection: close`.
     LameDuck,
-    /// Listeners close, and connections end.
+    /// Listeners close, and connections end within the time for them.
     Closing,
     /// Everything but the admin port has ended.
     Ended,

@@ -79,7 +79,8 @@ const WORDS: &[(Token, Position, &str)] = &[
          search console|selenium|siteimprove|slurp|speed insights|statuscake|synthetic|thousandeyes|\
          transcoder|uptime|validator|vulnerability|web archiv|www.|zgrab",
     ),
-    // Names of programs whose user agent is that of a browser but for the name (`tests/answering/agents.rs`).
+    // Names of programs whose user agent is that of a browser but for the name
+    // (`tests/answering/agents.rs` says how many are known).
     (
         Token::Program,
         Position::Any,
@@ -215,12 +216,12 @@ impl Position {
     }
 }
 
-/// One worker's memory of the user agents it has read. Phones of one make and browser send the
-/// same text for weeks, so nine of ten need not be read again: that costs 0.23 µs, and a
-/// hash, which the repeat window needs anyway, a tenth. Only hashes are kept.
+/// One worker's cache of user agents and what they say. Phones of one make and browser send the same
+/// text for weeks, so nine of ten need not be read again: reading takes 0.23 µs, and the hash, which the
+/// repeat window needs anyway, a tenth of that. Only hashes are kept.
 #[derive(Debug)]
 pub struct Agents {
-    /// By the hash's last bits; the last one read stays.
+    /// By the last bits of the hash; a new user agent replaces the one that had its place.
     read: Box<[Option<(u64, Client)>]>,
 }
 
@@ -234,8 +235,8 @@ impl Default for Agents {
 }
 
 impl Agents {
-    /// What [`classify`] says, and the user agent's hash. (That two user agents have the same hash of 64
-    /// bits is left to chance: nobody can look for them without the keys.)
+    /// The result of [`classify`], and the user agent's hash. (Two user agents with the same hash of 64 bits
+    /// are left to chance: they can't be searched for without the keys.)
     #[allow(clippy::cast_possible_truncation, reason = "only the last bits of the hash are asked for")]
     pub fn classify(&mut self, user_agent: &[u8], keys: &Keys) -> (Client, u64) {
         let hash = keys.agent(user_agent);
@@ -251,9 +252,9 @@ impl Agents {
     }
 }
 
-/// What a user agent says. A person is told from a program; a prefetch sends a person's
-/// user agent, and other headers tell it. Without one it is a program: no browser leaves
-/// it out. Takes 0.23 µs for the 138 bytes of a telephone.
+/// What a user agent says about the client. The agent is a person or a bot, never a prefetch: that has a
+/// person's user agent, and [`super::is_prefetch`] knows it by other headers. An empty user agent is a
+/// bot's, since no browser leaves it out. Takes 0.23 µs for the 138 bytes of a telephone.
 #[must_use]
 pub fn classify(user_agent: &[u8]) -> Client {
     let tokens = Tokens::read(&user_agent[..user_agent.len().min(READ)]);

@@ -19,7 +19,7 @@ const LANGUAGES: [&str; 190] = [
     "tw", "ty", "tyz", "ug", "uk", "ur", "uz", "ve", "vi", "vo", "wa", "wo", "xh", "yi", "yo", "yue", "za", "zh", "zu",
 ];
 
-/// The same as numbers, which are compared at once: 0.03 µs less for each scan.
+/// The same as numbers, each compared in one step: 0.03 µs less for each scan.
 const PACKED: [u32; LANGUAGES.len()] = {
     let mut packed = [0; LANGUAGES.len()];
     let mut at = 0;

@@ -15,8 +15,10 @@ impl Collector for CountryFiles {
         let mut families = Families::default();
         let states = self.states();
         let count = |good: bool| states.iter().filter(|state| state.problem.is_none() == good).count();
-        let mut files = families
-            .gauges("waypost_geoip_files", "Country databases that are configured, by whether they could be read.");
+        let mut files = families.gauges(
+            "waypost_geoip_files",
+            "Configured country databases, by whether they could be read (state good) or not (state bad).",
+        );
         files.add(&[("state", "good")], count(true));
         files.add(&[("state", "bad")], count(false));
         drop(files);

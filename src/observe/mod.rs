@@ -1,11 +1,12 @@
 //! From a request to an anonymous scan, on the worker's stack.
 //!
-//! Owns what is known about a visitor: country and region, kind of client, whether it
-//! is a repeat. The address and the user agent come in as borrowed bytes and nothing of
-//! them goes out.
+//! Owns what is known about a visit: country and region, kind of client, language asked for, whether it
+//! is a repeat. Nothing of the address and the user agent is kept but hashes under keys of this process,
+//! in memory.
 
 mod agent;
 mod country;
+mod database;
 mod language;
 mod metrics;
 mod networks;

@@ -9,7 +9,7 @@ use hyper::header::HeaderMap;
 /// and Firefox sent before it.
 #[must_use]
 pub fn is_prefetch(headers: &HeaderMap) -> bool {
-    // One walk over the eight or so that there are costs less than four lookups.
+    // One walk over a request's eight or so headers costs less than four lookups.
     headers.iter().any(|(name, value)| {
         let words: &[&str] = match name.as_str() {
             "sec-purpose" => &["prefetch", "prerender"],

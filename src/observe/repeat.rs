@@ -1,9 +1,9 @@
-//! Whether the same address, user agent and code were here a moment ago.
+//! Whether a scan with the same address, user agent and code came a moment ago.
 //!
 //! Owns the repeat window and the keys of its hashes. What is kept is a keyed hash (SipHash,
 //! as the standard library has it) with a key drawn at the start, and a time, in memory only:
-//! it can't be turned back, and is gone with the process. A scan that is no repeat opens a
-//! window; what comes within it is a repeat.
+//! the hash can't be turned back, and is gone with the process. A scan that is no repeat opens a
+//! window; the same visit within that window is a repeat.
 //!
 //! The windows lie in a table of fixed size: sets of eight, a set to a line of memory, so
 //! that a scan waits for memory once and takes no lock (a locked map in its place took
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::core::Code;
 
-/// The keys of this process: drawn at the start, kept in memory alone.
+/// The keys under which addresses and user agents are hashed: drawn at the start, kept in memory alone.
 #[derive(Debug, Default)]
 pub struct Keys {
     visits: RandomState,

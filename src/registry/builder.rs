@@ -1,9 +1,9 @@
 //! A registry under construction: row by row, and checked whole.
 //!
-//! Owns what rows mean and every rule that spans rows: codes that meet, places that are missing,
-//! successors that go in circles. Whoever has read the rows gives them here with their cells apart,
-//! so there is one validator, wherever they come from. Nothing is guessed: each problem is noted
-//! with its table, line and column, and with one problem there is no registry.
+//! Owns what rows mean and every rule that spans rows: codes that are the same in canonical form, places
+//! that are missing, successors that go in circles. Rows come here already split into cells, so there is
+//! one validator, wherever they come from. Nothing is guessed: each problem has its table, line and
+//! column, and with one problem there is no registry.
 
 use std::hash::BuildHasher as _;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::core::{Code, Problems, Tag, spoiled};
 
-/// Most text of a registry, in bytes: places in it are counted in 32 bits. (A target of two-byte
+/// Most text of a registry, in bytes: positions in it are counted in 32 bits. (A target of two-byte
 /// letters is three times as long as it stands in its table.)
 const MAX_TEXT: usize = u32::MAX as usize;
 /// Longest identifier of a place, in bytes.
@@ -27,12 +27,12 @@ const MAX_NAME: usize = 400;
 const MAX_LANGUAGES: usize = 64;
 /// Signs that may follow one another.
 const MAX_SUCCESSORS: usize = 32;
-/// `/GO`, the page of the box, is spelled as a code; no sign may have it.
+/// The canonical form of `GO`: no sign may have it, as `/go` is the page with the box for a code.
 const RESERVED: &str = "G0";
 
 /// The registry under construction: first the languages, then all places, all signs, all overrides.
 pub struct RegistryBuilder<'a> {
-    /// What is wrong so far. Whoever reads the rows adds what is wrong with their form.
+    /// What is wrong so far. The reader of the rows adds what is wrong with their form.
     pub problems: Problems,
     registry: Registry,
     rules: &'a Rules,
@@ -41,9 +41,9 @@ pub struct RegistryBuilder<'a> {
     lines: Vec<u32>,
     /// Signs with a successor or aliases, which may stand further down.
     later: Vec<Later>,
-    /// Bytes of text that may still come.
+    /// Bytes of text that there is still room for.
     room: usize,
-    /// Whether more came: the registry is refused.
+    /// Whether there was too little room: the registry is refused.
     is_full: bool,
 }
 
@@ -79,7 +79,7 @@ impl<'a> RegistryBuilder<'a> {
         }
     }
 
-    /// Takes a language that a column of a table has, as `name:en`.
+    /// Adds the language of a column, such as `name:en`. All languages come before the first place.
     pub fn language(&mut self, table: &str, line: u64, column: &str, language: Tag) {
         let languages = &mut self.registry.languages;
         let default = self.rules.default_language;
@@ -99,7 +99,7 @@ impl<'a> RegistryBuilder<'a> {
         self.problems.add(table, line, "header", text);
     }
 
-    /// Takes a place.
+    /// Adds a place. All places come before the first sign.
     pub fn place(&mut self, row: &PlaceRow<'_>) {
         let mut wrong = |key: &str, text: String| self.problems.add(self.tables.places, row.line, key, text);
         let id = row.place;
@@ -134,7 +134,7 @@ impl<'a> RegistryBuilder<'a> {
         by_place.insert_unique(hash(&number), number, hash);
     }
 
-    /// Takes a sign.
+    /// Adds a sign. All signs come before the first override.
     pub fn sign(&mut self, row: &SignRow<'_>) {
         let mut wrong = |key: &str, text: String| self.problems.add(self.tables.signs, row.line, key, text);
         let cell = row.code;
@@ -218,7 +218,7 @@ impl<'a> RegistryBuilder<'a> {
         by_code.insert_unique(hash(&number), number, hash);
     }
 
-    /// Takes an override.
+    /// Adds an override.
     pub fn override_(&mut self, row: &OverrideRow<'_>) {
         let mut wrong = |key: &str, text: String| self.problems.add(self.tables.overrides, row.line, key, text);
         let cell = row.scope;
@@ -289,7 +289,7 @@ impl<'a> RegistryBuilder<'a> {
         Ok(registry)
     }
 
-    /// Once every sign is known.
+    /// Checks and sets what leads from one sign to another, once every sign is known.
     fn successors_and_aliases(&mut self) {
         for later in std::mem::take(&mut self.later) {
             let line = u64::from(self.lines[later.sign as usize]);
@@ -359,7 +359,7 @@ impl<'a> RegistryBuilder<'a> {
                 Err(error) => {
                     let column = language.map_or("target".to_owned(), |tag| format!("target:{tag}"));
                     self.problems.add(table, line, &column, error.to_string());
-                    // Refused, not absent: no sign of the place need be told to have none.
+                    // The target is refused and not absent: a sign of the place must not be reported as without one.
                     self.variant(language, text);
                 }
             }
@@ -427,7 +427,7 @@ fn in_default<'r>(texts: &[Text<'r>]) -> &'r str {
     texts.first().filter(|first| first.language.is_none()).map_or("", |first| first.text)
 }
 
-/// What to do about a code that a spreadsheet has changed; nothing where it does not look like it.
+/// Advice about a cell that looks like a code changed by a spreadsheet; empty for other cells.
 fn spoiled_by(cell: &str) -> String {
     spoiled(cell).map_or_else(String::new, |what| {
         format!(

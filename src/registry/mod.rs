@@ -3,8 +3,8 @@
 //! Owns the resolution of a code to a target. A `Registry` is built whole off the
 //! workers, published as one pointer and never changed, so a request sees one
 //! generation and a viral sign makes no two cores write the same cache line. Texts lie in
-//! one arena and signs are fixed-size rows beside a table of their numbers: 48 bytes
-//! and about 10 more for the index, however long the URLs are.
+//! one arena and signs are fixed-size rows beside a table of their numbers: a sign takes 48 bytes
+//! and about 10 more in that index, besides its URLs.
 
 mod builder;
 mod route;
@@ -28,12 +28,12 @@ type Hasher = foldhash::fast::FixedState;
 /// One generation of the registry.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// Which one: never given twice by an edge, and always rising. It is the time of publishing, in
+    /// Its number: never given twice by an edge, and always rising. It is the time of publishing, in
     /// milliseconds since 1970, or one more than the last if that is more. The same tables keep
     /// their number over a restart, by the last-known-good copy. Only where that is lost *and* the
     /// clock was set back may a number be given again.
     pub generation: u64,
-    /// The same for the same tables, on whichever edge: a hash over what they hold.
+    /// A hash of the contents of the tables: the same for the same tables, on whichever edge.
     pub content_hash: u64,
     /// Signs in each [`Status`], counted once and not at each scrape.
     by_status: [usize; 3],
@@ -96,7 +96,7 @@ struct Sign {
     lon: i32,
     /// Days since 1 January 1970; [`NO_DATE`] where unknown.
     mounted: i32,
-    /// Where its scans are tallied; 0 until the first. The one thing in a generation that is
+    /// The number of the tally of its scans; 0 until the first. The one field of a generation that is
     /// written after it is published: see `edge::Tallies`.
     tally: AtomicU32,
     status: Status,
@@ -105,7 +105,7 @@ struct Sign {
     overridden: bool,
 }
 
-/// As the module's first lines promise.
+// As the module's first lines say.
 const _: () = assert!(size_of::<Sign>() == 48);
 
 const NO_SIGN: u32 = u32::MAX;
@@ -134,7 +134,7 @@ pub enum Status {
     Planned,
     /// Mounted.
     Active,
-    /// Taken down, and its code never given again.
+    /// Taken down; its code must not be used again.
     Retired,
 }
 
@@ -243,7 +243,8 @@ impl Registry {
     }
 }
 
-/// Rows and bytes of text are counted in 32 bits: a table has at most 2 GiB, and the builder bounds the text.
+/// A count of rows or of bytes of text, which fits 32 bits: a table has at most 2 GiB, and the builder
+/// bounds the text.
 fn count(len: usize) -> u32 {
     u32::try_from(len).expect("rows are counted in 32 bits")
 }
@@ -268,7 +269,7 @@ impl<'a> SignRef<'a> {
         self.row().code
     }
 
-    /// Where its scans are tallied: a number that whoever tallies has given it; 0 before.
+    /// The number of its tally, which is given by `edge::Tallies` at its first scan; 0 until then.
     pub fn tally(self) -> &'a AtomicU32 {
         &self.row().tally
     }
@@ -412,7 +413,7 @@ impl<'a> Targets<'a> {
         Some(Target { language, url })
     }
 
-    /// Whether the answer depends on the visitor's languages.
+    /// Whether the target depends on the visitor's languages.
     #[must_use]
     pub fn several_languages(&self) -> bool {
         self.variants.len() > 1

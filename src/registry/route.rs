@@ -1,7 +1,7 @@
-//! Where the path of a request goes, before any sign is looked up.
+//! Where the path of a request leads, before any sign is looked up.
 //!
-//! Owns the order of that: our own pages, then codes, then everything else, which is an
-//! alias or not found. Requests and `waypost check` read a path by this one function, so an
+//! Owns the order of the routes: our own pages, then codes, then everything else, which is an
+//! alias or not found. Requests and the registry's builder read a path by this one function, so an
 //! alias that no request would ever reach is refused when the tables are read.
 
 use std::borrow::Cow;
@@ -21,11 +21,11 @@ const MAX_CODE_PATH: usize = 128;
 pub enum Route {
     /// `/CODE`
     Code(Code),
-    /// `/CODE+`
+    /// `/CODE+`, the page about a code
     Inspect(Code),
     /// `/`
     Home,
-    /// `/go`
+    /// `/go`, to which the box for a code is sent
     Typed,
     /// `/robots.txt`
     Robots,
@@ -78,7 +78,7 @@ pub enum AliasError {
     /// It is something else than a path.
     #[error("it does not begin with / (the host is left out)")]
     NoSlash,
-    /// Too long, in bytes.
+    /// More than 1,024 bytes.
     #[error("it is {0} bytes long; at most {MAX_ALIAS} are allowed")]
     TooLong(usize),
     /// Browsers send nothing from the `#` on.
@@ -86,7 +86,7 @@ pub enum AliasError {
     Fragment,
     /// Not even browsers can read it.
     #[error("it is no path ({0})")]
-    NotAPath(url::ParseError),
+    NotAPath(#[source] url::ParseError),
     /// It is sent as another path.
     #[error("browsers send it as {0:?}; write it so")]
     SentAs(String),
@@ -101,9 +101,10 @@ pub enum AliasError {
     Page(String),
 }
 
-/// An old path and query as browsers send it, or why none does. Browsers escape some
-/// characters, which is done here as they do it; and they resolve `.`, `..` and `\` before
-/// anything is sent (WHATWG URL), which would be another path than the one that is written.
+/// An old path and query as browsers send it, or why no browser does. Browsers escape some
+/// characters, which is done here in the same way; and they resolve `.`, `..` and `\` before they
+/// send anything (<https://url.spec.whatwg.org/#url-parsing>), so that such an alias would never be
+/// asked for as it is written.
 pub fn as_sent(alias: &str) -> Result<String, AliasError> {
     if !alias.starts_with('/') {
         return Err(AliasError::NoSlash);

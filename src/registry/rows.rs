@@ -1,12 +1,11 @@
-//! Rows of the three tables, with their cells apart and not yet checked.
+//! Rows of the three tables, split into cells and not yet checked.
 //!
-//! Owns what the registry's builder is given, by whoever has rows: the tables on the disk, an
-//! administrator's changes, a registry that another edge sent. Cells are borrowed and trimmed; one
-//! that is absent is empty.
+//! Owns what the registry's builder is given. Cells are borrowed and trimmed; one that is absent is
+//! empty.
 
 use crate::core::Tag;
 
-/// What problems call the three tables: the names of their files, or of what else the rows come from.
+/// How problems name the three tables: by their files, or by what else the rows come from.
 #[derive(Debug, Clone, Copy)]
 pub struct TableNames<'a> {
     /// `places.csv`
@@ -29,7 +28,7 @@ pub struct Text<'r> {
 /// A row of the table of places.
 #[derive(Debug, Clone, Copy)]
 pub struct PlaceRow<'r> {
-    /// Where problems say that it stands, counted from 1.
+    /// Its line in the table, counted from 1, for problems.
     pub line: u64,
     /// The identifier.
     pub place: &'r str,
@@ -46,7 +45,7 @@ pub struct PlaceRow<'r> {
 /// A row of the table of signs.
 #[derive(Debug, Clone, Copy)]
 pub struct SignRow<'r> {
-    /// Where problems say that it stands, counted from 1.
+    /// Its line in the table, counted from 1, for problems.
     pub line: u64,
     /// In any spelling.
     pub code: &'r str,
@@ -71,7 +70,7 @@ pub struct SignRow<'r> {
 /// A row of the table of overrides.
 #[derive(Debug, Clone, Copy)]
 pub struct OverrideRow<'r> {
-    /// Where problems say that it stands, counted from 1.
+    /// Its line in the table, counted from 1, for problems.
     pub line: u64,
     /// The identifier of a place, or the code of a sign.
     pub scope: &'r str,

@@ -17,7 +17,7 @@ const MAX_TARGET: usize = 2048;
 pub struct Rules {
     /// The language of the columns without one: `name`, `target`.
     pub default_language: Tag,
-    /// Of times without an offset, and of days and hours in reports.
+    /// The time zone of times without an offset, and of days and hours in reports.
     pub timezone: TimeZone,
     /// Hosts that a target may have.
     pub allowed_hosts: Vec<HostPattern>,
@@ -69,7 +69,7 @@ pub struct HostPatternError {
 /// Why a URL is no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// Too long, in bytes.
+    /// More than 2,048 bytes.
     #[error("expected at most {MAX_TARGET} bytes, found {0}")]
     TooLong(usize),
     /// It would not be sent as it is written.
@@ -83,6 +83,7 @@ pub enum TargetError {
         /// Schemes that are allowed.
         allowed: &'static str,
         /// What is wrong with it.
+        #[source]
         error: url::ParseError,
     },
     /// A name or a password before the host; the text does not repeat them.
@@ -129,7 +130,7 @@ impl Rules {
         }
         let allowed = if self.allow_http { "https:// or http://" } else { "https://" };
         let url = Url::parse(text).map_err(|error| TargetError::NotAUrl { found: text.to_owned(), allowed, error })?;
-        // First of all: other errors repeat the text.
+        // Before the other checks, whose errors repeat the text: it may hold a password.
         if !url.username().is_empty() || url.password().is_some() {
             return Err(TargetError::UserInfo);
         }
@@ -159,7 +160,7 @@ impl Rules {
             zone: self.timezone.iana_name().unwrap_or("the configured zone").to_owned(),
             error,
         };
-        // A date alone would leave open whether the day itself is meant to be in.
+        // A date alone leaves open whether the day itself is included.
         if !text.contains(':') {
             return Err(wrong(None));
         }

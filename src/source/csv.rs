@@ -1,4 +1,4 @@
-//! One CSV file as spreadsheets write it, row by row, with every problem noted.
+//! One CSV file as spreadsheets write it, row by row, with every problem kept.
 //!
 //! Owns the header and the lines: a byte-order mark, `;` or a tab as the separator,
 //! CRLF and quoted cells are read as they come (RFC 4180, and what Excel and
@@ -8,7 +8,7 @@
 use crate::core::{Problems, Tag, parse_tag};
 use crate::registry::Text;
 
-/// Longest cell, in bytes: beside it the longest target, 2,048, is short.
+/// Longest cell, in bytes; the longest target has 2,048.
 const MAX_CELL: usize = 64 << 10;
 
 /// What a table's columns may be called.
@@ -49,12 +49,12 @@ pub(super) struct Row<'t> {
 }
 
 impl<'a> Table<'a> {
-    /// Reads the header. `None` where it is of no use; the problems say why.
+    /// Reads the header. `None` where it can't be used, or a cell is too long; the problems say why.
     pub fn open(file: &'a str, bytes: &'a [u8], allowed: &Columns, problems: &mut Problems) -> Option<Self> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let separator = separator(bytes);
         let quotes = quotes(bytes, separator);
-        // Before a reader copies it.
+        // Before the reader makes a copy of the cell.
         if let Some(at) = long_stretch(bytes, separator).or(quotes.long) {
             let text = format!("expected at most {MAX_CELL} bytes in a cell, found more in one that begins here");
             problems.add(file, 1 + newlines(&bytes[..at]), "", text);
@@ -105,7 +105,7 @@ impl<'a> Table<'a> {
                 }
             }
             let record = &self.record;
-            // It swallows rows into one cell; from here on nothing is what it seems.
+            // It has swallowed rows into one cell: no cell from here on can be trusted.
             if let Some(at) = self.open_quote.filter(|&at| at < offset(self.reader.position())) {
                 let line = 1 + newlines(&self.bytes[..at]);
                 problems.add(self.file, line, "", "expected an end of the quote that is opened here, found none");
@@ -239,7 +239,7 @@ fn quotes(bytes: &[u8], separator: u8) -> Quotes {
     quotes
 }
 
-/// Why a header is of no use.
+/// Why a header can't be used.
 #[derive(Debug, thiserror::Error)]
 enum HeaderError {
     #[error("expected the columns {}, found no header", .required.join(", "))]
@@ -256,7 +256,7 @@ enum HeaderError {
     Csv(String),
 }
 
-/// The columns of a header. Those that are not allowed are told and left out.
+/// The columns of a header. Those that are not allowed are given to `wrong` and left out.
 fn headings(header: &::csv::StringRecord, allowed: &Columns, wrong: &mut impl FnMut(HeaderError)) -> Vec<Heading> {
     let mut headings: Vec<Heading> = Vec::new();
     for text in header {

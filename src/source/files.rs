@@ -8,9 +8,10 @@ use std::{fs, io};
 
 use super::csv::newlines;
 use super::sources::Sources;
-use crate::core::Problems;
+use crate::core::{Problems, file_name};
+use crate::system::Stamp;
 use crate::system::path_thread::HANG_TIMEOUT;
-use crate::system::{Stamp, regular_file};
+use crate::system::regular_file::{self, NotAFile};
 
 /// Largest file, in bytes: ten million signs with a URL each.
 pub(super) const MAX_FILE: u64 = 2 << 30;
@@ -37,7 +38,7 @@ impl Files {
         [&self.places, &self.signs, &self.overrides]
     }
 
-    /// Reads all three, stable: none changed while any was read. Blocks, and for ever where a share hangs.
+    /// Reads all three, stable: none changed while any was read. Blocks, where a share hangs for as long as it does.
     pub fn read(&self) -> Result<Sources, Problems> {
         let mut problems = Problems::default();
         let before = self.paths().map(stamp);
@@ -57,7 +58,7 @@ impl Files {
     }
 }
 
-/// What changes when a file does; `None` where it is absent.
+/// The file's [`Stamp`]; `None` where it is absent.
 pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     fs::metadata(path).ok().as_ref().map(Stamp::of)
 }
@@ -76,14 +77,14 @@ pub(super) enum TableError {
     /// A later try may succeed.
     #[error("changed while it was read")]
     Changed,
-    /// A FIFO, a device or a folder stands there, and which.
-    #[error("can't be read: {0}")]
-    NotAFile(io::Error),
+    /// A FIFO, a device or a folder stands there.
+    #[error(transparent)]
+    NotAFile(NotAFile),
     /// Its share hangs.
-    #[error("does not answer: no read of it has gone on for {} s", HANG_TIMEOUT.as_secs())]
+    #[error("no progress in reading it for {} s", HANG_TIMEOUT.as_secs())]
     Hangs,
     /// It is not there, too long, or its disk fails.
-    #[error("can't be read: {0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// It begins with UTF-16's byte-order mark.
     #[error("expected UTF-8, found UTF-16; save the file as \"CSV UTF-8\"")]
@@ -99,31 +100,18 @@ pub(super) enum TableError {
 impl TableError {
     /// Adds it to the problems, as one of the table.
     pub fn add_to(&self, problems: &mut Problems, path: &Path) {
-        let (name, at) = (name_of(path), path.display());
-        match self {
-            Self::Changed => {
-                problems.add(&name, 0, "", self.to_string());
-                problems.unstable = true;
-            }
-            Self::NotAFile(error) | Self::Io(error) => {
-                problems.add(&name, 0, "", format!("can't be read ({at}): {error}"));
-            }
-            Self::Hangs => {
-                let seconds = HANG_TIMEOUT.as_secs();
-                problems.add(
-                    &name,
-                    0,
-                    "",
-                    format!("does not answer ({at}): no read of it has gone on for {seconds} s"),
-                );
-            }
-            Self::Utf16 => problems.add(&name, 0, "", self.to_string()),
-            Self::Nul { line } => problems.add(&name, *line, "", self.to_string()),
-        }
+        let at = path.display();
+        let (line, text) = match self {
+            Self::Changed | Self::Utf16 => (0, self.to_string()),
+            Self::Nul { line } => (*line, self.to_string()),
+            Self::NotAFile(_) | Self::Io(_) => (0, format!("can't be read ({at}): {self}")),
+            Self::Hangs => (0, format!("does not answer ({at}): {self}")),
+        };
+        problems.add(&file_name(path), line, "", text);
     }
 
-    /// Whether the others are published without it, and it keeps the contents that serve: nothing is
-    /// known of it, while a table that is missing or broken is known to be.
+    /// Whether the other tables are published without this one, which keeps the contents that serve.
+    /// That is so where its contents are unknown; one that is missing or damaged is refused.
     pub fn keeps_contents(&self) -> bool {
         matches!(self, Self::Hangs | Self::NotAFile(_))
     }
@@ -137,8 +125,7 @@ pub(super) fn read_table(path: &Path, may_be_absent: bool, step: &mut dyn FnMut(
         Err(error) => {
             let bytes = match error.kind() {
                 io::ErrorKind::NotFound if may_be_absent => Ok(Vec::new()),
-                io::ErrorKind::Other => Err(TableError::NotAFile(error)),
-                _ => Err(TableError::Io(error)),
+                _ => Err(NotAFile::of(&error).map_or(TableError::Io(error), TableError::NotAFile)),
             };
             return Reading { stamp: stamp(path), bytes };
         }
@@ -146,15 +133,15 @@ pub(super) fn read_table(path: &Path, may_be_absent: bool, step: &mut dyn FnMut(
     let opened = Some(Stamp::of(&metadata));
     step();
     let bytes = regular_file::read_bounded(file, MAX_FILE, step, is_text).and_then(|bytes| {
-        // Not what a writer had done by half.
+        // Else it may be what a writer had half done.
         if stamp(path) == opened { Ok(bytes) } else { Err(TableError::Changed) }
     });
     Reading { stamp: opened, bytes }
 }
 
-/// Looks at what was read of a table, from the newest piece on.
+/// Checks that the newest piece of a table, from `from` on, can be text.
 fn is_text(bytes: &[u8], from: usize) -> Result<(), TableError> {
-    // It has NULs of its own, and better advice.
+    // UTF-16 has NUL bytes too, and deserves better advice.
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(TableError::Utf16);
     }
@@ -162,9 +149,4 @@ fn is_text(bytes: &[u8], from: usize) -> Result<(), TableError> {
         Some(at) => Err(TableError::Nul { line: 1 + newlines(&bytes[..from + at]) }),
         None => Ok(()),
     }
-}
-
-/// A file's last component, as problems name it.
-pub(super) fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

@@ -1,7 +1,7 @@
-//! What the operating system tells of the folders that a table is in.
+//! What the operating system reports of the folders that a table is in (inotify(7)).
 //!
 //! Owns one watcher for each table, and whether the table is open for writing. Setting a watch
-//! touches the disk, so it is done on the table's thread; being told does not.
+//! touches the disk, so it is done on the table's thread; receiving an event does not.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -55,26 +55,26 @@ impl FolderWatch {
     }
 }
 
-/// What has been told of a table's folders.
+/// What has been reported of a table's folders.
 pub(super) struct FolderEvents {
-    /// Told when the table may have changed.
-    arrived: Arc<Notify>,
+    /// Notified when the table may have changed.
+    table_changed: Arc<Notify>,
     /// The table by its paths, and since when it has been open for writing.
     files: Mutex<HashMap<PathBuf, Option<Instant>>>,
 }
 
 impl FolderEvents {
-    /// Nothing has been told yet.
-    pub fn new(arrived: Arc<Notify>) -> Self {
-        Self { arrived, files: Mutex::default() }
+    /// Nothing has been reported yet.
+    pub fn new(table_changed: Arc<Notify>) -> Self {
+        Self { table_changed, files: Mutex::default() }
     }
 
-    /// Tells that the table may have changed.
+    /// Says that the table may have changed.
     pub fn notify(&self) {
-        self.arrived.notify_one();
+        self.table_changed.notify_one();
     }
 
-    /// Whether somebody has it open and wrote to it not long ago.
+    /// Whether a program has it open for writing, and wrote to it in the last 30 s.
     pub fn is_being_written(&self) -> bool {
         lock(&self.files).values().flatten().any(|since| since.elapsed() < STALE_WRITER)
     }
@@ -82,7 +82,7 @@ impl FolderEvents {
     fn watcher(self: Arc<Self>) -> Option<RecommendedWatcher> {
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
             Ok(event) => self.take(&event),
-            // An overflow or a lost folder: the stamps tell what there is to do.
+            // An overflow or a lost folder: whether the table has changed shows in its stamp.
             Err(_) => self.notify(),
         });
         watcher

@@ -12,13 +12,13 @@ const TRIES: usize = 10;
 /// When tables are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// As they are, because somebody asks for it.
+    /// At once, because a reload was asked for.
     Now,
-    /// As those are that have settled.
+    /// Because a table has changed: it counts once it has settled.
     Settled,
 }
 
-/// Reads the three.
+/// The contents of the three, or why there are none.
 pub(super) fn gather(tables: &[TableThread; 3], when: When) -> [Result<Vec<u8>, TableError>; 3] {
     let mut tries = 0;
     loop {
@@ -34,7 +34,7 @@ pub(super) fn gather(tables: &[TableThread; 3], when: When) -> [Result<Vec<u8>, 
 }
 
 fn gather_once(tables: &[TableThread; 3], when: When) -> [Result<Vec<u8>, TableError>; 3] {
-    // What never settles is read twice, now and then, in case it is only touched.
+    // A table that never settles is read twice, now and then, in case only its times change.
     let restless = TABLES.map(|at| when == When::Settled && tables[at].state() == TableState::NeverSettles);
     let asked = TABLES.map(|at| (!restless[at] || tables[at].may_be_tried()).then(|| tables[at].read(restless[at])));
     let mut readings = TABLES.map(|at| asked[at].map(|ticket| tables[at].reading(ticket)));

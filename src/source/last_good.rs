@@ -20,7 +20,7 @@ const MAX_COPY: u64 = 6 * MAX_FILE;
 /// The last generation that a clock can give: the end of the year 9999, in milliseconds since 1970.
 const MAX_GENERATION: u64 = 253_402_300_799_999;
 
-/// Why a copy can't be read.
+/// Why the copy can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It is no regular file, too long, or its disk fails.
@@ -37,7 +37,7 @@ pub enum LoadError {
     Generation(u64),
 }
 
-/// Why a copy can't be written.
+/// Why the copy can't be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// A table is not UTF-8, which JSON is.
@@ -63,7 +63,7 @@ struct StoredCopy {
     overrides: String,
 }
 
-/// The same to be written down, borrowed: tables of 100 MiB are not copied for it.
+/// The same to be written, borrowed: a table of 100 MiB is not copied for it.
 #[derive(Debug, Serialize)]
 struct BorrowedCopy<'a> {
     generation: u64,
@@ -85,7 +85,7 @@ impl LastGood {
         &self.path
     }
 
-    /// The generation and its tables; `None` where there is no copy yet.
+    /// The number of the generation and its tables; `None` where there is no copy yet.
     pub fn load(&self) -> Result<Option<(u64, Sources)>, LoadError> {
         let file = match regular_file::open(&self.path) {
             Ok((file, _)) => file,
@@ -93,7 +93,7 @@ impl LastGood {
             Err(error) => return Err(error.into()),
         };
         let bytes = regular_file::read_bounded(file, MAX_COPY, &mut || (), |bytes, _| {
-            // Its last byte tells a piece of holes.
+            // A piece of a hole ends with a NUL byte: no other byte need be looked at.
             if bytes.last() == Some(&0) { Err(LoadError::Nul) } else { Ok(()) }
         })?;
         let copy: StoredCopy = serde_json::from_slice(&bytes)?;
@@ -111,8 +111,8 @@ impl LastGood {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let new = self.path.with_extension("new");
-        // Whatever stands there is removed, and not opened: a FIFO has nobody at its other end, and a
-        // link leads to somebody else's file.
+        // What stands there is removed, and not opened: opening a FIFO would wait for its other end, and
+        // a link leads to another file.
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}

@@ -15,9 +15,12 @@ impl Collector for Publisher {
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = Families::default();
         let (registry, state) = (self.current(), self.state());
-        families.gauge("waypost_registry_generation", "Generation of the registry that serves.", registry.generation);
+        families.gauge("waypost_registry_generation", "Number of the registry's generation that serves: when it was published, in milliseconds since the Unix epoch, or one more than the last.", registry.generation);
         families
-            .gauges("waypost_registry_info", "Hash of the content of the registry that serves; always 1.")
+            .gauges(
+                "waypost_registry_info",
+                "Always 1; its label is a hash of the content of the registry that serves.",
+            )
             .add(&[("content_hash", &registry.content_hash_text())], 1.0);
         families.gauge("waypost_registry_places", "Places in the registry that serves.", registry.places().len());
         let mut signs = families.gauges("waypost_registry_signs", "Signs in the registry that serves, by status.");
@@ -27,12 +30,12 @@ impl Collector for Publisher {
         drop(signs);
         families.gauge(
             "waypost_registry_last_reload_successful",
-            "Whether the registry's tables were valid when they were last read: 1 or 0.",
+            "Whether the last reload of the registry took all of its tables: 1 or 0.",
             state.last_reload_successful,
         );
         families.gauge(
             "waypost_registry_last_reload_success_timestamp_seconds",
-            "When the registry's tables were last read and valid, in seconds since the Unix epoch; 0 if never since the start.",
+            "When the registry's tables were last all read and accepted, in seconds since the Unix epoch; 0 if never since the start.",
             state.last_success.map_or(0.0, |time| time.as_duration().as_secs_f64()),
         );
         families.gauge(
@@ -42,10 +45,10 @@ impl Collector for Publisher {
         );
         families.gauge(
             "waypost_registry_unsettled_files",
-            "Tables of the registry that have changed all the time for 10 s, or do not answer: others are read without them.",
+            "Tables of the registry that have kept changing for 10 s, or that can't be read because their disk does not answer: the others are reloaded without them.",
             state.unsettled.len(),
         );
-        let mut reloads = families.counters("waypost_registry_reloads_total", "Reloads of the registry, by result.");
+        let mut reloads = families.counters("waypost_registry_reloads_total", "Reloads of the registry's tables since the start, by result: a new generation or nothing new (success), or refused.");
         reloads.add(&[("result", "success")], state.succeeded);
         reloads.add(&[("result", "refused")], state.refused);
         drop(reloads);

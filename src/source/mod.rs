@@ -2,9 +2,10 @@
 //!
 //! Owns everything between the files that people edit and the generation that serves. `files` reads
 //! a table and `csv` its rows, which `sources` gives to the registry's builder; `table_thread` and
-//! `folder_watch` know when a table has changed, so that nobody waits for its disk; `gather` reads
-//! the three together, `publisher` makes a new generation of them or refuses them, and `watch` has
-//! it do so. `last_good` is the copy that serves where the tables are broken at the start.
+//! `folder_watch` know when a table has changed, so that no one else waits for its disk; `gather` reads
+//! the three together, `publisher` makes a new generation of them or refuses them, `state` is the result
+//! for operators, and `watch` starts a reload when a table has changed. `last_good` is the copy that
+//! serves where the tables are broken at the start.
 
 mod csv;
 mod files;
@@ -27,7 +28,8 @@ pub use sources::Sources;
 pub use state::State;
 pub use watch::watch;
 
-/// A part that panicked under a lock left a state that the next reading or reload replaces.
+/// Locks in spite of a thread that panicked under the lock: the next reading or reload replaces the
+/// state that it left.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,8 +2,8 @@
 //!
 //! Owns the publishing. A table that is being edited in place is read once its writer has closed it.
 //! One that hangs, never settles or is no file keeps the contents that serve (from the
-//! last-known-good copy), so that edits of the others are published. Nobody who looks at the state
-//! waits for a read, and old generations are freed here, never on a worker.
+//! last-known-good copy), so that edits of the others are published. The state can be had without
+//! waiting for a read, and old generations are freed here, never on a worker.
 
 use std::sync::{Arc, Mutex};
 
@@ -41,7 +41,7 @@ pub enum RegistryError {
     },
 }
 
-/// What a reload did.
+/// What a successful reload did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
     /// The files are those of the generation that serves.
@@ -58,8 +58,8 @@ pub struct Publisher {
     last_good: LastGood,
     published: Published<Registry>,
     tables: [TableThread; 3],
-    /// Told when a table may have changed.
-    arrived: Arc<Notify>,
+    /// Notified when a table may have changed.
+    table_changed: Arc<Notify>,
     /// Held for moments only: `/status` and `/metrics` read it.
     state: Mutex<LoggedState>,
     /// Held by the one reload that runs.
@@ -68,7 +68,7 @@ pub struct Publisher {
     to_keep: Mutex<Option<Sources>>,
 }
 
-/// What came of a reload.
+/// The result of a reload.
 struct Outcome {
     result: Result<Reload, RegistryError>,
     /// Problems of tables that kept the contents that serve.
@@ -85,9 +85,9 @@ impl Publisher {
     /// Publishes the first generation: of the files, or else of the last-known-good copy. Writes
     /// nothing: see [`Self::keep_copy`].
     pub fn open(files: Files, rules: Rules, max_shrink: f64, last_good: LastGood) -> Result<Self, RegistryError> {
-        let arrived = Arc::new(Notify::new());
-        let tables = TABLES.map(|at| TableThread::new(at, files.paths()[at], arrived.clone()));
-        // Of the copy its number and hash, and the rest only where it is needed: it is as long as the tables.
+        let table_changed = Arc::new(Notify::new());
+        let tables = TABLES.map(|at| TableThread::new(at, files.paths()[at], table_changed.clone()));
+        // Only the copy's number and hash are kept in memory: the rest is as long as the tables.
         let kept = load(&last_good).map(|(generation, sources)| (generation, sources.content_hash()));
         let parse_kept = || {
             let (generation, sources) = load(&last_good)?;
@@ -127,7 +127,7 @@ impl Publisher {
             last_good,
             published: Published::new(registry),
             tables,
-            arrived,
+            table_changed,
             state: Mutex::new(state),
             reloading: Mutex::default(),
             to_keep: Mutex::new(to_keep),
@@ -155,7 +155,7 @@ impl Publisher {
         self.published.current()
     }
 
-    /// How the registry stands. Never waits for a read.
+    /// The state of the registry. Never waits for a read.
     #[must_use]
     pub fn state(&self) -> State {
         let mut state = lock(&self.state).state.clone();
@@ -164,19 +164,20 @@ impl Publisher {
         state
     }
 
-    /// Reads the files and publishes them, or refuses them whole. Blocks for as long
-    /// as they take to read, but not for one that hangs; one reload at a time. `force` allows any
-    /// loss of signs.
+    /// Reads the files and publishes them, or refuses them whole. Blocks for as long as they take to read
+    /// (at most a minute for each that hangs or is slow), and for a reload that runs already. `force`
+    /// allows any loss of signs.
     pub fn reload(&self, force: bool) -> Result<Reload, RegistryError> {
         self.reload_when(When::Now, force).unwrap_or(Ok(Reload::Unchanged))
     }
 
-    /// The same at a time of its own; `None` where it is too early, as a table is being written.
+    /// The same for tables that are read as `when` says; `None` where it is too early for that, as a table
+    /// is still being written.
     pub(super) fn reload_when(&self, when: When, force: bool) -> Option<Result<Reload, RegistryError>> {
         let one_at_a_time = lock(&self.reloading);
         let Outcome { result, kept } = self.try_reload(when, force)?;
         lock(&self.state).record(&result, &kept);
-        // Serving comes first: a disk that hangs delays no target that can be had.
+        // After publishing: a disk that hangs delays no new target.
         self.keep_copy();
         drop(one_at_a_time);
         self.free_old();
@@ -238,7 +239,8 @@ impl Publisher {
         Some(Outcome { result: Ok(Reload::Published), kept })
     }
 
-    /// Puts what serves in the place of tables that can't be read; `false` where there is no copy of it.
+    /// Puts the contents that serve in the place of tables that can't be read; `false` where there is no
+    /// copy of them.
     fn keep_contents(&self, read: &mut [Result<Vec<u8>, TableError>; 3], content_hash: u64) -> bool {
         let serving = load(&self.last_good).map(|(_, sources)| sources);
         let Some(serving) = serving.filter(|sources| sources.content_hash() == content_hash) else { return false };
@@ -261,7 +263,7 @@ impl Publisher {
 
     /// Returns when a table may have changed.
     pub(super) async fn table_changed(&self) {
-        self.arrived.notified().await;
+        self.table_changed.notified().await;
     }
 
     /// Whether a table is ready to be read, and none may be in a moment.
@@ -307,7 +309,7 @@ fn refuse_shrinking(old: &Registry, new: &Registry, max_shrink: f64) -> Result<(
     Err(RegistryError::Shrunk { lost: loss * 100.0, allowed: max_shrink * 100.0, signs })
 }
 
-/// A copy that can't be read is a warning, and none.
+/// The copy; one that can't be read is logged and counts as none.
 fn load(last_good: &LastGood) -> Option<(u64, Sources)> {
     last_good.load().unwrap_or_else(|error| {
         tracing::warn!(%error, path = %last_good.path().display(), "the last-known-good registry can't be read");
@@ -315,9 +317,9 @@ fn load(last_good: &LastGood) -> Option<(u64, Sources)> {
     })
 }
 
-/// Serving comes first: a copy that can't be written is a warning.
+/// Writes the copy. Where it can't be written that is only logged: serving goes on without it.
 fn save(last_good: &LastGood, generation: u64, sources: &Sources) {
     if let Err(error) = last_good.save(generation, sources) {
-        tracing::warn!(%error, path = %last_good.path().display(), "the last-known-good registry can't be saved");
+        tracing::warn!(%error, path = %last_good.path().display(), "the last-known-good registry can't be written");
     }
 }

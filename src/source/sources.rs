@@ -5,8 +5,8 @@
 use sha2::{Digest as _, Sha256};
 
 use super::csv::{Columns, Table};
-use super::files::{Files, name_of};
-use crate::core::Problems;
+use super::files::Files;
+use crate::core::{Problems, file_name};
 use crate::registry::{OverrideRow, PlaceRow, Registry, RegistryBuilder, Rules, SignRow, TableNames};
 
 const PLACES: Columns = Columns {
@@ -36,7 +36,7 @@ pub struct Sources {
 impl Sources {
     /// Parses and checks everything. Problems name the files as `files` does.
     pub fn parse(&self, files: &Files, rules: &Rules) -> Result<Registry, Problems> {
-        let [places, signs, overrides] = &files.paths().map(name_of);
+        let [places, signs, overrides] = &files.paths().map(file_name);
         let mut builder = RegistryBuilder::new(rules, TableNames { places, signs, overrides });
         let mut open = |file, bytes, columns| Table::open(file, bytes, columns, &mut builder.problems);
         let places = open(places, &self.places, &PLACES);
@@ -89,8 +89,8 @@ impl Sources {
         builder.build()
     }
 
-    /// Tells whether two have the same contents, on whichever edge and at whichever start: the first
-    /// 64 bits of a SHA-256 over the three, each after its length in bytes (64 bits, little-endian).
+    /// The same for the same contents, on whichever edge and at whichever start: the first 64 bits of a
+    /// SHA-256 over the three tables, each after its length in bytes (64 bits, little-endian).
     #[must_use]
     pub fn content_hash(&self) -> u64 {
         let mut hash = Sha256::new();

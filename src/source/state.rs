@@ -1,7 +1,7 @@
-//! How the registry stands, as it is shown and logged.
+//! The state of the registry, as it is shown and logged.
 //!
-//! Owns the outcome of the last reload. The log tells a set of problems once, and not again at each
-//! reload that meets the same.
+//! Owns the result of the last reload. A set of problems is logged once, and not again at each reload
+//! that meets the same.
 
 use std::hash::BuildHasher as _;
 
@@ -13,26 +13,26 @@ use crate::core::Problems;
 /// Problems of a new set that are logged; `/status` and `waypost check` show more.
 const LOGGED: usize = 5;
 
-/// How the registry stands, for `/status` and the metrics.
+/// The state of the registry, for `/status` and the metrics.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// Whether the last attempt to read the files succeeded.
+    /// Whether the last reload took all of the tables.
     pub last_reload_successful: bool,
-    /// When it last did; `None` if the files have never been good since the start.
+    /// When one last did; `None` if none has since the start.
     pub last_success: Option<Timestamp>,
-    /// What was wrong the last time, a line each.
+    /// What was wrong at the last reload, a line each.
     pub problems: Vec<String>,
     /// Whether the generation that serves comes from the last-known-good copy.
     pub from_last_good: bool,
-    /// Tables that nothing waits for any more: they change all the time, or do not answer.
+    /// Names of the tables that reloads go on without: they change all the time, or do not answer.
     pub unsettled: Vec<String>,
-    /// Reloads that published or found nothing new, since the start.
+    /// Reloads that published a generation or found nothing new, since the start.
     pub succeeded: u64,
     /// Reloads that were refused, since the start.
     pub refused: u64,
 }
 
-/// The state, and which problems the log has told of it.
+/// The state, and which of its problems were logged.
 pub(super) struct LoggedState {
     pub state: State,
     /// A hash of the problems that were logged last.
@@ -40,7 +40,7 @@ pub(super) struct LoggedState {
 }
 
 impl LoggedState {
-    /// The tables were read at the start.
+    /// After a start from the tables.
     pub fn good() -> Self {
         let state = State {
             last_reload_successful: true,
@@ -54,7 +54,7 @@ impl LoggedState {
         Self { state, logged: None }
     }
 
-    /// They could not be, and the last-known-good copy serves.
+    /// After a start from the last-known-good copy, because of `error`.
     pub fn from_last_good(error: RegistryError) -> Self {
         let mut logged = Self::good();
         logged.record(&Err(error), &Problems::default());
@@ -64,8 +64,8 @@ impl LoggedState {
         logged
     }
 
-    /// Records what came of a reload, and logs it if it is news. `kept` are the problems of tables
-    /// that kept the contents that serve.
+    /// Records the result of a reload, and logs its problems unless they are those that were logged last.
+    /// `kept` are the problems of tables that kept the contents that serve.
     pub fn record(&mut self, result: &Result<Reload, RegistryError>, kept: &Problems) {
         let state = &mut self.state;
         let (text, what) = match result {

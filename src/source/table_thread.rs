@@ -1,8 +1,8 @@
 //! A table's thread: what is known of the table without asking the disk.
 //!
-//! Owns whether a table has changed since it was read, whether it has settled, whether it hangs. A
-//! table that hangs, or never settles, holds up its own thread and nothing else. Its folders are
-//! watched from its thread too, for the same reason.
+//! Owns whether a table has changed since it was read, whether it has settled (stayed unchanged for a
+//! moment), whether it hangs. A table that hangs, or never settles, holds up its own thread and nothing
+//! else. Its folders are watched from its thread too, for the same reason.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::files::{OPTIONAL, Reading, TableError, name_of, read_table, stamp};
+use super::files::{OPTIONAL, Reading, TableError, read_table, stamp};
 use super::folder_watch::{FolderEvents, FolderWatch};
 use super::lock;
+use crate::core::file_name;
 use crate::system::Stamp;
 use crate::system::path_thread::PathThread;
 
 /// A table must be unchanged for this long before it is read.
 pub(super) const SETTLE: Duration = Duration::from_millis(200);
-/// One that has not settled for this long is waited for no more.
+/// After this long without settling, the other tables are reloaded without it.
 const NEVER_SETTLES: Duration = Duration::from_secs(10);
 /// A reload waits no longer than this for a table, even for one that is still being read.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
@@ -31,24 +32,24 @@ pub(super) struct TableThread {
     events: Arc<FolderEvents>,
 }
 
-/// What the thread has seen, and what it is asked for.
+/// What the thread has seen, and what it is asked to do.
 #[derive(Default)]
 struct Shared {
     /// What the thread does at its next turn, besides looking.
     order: Option<Order>,
-    /// Whether somebody waits for what is read.
+    /// Whether a caller waits for what is read.
     awaited: bool,
     /// What it read, until that is taken.
     reading: Option<Reading>,
     /// Whether it was read, and need not be read again as it stands.
     was_read: bool,
-    /// As it was then.
+    /// Its stamp when it was read; `None` where it was absent.
     read: Option<Stamp>,
-    /// As it was last seen.
+    /// Its stamp when it was last looked at; `None` where it was absent.
     seen: Option<Stamp>,
-    /// Since when it has been seen so, and until when.
+    /// When it was first seen as in `seen`, and when last.
     same: Option<(Instant, Instant)>,
-    /// Since when it has been another than the one that was read.
+    /// Since when it has differed from what was read.
     changed: Option<Instant>,
     /// When it was last read although it had not settled.
     tried: Option<Instant>,
@@ -72,16 +73,17 @@ pub(super) enum TableState {
     Settled,
     /// It has changed, and may change further.
     Settling,
-    /// It has changed all the time for so long that nothing waits for it.
+    /// It has kept changing for [`NEVER_SETTLES`]: the other tables are reloaded without it.
     NeverSettles,
-    /// Its thread has no answer.
+    /// Its thread makes no progress.
     Hangs,
 }
 
 impl TableThread {
-    /// The table with a number; nothing is read yet. `arrived` is told when it changes.
-    pub fn new(at: usize, path: &Path, arrived: Arc<Notify>) -> Self {
-        let events = Arc::new(FolderEvents::new(arrived));
+    /// The table with this number in [`super::files::TABLES`]; nothing is read yet. `table_changed` is
+    /// notified when it may have changed.
+    pub fn new(at: usize, path: &Path, table_changed: Arc<Notify>) -> Self {
+        let events = Arc::new(FolderEvents::new(table_changed));
         let shared = Arc::new(Mutex::new(Shared::default()));
         let mut job = Job {
             path: path.to_owned(),
@@ -89,14 +91,14 @@ impl TableThread {
             shared: shared.clone(),
             watch: FolderWatch::new(events.clone()),
         };
-        let name = format!("table-{}", name_of(path));
+        let name = format!("table-{}", file_name(path));
         let thread = PathThread::new(&name, move |progress| job.run(&mut || progress.step()));
         Self { path: path.to_owned(), thread, shared, events }
     }
 
     /// The file's name.
     pub fn name(&self) -> String {
-        name_of(&self.path)
+        file_name(&self.path)
     }
 
     /// From now on its folders are watched.
@@ -104,14 +106,14 @@ impl TableThread {
         self.shared().watched = true;
     }
 
-    /// Has its file looked at, soon.
+    /// Asks its thread to look at the file.
     pub fn look(&self) {
         if self.thread.is_idle() {
             self.thread.ask();
         }
     }
 
-    /// Has its file looked at, and waits for that; `false` where it hangs.
+    /// Asks its thread to look at the file, and waits for that; `false` where it hangs.
     pub fn look_now(&self) -> bool {
         !self.thread.hangs() && self.thread.wait(self.thread.ask(), READ_TIMEOUT)
     }
@@ -140,7 +142,7 @@ impl TableThread {
             && self.shared().tried.is_none_or(|tried| tried.elapsed() >= NEVER_SETTLES)
     }
 
-    /// Has it read, soon; the number is for [`Self::reading`]. `None` where it hangs.
+    /// Asks its thread to read it; the number is for [`Self::reading`]. `None` where it hangs.
     pub fn read(&self, twice: bool) -> Option<u64> {
         if self.thread.hangs() {
             return None;
@@ -155,7 +157,7 @@ impl TableThread {
         Some(self.thread.ask())
     }
 
-    /// What was read; waits for it as long as the read goes on.
+    /// What was read; waits while the read makes progress, for [`READ_TIMEOUT`] at most.
     pub fn reading(&self, ticket: Option<u64>) -> Reading {
         let answered = ticket.is_some_and(|ticket| self.thread.wait(ticket, READ_TIMEOUT));
         let mut shared = self.shared();
@@ -170,14 +172,14 @@ impl TableThread {
         self.shared().seen == stamp
     }
 
-    /// Takes it as read: from now on it is compared with this.
+    /// What was read is used: from now on the file is compared with the stamp that it had then.
     pub fn took(&self, stamp: Option<Stamp>) {
         let mut shared = self.shared();
         (shared.was_read, shared.read) = (true, stamp);
         shared.compare();
     }
 
-    /// It could not be read: it is read again when it answers.
+    /// It could not be read, and is to be read again once it can be.
     pub fn missed(&self) {
         let mut shared = self.shared();
         shared.was_read = false;

@@ -1,6 +1,6 @@
 //! Reloads whenever the tables change.
 //!
-//! Owns the pace: an event of the operating system, or else the poll. Neither is enough alone: an
+//! Owns the times: at an event of the operating system, or else at the poll. Neither is enough alone: an
 //! event is lost on a network share and when a folder is swapped, and a poll can't know that a
 //! writer has only paused.
 
@@ -11,8 +11,8 @@ use super::gather::When;
 use super::publisher::Publisher;
 use super::table_thread::{SETTLE, TableState, TableThread};
 
-/// Reloads whenever the files change, until dropped. Asks the tables' threads and never the disk, so
-/// it may run where nothing may wait.
+/// Reloads whenever the files change, until dropped; `poll` is the longest pause between two looks at
+/// them. Asks the tables' threads and never the disk, so that it may run where nothing may wait.
 pub async fn watch(publisher: Arc<Publisher>, poll: Duration) {
     publisher.tables().iter().for_each(TableThread::watch);
     let mut logged = [TableState::Unchanged; 3];
@@ -31,10 +31,10 @@ pub async fn watch(publisher: Arc<Publisher>, poll: Duration) {
     }
 }
 
-/// Logs that a table begins, or ends, to be one that nothing waits for.
+/// Logs once when the other tables begin to be reloaded without this one, and once when that ends.
 fn log(table: &TableThread, logged: &mut TableState) {
     let (now, path) = (table.state(), table.path.display());
-    let goes_on = "the others are read without it";
+    let goes_on = "the others are reloaded without it";
     match now {
         _ if now == *logged => {}
         TableState::NeverSettles => tracing::warn!(%path, "a table changes all the time; {goes_on}"),
@@ -42,7 +42,7 @@ fn log(table: &TableThread, logged: &mut TableState) {
         TableState::Unchanged if *logged == TableState::NeverSettles || *logged == TableState::Hangs => {
             tracing::info!(%path, "a table has settled");
         }
-        // Not worth a line, and between two that are.
+        // States on the way from one that is logged to another.
         TableState::Settled | TableState::Settling | TableState::Unchanged => return,
     }
     *logged = now;

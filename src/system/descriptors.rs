@@ -4,13 +4,14 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors of everything but visitors' connections: some forty files, pipes and sockets, and
-/// twenty of the admin port's clients.
+/// Descriptors of everything but workers and visitors' connections: some forty files, pipes and
+/// sockets, and twenty of the admin port's clients.
 const OTHERS: u64 = 64;
 /// Those that each worker has besides: listeners, its runtime's, segments.
 const OF_A_WORKER: u64 = 8;
 
-/// Raises the soft limit, usually 1,024, to the hard one: each connection needs a descriptor.
+/// Raises the soft limit of open files, usually 1,024, to the hard one: each connection needs a
+/// descriptor.
 pub fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

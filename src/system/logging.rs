@@ -1,9 +1,9 @@
-//! The log: lines that nobody waits for.
+//! The log, which no other part waits for.
 //!
 //! Owns standard error while the edge serves. A line goes into a bounded queue, and one thread
 //! writes what is in it. Where the queue is full, because nobody reads the pipe, or a write fails,
-//! because the disk is full or the reader is gone, the line is dropped and counted, and whoever
-//! logged it goes on. Nothing here panics, and only the writing thread ever waits: Rust's own
+//! because the disk is full or the reader is gone, the line is dropped and counted, and the thread
+//! that logged it goes on. Nothing here panics, and only the writing thread ever waits: Rust's own
 //! `eprintln!` ends the process where standard error can't be written, and its lock on it is held
 //! for as long as a write blocks, so neither is used. (tracing-appender has such a queue too. Its
 //! guard prints to standard output where the queue is full at the end, which can fail and block.)
@@ -27,6 +27,8 @@ use crate::core::metrics::Families;
 
 /// Lines that may wait to be written: about 2 MB.
 const LINES: usize = 8192;
+/// How long [`Log::finish`] waits for the last lines.
+const LAST_LINES: Duration = Duration::from_millis(500);
 /// The most that a write to a pipe which has room takes without blocking (`PIPE_BUF`, pipe(7)).
 const AT_ONCE: usize = 4096;
 
@@ -37,7 +39,7 @@ pub struct Log {
     dropped: Arc<DroppedLines>,
 }
 
-/// How many lines were dropped, and how far the others are.
+/// Counts of the lines that were dropped, and of those still to be written.
 #[derive(Debug, Default)]
 pub struct DroppedLines {
     /// Lines that the queue has taken.
@@ -76,7 +78,7 @@ impl Collector for DroppedLines {
 }
 
 impl Log {
-    /// Starts the thread that writes, and has panics told without waiting.
+    /// Starts the thread that writes, and from now on reports panics without waiting.
     pub fn start() -> io::Result<Self> {
         let (queue, lines) = sync_channel(LINES);
         let dropped = Arc::new(DroppedLines::default());
@@ -95,14 +97,14 @@ impl Log {
         Ok(Self { queue, dropped })
     }
 
-    /// How many lines were dropped.
+    /// The counts, for the metrics.
     pub fn dropped_lines(&self) -> Arc<DroppedLines> {
         self.dropped.clone()
     }
 
-    /// Waits until what was logged so far is written, for `timeout` at most.
-    pub fn finish(&self, timeout: Duration) {
-        let until = Instant::now() + timeout;
+    /// Waits until what was logged so far is written, for half a second at most.
+    pub fn finish(&self) {
+        let until = Instant::now() + LAST_LINES;
         while self.dropped.done.load(Ordering::Acquire) < self.dropped.taken.load(Ordering::Acquire)
             && Instant::now() < until
         {
@@ -150,7 +152,7 @@ fn write_whole(mut rest: &[u8]) -> Result<(), Errno> {
             Ok(0) => return Err(Errno::IO),
             Ok(written) => rest = &rest[written..],
             Err(Errno::INTR) => {}
-            // Whoever shares it with us has set it not to block.
+            // Another process that shares it has made it non-blocking.
             Err(Errno::AGAIN) => {
                 if !has_room(None)? {
                     return Err(Errno::AGAIN);
@@ -162,7 +164,7 @@ fn write_whole(mut rest: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Writes to standard error past the queue. What finds no room within `timeout` is left out.
+/// Writes to standard error past the queue. Text that finds no room there within `timeout` is dropped.
 pub fn say(text: &str, timeout: Duration) {
     let timeout = Timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),

@@ -1,7 +1,7 @@
-//! What the operating system may do to a process: files that are none, paths that hang, signals,
-//! a log nobody reads; and its limits and priorities.
+//! What the operating system may do to a process: paths that hold no file or hang, signals, a log
+//! that can't be written; and its limits and priorities.
 //!
-//! Owns the rule that nothing waits without a bound for a file, a pipe or a signal.
+//! Owns the rule that only a thread made for it waits without a bound for a file, a pipe or a signal.
 
 pub mod descriptors;
 pub mod logging;

@@ -1,9 +1,9 @@
 //! A thread of its own for each path that may hang.
 //!
 //! Owns the threads that touch files which others put there. A share that is gone holds a thread in
-//! the kernel, in `stat` as in `read`, until the share is back, and nothing can free it. So each such
-//! path has one thread, whoever needs the path asks that thread, and nobody waits for it longer than
-//! it makes progress. A thread that hangs is not given up: it goes on when the share does.
+//! the kernel, in `stat` as in `read`, until the share is back, and nothing can free that thread. So
+//! each such path has one thread, all work on the path is asked of that thread, and a caller stops waiting
+//! once the thread makes no progress. A thread that hangs is kept: it goes on when the share does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -60,13 +60,14 @@ impl PathThread {
             }
         };
         if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(work) {
-            // Nothing is ever done, and that is told as one that hangs.
+            // Its job is never done, so it counts as one that hangs.
             tracing::error!(%error, name, "the system refuses a thread");
         }
         Self { shared }
     }
 
-    /// Has the job done once more, beginning from now on; the number of this request.
+    /// Asks for the job to be done once more, begun after this call; returns the number of this request,
+    /// for [`Self::wait`].
     pub fn ask(&self) -> u64 {
         let mut requests = self.shared.requests();
         if requests.made == requests.done {
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_waits_for_a_job_that_hangs_and_it_is_done_when_it_can_be() {
+    fn a_job_that_hangs_is_waited_for_no_longer_and_done_when_it_can_be() {
         let (free, held) = mpsc::channel::<()>();
         let thread = PathThread::new("hangs", move |_| held.recv().unwrap_or(()));
         let number = thread.ask();

@@ -1,7 +1,7 @@
 //! Which thread goes first on a core.
 //!
-//! Owns the rule that workers do: what is delivered or reloaded on a worker's core at the usual
-//! priority makes a redirect wait for whole time slices.
+//! Owns the rule that workers do: a delivery or a reload at the usual priority on a worker's core makes
+//! a redirect wait for whole time slices.
 
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
@@ -13,7 +13,7 @@ pub const LAST: i32 = 19;
 /// core the embedded store took all of 120,000 scans a second at 5, and a fifth of them at 19.
 pub const DELIVERY: i32 = 5;
 
-/// Gives this thread a nice value, with which it keeps for good (sched(7)).
+/// Sets the nice value of this thread alone (Linux has one for each, sched(7)), until the thread ends.
 pub fn lower(nice: i32) {
     if let Err(error) = setpriority_process(Some(gettid()), nice) {
         tracing::debug!(%error, "a background thread keeps the usual priority");

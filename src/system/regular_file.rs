@@ -2,9 +2,9 @@
 //!
 //! Owns one rule: a table, a country database, a segment or a secret is a regular file. Opening a
 //! FIFO waits for its other end for ever, and a device such as `/dev/zero` never ends; so a file
-//! is opened without blocking (`O_NONBLOCK`, open(2)), and looked at once it is open, when nobody
-//! can put another in its place. A share that hangs still holds up the thread that opens from it,
-//! so nobody may wait for that thread. What is opened is read within a bound, for a file can be
+//! is opened without blocking (`O_NONBLOCK`, open(2)), and its type checked once it is open, when no
+//! other file can take its place. A share that hangs still holds up the thread that opens from it,
+//! so only a thread made for that path may ([`super::path_thread`]). What is opened is read within a bound, for a file can be
 //! longer than memory, or be grown while it is read.
 
 use std::fs::{File, Metadata, OpenOptions};
@@ -18,16 +18,51 @@ use rustix::io::Errno;
 /// Bytes that are read at once, and checked before more are.
 const PIECE: u64 = 1 << 20;
 
-/// Opens a regular file to read, and tells its metadata; links are followed. What is not a
-/// regular file is an error that says what it is.
+/// What stands at a path in place of a regular file: the inner error of an [`io::Error`] that
+/// [`open`] and [`open_itself`] give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAFile {
+    /// A directory.
+    #[error("expected a regular file, found a folder")]
+    Folder,
+    /// A named pipe.
+    #[error("expected a regular file, found a FIFO")]
+    Fifo,
+    /// A Unix socket.
+    #[error("expected a regular file, found a socket")]
+    Socket,
+    /// A character or block device.
+    #[error("expected a regular file, found a device")]
+    Device,
+    /// A symbolic link, where links are not followed.
+    #[error("expected a regular file, found a link")]
+    Link,
+}
+
+impl NotAFile {
+    /// The inner error of one, if this is what was wrong.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
+impl From<NotAFile> for io::Error {
+    fn from(found: NotAFile) -> Self {
+        Self::other(found)
+    }
+}
+
+/// Opens a regular file to read, and gives its metadata; links are followed. Anything else at the
+/// path is an error with a [`NotAFile`] in it.
 pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     open_with(path, OFlags::NONBLOCK)
 }
 
-/// The same for a file that nobody has reason to put elsewhere: a link is refused too.
+/// The same for a file that there is no reason to keep elsewhere: a link is refused too.
 pub fn open_itself(path: &Path) -> io::Result<(File, Metadata)> {
     open_with(path, OFlags::NONBLOCK | OFlags::NOFOLLOW).map_err(|error| match Errno::from_io_error(&error) {
-        Some(Errno::LOOP) => io::Error::other("is a link; only a regular file is read"),
+        Some(Errno::LOOP) => NotAFile::Link.into(),
         _ => error,
     })
 }
@@ -36,16 +71,22 @@ fn open_with(path: &Path, flags: OFlags) -> io::Result<(File, Metadata)> {
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
     let file = opened.map_err(|error| match Errno::from_io_error(&error) {
         // A socket can't be opened at all (open(2)).
-        Some(Errno::NXIO) => io::Error::other("is a socket; only a regular file is read"),
+        Some(Errno::NXIO) => NotAFile::Socket.into(),
         _ => error,
     })?;
     let metadata = file.metadata()?;
-    if metadata.is_file() { Ok((file, metadata)) } else { Err(io::Error::other(what(&metadata))) }
+    let kind = metadata.file_type();
+    match kind {
+        _ if kind.is_file() => Ok((file, metadata)),
+        _ if kind.is_dir() => Err(NotAFile::Folder.into()),
+        _ if kind.is_fifo() => Err(NotAFile::Fifo.into()),
+        _ => Err(NotAFile::Device.into()),
+    }
 }
 
-/// Reads an open file from where it stands to its end: at most `max` bytes, or else an error. `step`
-/// is called after each piece of 1 MiB. `check` sees all that was read so far, and where the newest
-/// piece begins in it; of what it refuses no more is read.
+/// Reads an open file from where it stands to its end. More than `max` bytes are an error of the kind
+/// [`io::ErrorKind::FileTooLarge`]. `step` is called after each piece of 1 MiB. `check` is given all
+/// that was read so far, and where the newest piece begins in it; its error ends the reading.
 pub fn read_bounded<E: From<io::Error>>(
     mut file: File,
     max: u64,
@@ -75,16 +116,6 @@ pub fn read_bounded<E: From<io::Error>>(
         }
         check(&bytes, from)?;
     }
-}
-
-fn what(metadata: &Metadata) -> String {
-    let kind = metadata.file_type();
-    let name = match kind {
-        _ if kind.is_dir() => "a folder",
-        _ if kind.is_fifo() => "a FIFO",
-        _ => "a device",
-    };
-    format!("is {name}; only a regular file is read")
 }
 
 #[cfg(test)]
@@ -123,15 +154,21 @@ mod tests {
         let socket = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
         let zero = Path::new("/dev/zero");
-        for (path, name) in [(folder.path(), "a folder"), (&fifo, "a FIFO"), (&socket, "a socket"), (zero, "a device")]
-        {
-            assert!(open(path).expect_err(name).to_string().contains(name), "{name}");
+        for (path, found) in [
+            (folder.path(), NotAFile::Folder),
+            (&fifo, NotAFile::Fifo),
+            (&socket, NotAFile::Socket),
+            (zero, NotAFile::Device),
+        ] {
+            assert_eq!(NotAFile::of(&open(path).expect_err("no file")), Some(found), "{}", path.display());
         }
+        let missing = open(&folder.path().join("missing")).expect_err("nothing is there");
+        assert_eq!((NotAFile::of(&missing), missing.kind()), (None, io::ErrorKind::NotFound));
         std::fs::write(folder.path().join("table.csv"), "place\n").expect("a file");
         assert_eq!(open(&folder.path().join("table.csv")).expect("a file").1.len(), 6);
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("table.csv", &link).expect("a link");
         assert_eq!(open(&link).expect("a file behind a link").1.len(), 6);
-        assert!(open_itself(&link).expect_err("a link").to_string().contains("is a link"));
+        assert_eq!(NotAFile::of(&open_itself(&link).expect_err("a link")), Some(NotAFile::Link));
     }
 }

@@ -1,4 +1,4 @@
-//! SIGTERM, SIGINT and SIGHUP, handled from the very start and whatever else the process is at.
+//! SIGTERM, SIGINT and SIGHUP, handled from the very start and whatever else the process does.
 //!
 //! Owns their thread, which does nothing but wait for them: a hung disk, a blocked log or a
 //! control thread that is busy never keeps one from being handled. The first SIGTERM or SIGINT
@@ -18,17 +18,15 @@ use tokio::time::MissedTickBehavior;
 
 use super::logging::Log;
 
-/// How long the last lines of the log may take.
-const LAST_LINES: Duration = Duration::from_millis(500);
-/// How often it is looked whether a stop takes too long.
+/// How often it is checked whether a stop takes too long.
 const SLICE: Duration = Duration::from_millis(100);
 
 /// What was asked for by signals.
 #[derive(Debug)]
 pub struct Signals {
     state: Mutex<State>,
-    told: Condvar,
-    /// SIGHUP came. One that nobody waits for yet is kept.
+    stop_asked: Condvar,
+    /// Notified of each SIGHUP. One that comes while nothing waits for it is kept.
     pub hangup: Notify,
     log: Log,
 }
@@ -48,9 +46,10 @@ struct Handled {
 }
 
 impl Signals {
-    /// Handles signals from now on.
+    /// Handles signals from now on. Fails where the system refuses a runtime, a handler or a thread.
     pub fn handle(log: Log) -> io::Result<Arc<Self>> {
-        let signals = Arc::new(Self { state: Mutex::default(), told: Condvar::new(), hangup: Notify::new(), log });
+        let signals =
+            Arc::new(Self { state: Mutex::default(), stop_asked: Condvar::new(), hangup: Notify::new(), log });
         let runtime = Builder::new_current_thread().enable_all().build()?;
         // Before the thread is there, so that none is missed once this has returned.
         let handled = {
@@ -66,12 +65,12 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Waits for the signal to stop. From here on there is something to put in order, which
-    /// takes `bound` at most.
+    /// Waits for the first SIGTERM or SIGINT. From this call on a stop is orderly, and may take `bound`
+    /// at most.
     pub fn wait_for_stop(&self, bound: Duration) {
         let mut state = self.state();
         state.bound = Some(bound);
-        drop(self.told.wait_while(state, |state| !state.stopping).unwrap_or_else(PoisonError::into_inner));
+        drop(self.stop_asked.wait_while(state, |state| !state.stopping).unwrap_or_else(PoisonError::into_inner));
     }
 
     async fn wait(&self, mut handled: Handled) {
@@ -93,27 +92,29 @@ impl Signals {
                     if left.is_some_and(|left| !left.is_zero()) {
                         continue;
                     }
-                    tracing::error!("the stop takes longer than it may; what is left is left to the next start");
+                    tracing::error!("the stop takes longer than its bound: exiting; the next start recovers what is in the journal");
                     self.end(1)
                 }
             };
             let mut state = self.state();
             if std::mem::replace(&mut state.stopping, true) {
-                tracing::warn!("told to stop again: ending at once; the next start takes in what is in the journal");
+                tracing::warn!(
+                    "second signal to stop: exiting at once; the next start recovers what is in the journal"
+                );
                 self.end(status);
             }
             let Some(bound) = state.bound else {
-                tracing::info!("told to stop while starting");
+                tracing::info!("signal to stop during the start: exiting");
                 self.end(0)
             };
             left = Some(bound);
             drop(state);
-            self.told.notify_all();
+            self.stop_asked.notify_all();
         }
     }
 
     fn end(&self, status: i32) -> ! {
-        self.log.finish(LAST_LINES);
+        self.log.finish();
         std::process::exit(status)
     }
 

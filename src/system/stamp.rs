@@ -3,7 +3,8 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 
-/// Device, inode, size and times of a file: what changes when the file does.
+/// Device, inode, size and times (of its contents and of its inode) of a file: at least one changes when
+/// the file does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{BINARY, Edge, Metrics, PHONE, Setup, files_below, http, load::Load, wait_for};
+use crate::support::{BINARY, Edge, Metrics, PHONE, SetOnDrop, Setup, files_below, http, load::Load, wait_for};
 use serde_json::{Value, json};
 
 const PLACES: &str = "place,name,target\none,Đường Một,https://example.vn/one\n";
@@ -308,7 +308,7 @@ fn sigterm_under_load_ends_with_every_answered_scan_stored() {
 }
 
 #[test]
-fn a_signal_right_after_the_start_is_heeded() {
+fn a_signal_right_after_the_start_is_handled() {
     let mut edge = edge();
     for _ in 0..20 {
         edge.signal("HUP");
@@ -333,15 +333,6 @@ fn a_second_edge_on_the_same_journal_does_not_start() {
     assert_eq!(edge.counts().get("A1"), Some(&1), "the first goes on");
 }
 
-/// Ends the clients however the test ends: a scope waits for its threads even where it panics.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn an_edge_that_does_not_start_takes_no_connection_from_the_one_that_runs() {
     let edge = busy().start();
@@ -359,7 +350,7 @@ fn an_edge_that_does_not_start_takes_no_connection_from_the_one_that_runs() {
     };
     std::thread::scope(|scope| {
         let clients = [(); 3].map(|()| scope.spawn(scan_until_done));
-        let ends = Done(&done);
+        let ends = SetOnDrop(&done);
         for _ in 0..20 {
             let mut second = Command::new(BINARY);
             second.arg("serve").arg("--config").arg(edge.setup.path("config/second.toml"));

@@ -1,6 +1,6 @@
-//! The admin port answers its operator, and nobody through the operator's browser: foreign hosts
-//! and requests of other sites are refused on every route, and where there is a token, all but
-//! health wants it.
+//! The admin port answers its operator, and no other site through the operator's browser: foreign hosts
+//! and requests of other sites are refused on every route, and where there is a token, all but health
+//! requires it.
 
 use std::fs;
 use std::io::{Read as _, Write as _};

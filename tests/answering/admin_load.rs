@@ -1,5 +1,5 @@
-//! Nobody can wear the admin port out: who never reads is cut off, connections have a bound, and what
-//! many ask for at once is done once for all of them. It answers others meanwhile.
+//! No client wears the admin port out: one that never reads is cut off, connections have a bound, and
+//! what many ask for at once is done once for all of them. The port answers others meanwhile.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -8,22 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::http::Connection;
-use crate::support::{Edge, PHONE, Setup, many_signs, wait_for};
+use crate::support::{Edge, PHONE, SetOnDrop, Setup, many_signs, wait_for};
 
-/// Ends the clients however the test ends: a scope waits for its threads even where it panics.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// A number of `/proc/PID/status`.
-fn process(edge: &Edge, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", edge.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+/// How many threads it has.
+fn threads(edge: &Edge) -> usize {
+    fs::read_dir(format!("/proc/{}/task", edge.pid())).unwrap().count()
 }
 
 fn ask(edge: &Edge, method: &str, path: &str) -> TcpStream {
@@ -49,7 +38,7 @@ fn a_hundred_who_never_read_take_little_and_are_cut_off() {
     let edge = with_many_signs();
     let size = edge.admin("GET", "/metrics").body.len() as u64;
     assert!(size > 500_000, "{size}");
-    let before = process(&edge, "VmRSS");
+    let before = edge.memory("VmRSS");
     // One after another, so that they don't share a rendering by chance; each for more than the
     // kernel's buffers take.
     let mut clients: Vec<TcpStream> = (0..100)
@@ -78,7 +67,7 @@ fn a_hundred_who_never_read_take_little_and_are_cut_off() {
         assert_eq!(edge.admin("GET", "/livez").status, 200);
     }
     assert!(edge.metrics().get("waypost_requests_total{outcome=\"found\"}") >= 18_000.0);
-    let grown = process(&edge, "VmRSS").saturating_sub(before) * 1024;
+    let grown = edge.memory("VmRSS").saturating_sub(before);
     // A few renderings, with what it takes to make them (20 to 35 of them by what the allocator
     // keeps); not a hundred.
     assert!(grown < 60 * size, "{} KiB more for scrapes of {} KiB", grown / 1024, size / 1024);
@@ -105,7 +94,7 @@ fn a_hundred_who_never_read_take_little_and_are_cut_off() {
 fn many_reloads_at_once_are_a_few_and_everybody_is_answered() {
     let (places, signs, _) = many_signs(5000);
     let edge = Setup::new().registry(&places, &signs).start();
-    let threads = process(&edge, "Threads");
+    let usual = threads(&edge);
     let reloads = || edge.metrics().total("waypost_registry_reloads_total");
     let before = reloads();
     let mut most = 0;
@@ -122,13 +111,13 @@ fn many_reloads_at_once_are_a_few_and_everybody_is_answered() {
             })
             .collect();
         while clients.iter().any(|client| !client.is_finished()) {
-            most = most.max(process(&edge, "Threads"));
+            most = most.max(threads(&edge));
             std::thread::sleep(Duration::from_millis(2));
         }
     });
     // The reload's thread, and what a scrape or a poll may have.
-    assert!(most <= threads + 4, "{threads} threads before, {most} meanwhile");
-    assert!(reloads() - before < 300, "{} reloads for 300 who asked", reloads() - before);
+    assert!(most <= usual + 4, "{usual} threads before, {most} meanwhile");
+    assert!(reloads() - before < 300, "{} reloads for 300 requests", reloads() - before);
 }
 
 #[test]
@@ -145,7 +134,7 @@ fn an_edit_made_before_a_reload_is_asked_for_is_read_by_it() {
                 }
             });
         }
-        let _ends = Done(&done);
+        let _ends = SetOnDrop(&done);
         for number in 0..30 {
             let target = format!("https://example.vn/vi/{number}");
             fs::write(edge.setup.path("config/new"), places.replace("https://example.vn/vi/one", &target)).unwrap();
@@ -162,7 +151,7 @@ fn connections_have_a_bound_and_a_silent_one_gives_way() {
     let silent: Vec<TcpStream> = (0..150).map(|_| TcpStream::connect(edge.admin).unwrap()).collect();
     let asked = Instant::now();
     assert_eq!(edge.admin("GET", "/readyz").status, 200);
-    // Behind 150 of which 64 give way each second; without a bound on their patience it would be 10 s.
+    // Behind 150 connections, of which 64 give way each second; by their own timeout it would take 10 s.
     assert!(asked.elapsed() < Duration::from_secs(9), "{:?}", asked.elapsed());
     let sockets = || {
         let links = fs::read_dir(format!("/proc/{}/fd", edge.pid())).unwrap().flatten();

@@ -1,6 +1,6 @@
-//! Programs are told from people as others tell them.
+//! Programs and people are told apart as public lists have them.
 //!
-//! Two public lists judge the classifier: user agents of known crawlers, and those of people's
+//! Two of these judge the classifier: user agents of known crawlers, and those of people's
 //! browsers (npm's `crawler-user-agents` 1.60.0, MIT, and `user-agents` 2.1.198, BSD-2-Clause).
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! What a person at the terminal gets: an example with every command, an answer or a reason, and an exit code.
 //!
-//! 0 where all is well, 1 where something was found to be wrong, 2 where the words are. `resolve`
-//! says where a code leads and why, `codes new` draws codes that nobody has, and `journal` reads
+//! 0 where all is well, 1 where something was found to be wrong, 2 where the arguments are. `resolve`
+//! says where a code leads and why, `codes new` draws codes that no sign has, and `journal` reads
 //! what a killed edge has left.
 
 use std::collections::BTreeSet;
@@ -48,7 +48,7 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
-fn words_that_are_not_understood_exit_2() {
+fn arguments_that_are_not_understood_exit_2() {
     for arguments in [
         &["serv"][..],
         &[],
@@ -195,6 +195,10 @@ fn resolve_says_why_there_is_no_answer() {
         ),
         (&["--", "--"], "\"--\" is no code: expected 1 to 20 characters of 0-9 A-Z, found none"),
         (&["A1", "--at", "tomorrow"], "--at: expected a time such as 2027-02-27T08:00 (in Asia/Ho_Chi_Minh)"),
+        (
+            &["A1", "--at", "2027-02-30"],
+            "--at: expected a time such as 2027-02-27T08:00 (in Asia/Ho_Chi_Minh) or 2027-02-27T08:00:00+07:00, found \"2027-02-30\"",
+        ),
     ] {
         // What follows `--` is never an option, so the configuration comes first.
         let (code, out, error) = match arguments {
@@ -214,7 +218,7 @@ fn resolve_says_why_there_is_no_answer() {
 }
 
 #[test]
-fn new_codes_are_checked_distinct_and_nobodys() {
+fn new_codes_are_checked_distinct_and_of_no_sign() {
     let setup = town();
     let (code, out, _) = said(&setup.run(&["codes", "new", "--count", "20000"]));
     let codes: BTreeSet<&str> = out.lines().collect();
@@ -226,7 +230,7 @@ fn new_codes_are_checked_distinct_and_nobodys() {
         assert!(of_ours(first) && of_ours(last), "{code}");
         let read: Code = code.parse().unwrap();
         assert!(read.is_checked() && read.grouped().as_str() == code && code != "7K3M-9QX5", "{code}");
-        // Of 20,000 that are not looked at, six are lost in the first save.
+        // Of 20,000 that are not checked for this, a spreadsheet changes six.
         assert!(read.survives_spreadsheets(), "{code}");
     }
     assert_eq!(said(&setup.run(&["codes", "new"])).1.lines().count(), 1);
@@ -234,7 +238,7 @@ fn new_codes_are_checked_distinct_and_nobodys() {
     let (code, out, error) = said(&broken.run(&["codes", "new"]));
     assert!(
         code == 1 && out.is_empty() && error.starts_with("signs.csv:1: header: "),
-        "nobody's, as far as is known: {error}"
+        "without a registry it is not known which are taken: {error}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! A slip in waypost.toml is told with its line and key, what was found and what is allowed.
+//! A slip in waypost.toml is reported with its line and key, what was found and what is allowed.
 //!
 //! `waypost check` tells every problem at once, binds nothing and writes nothing. The file that
 //! is shipped passes it, has every key there is, and its values are the defaults.
@@ -238,7 +238,7 @@ fn other_slips_are_told_with_their_line() {
     }
 }
 
-/// Whoever runs `check` may show its words to others.
+/// The output of `check` may be shown to others.
 #[test]
 fn a_password_in_a_url_is_refused_and_never_shown() {
     let bare = "expected a URL without name and password, which belong in store.user and in store.password_file or \
@@ -303,7 +303,7 @@ fn the_home_is_checked_as_targets_are() {
     let text = edge("https://example.vn/du-lịch");
     let config = Config::parse("waypost.toml", &text, Path::new(".")).unwrap();
     assert_eq!(config.pages.home_url, "https://example.vn/du-l%E1%BB%8Bch", "as it is sent");
-    // Hosts that are wrong are told alone.
+    // Where the hosts are wrong, the URL is not blamed as well.
     let (_, said) = check("edge.home_url = \"https://example.vn/\"\n[registry]\nallowed_hosts = [\"*\"]\n");
     assert_eq!(said.lines().count(), 1, "{said}");
 }
@@ -335,7 +335,7 @@ fn an_admin_port_beyond_loopback_wants_a_token_or_a_word() {
 }
 
 #[test]
-fn a_token_is_long_and_nobody_elses() {
+fn a_token_is_long_and_its_file_closed_to_others() {
     let check = |token: &str, mode: u32| {
         let setup = Setup::new().set("admin", "listen", "\"0.0.0.0:0\"").set("admin", "token_file", "\"token\"");
         let setup = setup.file("config/token", token);

@@ -71,9 +71,9 @@ fn derived(proxies: &str, header: &str, listen: &str, cases: &[Case<'_>]) {
     }
 }
 
-/// Every kind of line is somebody's word, and nobody here is trusted.
+/// No header is read from an address that is no configured proxy.
 #[test]
-fn nobody_is_believed_where_no_proxy_is_configured() {
+fn no_header_is_believed_where_no_proxy_is_configured() {
     let cases: &[Case<'_>] = &[(&[], "LO"), (&["198.51.100.1"], "LO"), (&["198.51.100.1", "203.0.113.9"], "LO")];
     derived("[]", "x-forwarded-for", "127.0.0.1:0", cases);
     derived("[\"10.0.0.0/8\", \"::1\"]", "x-forwarded-for", "127.0.0.1:0", cases);
@@ -165,7 +165,7 @@ fn forwarded_is_read_with_its_quoted_strings_whole() {
             (&[&format!("{many}, host=\"{many}\";for=198.51.100.1")], "VN"),
             // Each line stands for itself: a string that a visitor leaves open swallows nothing of ours.
             (&["for=\"6.6.6.6", "for=198.51.100.1"], "VN"),
-            // Within a line it does, and then nobody is believed.
+            // Within a line it does, and then nothing of the line is believed.
             (&["host=\", for=198.51.100.1;host=\"a, for=6.6.6.6;x=\""], "LO"),
             (&["for=6.6.6.6\", for=198.51.100.1"], "LO"),
             (&["for=\"198.51.100.1\"x"], "LO"),

@@ -1,4 +1,4 @@
-"""A FUSE file system of one folder: the files of another, until it is told to answer no more.
+"""A FUSE file system of one folder: the files of another, and no answers while it is told to hang.
 
 python3 hanging_share.py MOUNTED BEHIND, as root. It speaks the kernel's protocol
 (linux/fuse.h, version 7.31) over /dev/fuse and caches nothing. While BEHIND/.hang is there with
@@ -87,7 +87,7 @@ def serve(request):
     try:
         os.write(device, struct.pack("<IiQ", 16 + len(body), error, unique) + body)
     except OSError:
-        pass  # whoever asked is gone
+        pass  # the process that asked is gone
 
 
 while True:

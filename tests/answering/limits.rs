@@ -1,5 +1,5 @@
-//! Nobody can hold the service up: whoever is slow, silent or deaf is cut off in time while others
-//! are served, connections and request heads have a limit, bytes that are no HTTP end in a status
+//! No client holds the service up: one that is slow, silent or never reads is cut off in time while
+//! others are served, connections and request heads have a limit, bytes that are no HTTP end in a status
 //! line or a closed connection, and unknown codes beyond the rate are counted and not kept.
 
 use std::collections::BTreeMap;
@@ -9,22 +9,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::http::{Connection, bytes, raw};
-use crate::support::{Edge, Metrics, PHONE, Random, Setup, wait_for};
+use crate::support::{Edge, Metrics, PHONE, Random, SetOnDrop, Setup, wait_for};
 
 /// A connection is cut off when a sweep finds it over its limit of a second: 1 to 1.5 s. A busy machine needs longer.
 const IN_TIME: std::ops::Range<Duration> = Duration::from_millis(900)..Duration::from_secs(6);
 
-/// Limits of a second, and some workers of which one is molested.
-fn impatient() -> Setup {
+/// Timeouts of a second.
+fn short_timeouts() -> Setup {
     Setup::new().set("edge", "idle_timeout", "\"1s\"").set("edge", "request_timeout", "\"1s\"")
 }
 
 /// How long a client gets that takes `step` every 20 ms and reads only if `reads`.
 fn until_cut_off(edge: &Edge, reads: bool, mut step: impl FnMut(&mut TcpStream) -> std::io::Result<()>) -> Duration {
     let mut stream = TcpStream::connect(edge.address()).unwrap();
-    let patience = Some(Duration::from_millis(20));
-    stream.set_read_timeout(patience).unwrap();
-    stream.set_write_timeout(patience).unwrap();
+    let timeout = Some(Duration::from_millis(20));
+    stream.set_read_timeout(timeout).unwrap();
+    stream.set_write_timeout(timeout).unwrap();
     let slow = |kind| matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(20) {
@@ -40,17 +40,8 @@ fn until_cut_off(edge: &Edge, reads: bool, mut step: impl FnMut(&mut TcpStream) 
     panic!("never cut off");
 }
 
-/// Ends the clients however the test ends: a scope waits for its threads even where it panics.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Scans until `molest` returns; each must be answered at once.
-fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
+/// Scans until `attack` returns; each scan must be answered at once.
+fn while_others_are_served<T>(edge: &Edge, attack: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let others = scope.spawn(|| {
@@ -63,8 +54,8 @@ fn while_others_are_served<T>(edge: &Edge, molest: impl FnOnce() -> T) -> T {
             }
             (count, longest)
         });
-        let ends = Done(&done);
-        let result = molest();
+        let ends = SetOnDrop(&done);
+        let result = attack();
         drop(ends);
         let (count, longest) = others.join().unwrap();
         assert!(count > 20 && longest < Duration::from_millis(900), "{count} scans, the longest took {longest:?}");
@@ -81,7 +72,7 @@ fn assert_cut_off_in_time(edge: &Edge, took: Duration) {
 
 #[test]
 fn a_request_byte_by_byte_is_cut_off() {
-    let edge = impatient().set("edge", "idle_timeout", "\"1h\"").start();
+    let edge = short_timeouts().set("edge", "idle_timeout", "\"1h\"").start();
     let request = bytes("GET", "/A1B2C3", &[("User-Agent", &"x".repeat(2000))]);
     let mut rest = request.iter();
     let took = while_others_are_served(&edge, || {
@@ -92,14 +83,14 @@ fn a_request_byte_by_byte_is_cut_off() {
 
 #[test]
 fn a_client_that_says_nothing_is_cut_off() {
-    let edge = impatient().set("edge", "request_timeout", "\"1h\"").start();
+    let edge = short_timeouts().set("edge", "request_timeout", "\"1h\"").start();
     let took = while_others_are_served(&edge, || until_cut_off(&edge, true, |_| Ok(())));
     assert_cut_off_in_time(&edge, took);
 }
 
 #[test]
 fn a_client_that_says_nothing_after_a_scan_is_cut_off() {
-    let edge = impatient().set("edge", "request_timeout", "\"1h\"").start();
+    let edge = short_timeouts().set("edge", "request_timeout", "\"1h\"").start();
     let mut first = Some(bytes("GET", "/A1B2C3", &[]));
     let took = until_cut_off(&edge, true, |stream| first.take().map_or(Ok(()), |request| stream.write_all(&request)));
     assert_cut_off_in_time(&edge, took);
@@ -107,7 +98,7 @@ fn a_client_that_says_nothing_after_a_scan_is_cut_off() {
 
 #[test]
 fn a_client_that_never_reads_its_answers_is_cut_off() {
-    let edge = impatient().start();
+    let edge = short_timeouts().start();
     // A page is some kilobytes, so that the buffers on the way are soon full.
     let requests = bytes("GET", "/", &[]).repeat(20);
     let took = while_others_are_served(&edge, || {
@@ -122,7 +113,7 @@ fn a_client_that_never_reads_its_answers_is_cut_off() {
 /// Its requests come together, so nothing of the later ones is read once the answers are stuck.
 #[test]
 fn a_client_that_pipelines_and_never_reads_is_cut_off_by_the_time_for_answers() {
-    let edge = impatient().set("edge", "idle_timeout", "\"1h\"").start();
+    let edge = short_timeouts().set("edge", "idle_timeout", "\"1h\"").start();
     let request = bytes("GET", "/", &[]);
     let requests = request.repeat(20);
     let mut sent = 0;
@@ -165,7 +156,7 @@ fn a_burst_is_answered_as_it_comes() {
 
 #[test]
 fn a_client_that_scans_slowly_but_does_is_kept() {
-    let edge = impatient().start();
+    let edge = short_timeouts().start();
     let mut connection = Connection::open(edge.address()).unwrap();
     let begun = Instant::now();
     // Longer than any limit, in whole requests a third of a second apart.

@@ -75,7 +75,7 @@ fn a_log_that_nobody_reads_is_counted_and_holds_nothing_up() {
 }
 
 #[test]
-fn a_start_that_fails_tells_nobody_and_ends() {
+fn a_start_that_fails_ends_though_its_error_is_not_read() {
     let setup = Setup::new().file("config/signs.csv", "code,place,status\nA1,nowhere,active\n");
     setup.write_config();
     let (reader, writer) = pipe().unwrap();

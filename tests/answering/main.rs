@@ -1,4 +1,4 @@
-//! Whoever asks is answered: visitors at the public port, operators at theirs and at the terminal,
+//! Requests are answered: visitors' on the public port, operators' on the admin port and at the terminal,
 //! whatever clients send and whatever happens to the files behind. Each module is one promise.
 #![allow(
     clippy::unwrap_used,

@@ -166,23 +166,6 @@ fn swap_link(scene: &mut Scene) {
 }
 
 #[test]
-fn the_last_good_registry_serves_after_a_restart_with_a_broken_file() {
-    let mut edge = Setup::new().start();
-    edge.stop();
-    fs::write(edge.setup.path("config/signs.csv"), "code,place,status\nA1B2C3,nowhere,active\n").unwrap();
-    edge.start();
-    assert_eq!(edge.scan("/A1B2C4").status, 302);
-    let status = edge.status();
-    assert_eq!(status["registry"]["from_last_good"], true);
-    let problem = status["registry"]["problems"][0].as_str().unwrap();
-    assert!(problem.starts_with("signs.csv:2: place: expected a place of places.csv, found \"nowhere\""), "{problem}");
-    fs::write(edge.setup.path("config/signs.csv"), "code,place,status\nA1B2C5,one,active\nA1B2C4,one,active\n")
-        .unwrap();
-    wait_for("the mended file serves", || (edge.scan("/A1B2C5").status == 302).then_some(()));
-    assert_eq!(edge.status()["registry"]["from_last_good"], false);
-}
-
-#[test]
 fn a_generation_keeps_its_number_over_a_restart_and_the_next_has_a_higher_one() {
     let mut edge = Setup::new().start();
     let first = number(&edge);

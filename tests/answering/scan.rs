@@ -353,13 +353,6 @@ fn an_override_takes_effect_by_the_clock_without_a_reload() {
 }
 
 #[test]
-fn a_configured_home_is_where_the_root_leads() {
-    let edge = Setup::new().set("edge", "home_url", "\"https://example.vn/du-lich\"").start();
-    let reply = edge.scan("/");
-    assert_eq!((reply.status, reply.location()), (302, Some("https://example.vn/du-lich")));
-}
-
-#[test]
 fn a_host_without_ipv6_is_served_over_ipv4_and_says_so() {
     let (refused, setup) = Refused::in_edge(Setup::new().set("edge", "listen", "[\"[::]:0\"]"));
     refused.refuse("socket6", "");

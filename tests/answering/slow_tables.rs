@@ -1,9 +1,9 @@
 //! One table that hangs, never settles or is no file holds up neither another table's edits nor
 //! anything that looks at the edge.
 //!
-//! The share that hangs is a FUSE file system of our own, spoken over `/dev/fuse` by a few lines of
-//! Python: it answers until it is told not to, and then never again. What waits for it waits in the
-//! kernel, as on a server that is gone.
+//! The share that hangs is a FUSE file system of our own, served over `/dev/fuse` by a few lines of
+//! Python: it answers while no file says that it should hang. What waits for it waits in the kernel, as
+//! on a server that is gone.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,7 +115,7 @@ fn a_table_that_is_touched_all_the_time_holds_up_no_other_and_shows() {
     let edge = Setup::new().registry(PLACES, SIGNS).start();
     let signs = edge.setup.path("config/signs.csv");
     let restless = Restless::start(move |n| {
-        fs::write(&signs, format!("{SIGNS}# {n},one,active\n").replace("# ", "B")).unwrap();
+        fs::write(&signs, format!("{SIGNS}B{n},one,active\n")).unwrap();
     });
     wait_for("it shows", || (unsettled(&edge) == 1.0).then_some(()));
     assert_eq!(edge.status()["registry"]["unsettled"][0], "signs.csv");
@@ -144,9 +144,9 @@ fn a_fifo_in_place_of_a_table_is_told_and_holds_up_nothing() {
     let signs = edge.setup.path("config/signs.csv");
     fs::remove_file(&signs).unwrap();
     assert!(Command::new("mkfifo").arg(&signs).status().unwrap().success());
-    wait_for("it is told", || {
+    wait_for("it is reported", || {
         let problems = edge.status()["registry"]["problems"].to_string();
-        (problems.contains("signs.csv: can't be read") && problems.contains("is a FIFO; only a regular file is read"))
+        (problems.contains("signs.csv: can't be read") && problems.contains("expected a regular file, found a FIFO"))
             .then_some(())
     });
     assert_eq!(edge.admin("POST", "/reload").status, 422);
@@ -180,7 +180,7 @@ fn hung(requests: &str) {
     wait_for_target(&edge, "https://example.vn/two");
     wait_for("it shows", || (unsettled(&edge) == 1.0).then_some(()));
     assert_answers(&edge);
-    assert_eq!(edge.admin("POST", "/reload").status, 422, "what could not be read is told");
+    assert_eq!(edge.admin("POST", "/reload").status, 422, "what could not be read is reported");
     write(&edge, "places.csv", &PLACES.replace("/one", "/three"));
     wait_for_target(&edge, "https://example.vn/three");
     share.answer_again();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::load::Load;
-use crate::support::{Edge, Metrics, Setup, many_signs, wait_for};
+use crate::support::{Edge, Metrics, SetOnDrop, Setup, many_signs, wait_for};
 
 #[test]
 fn the_books_balance_at_every_scrape_of_a_run_with_restarts() {
@@ -54,15 +54,6 @@ fn scrape_for(edge: &Edge, time: Duration) -> usize {
     scrapes
 }
 
-/// Ends a thread of a scope however the test ends.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 #[test]
 fn a_scrape_within_a_reload_is_whole_and_its_books_balance() {
     let (places, signs, codes) = many_signs(50_000);
@@ -82,7 +73,7 @@ fn a_scrape_within_a_reload_is_whole_and_its_books_balance() {
                 turn.fetch_add(1, Ordering::SeqCst);
             }
         });
-        let _ends = Done(&done);
+        let _ends = SetOnDrop(&done);
         // Of three in one reload, the second is answered in the middle of it.
         wait_for("three scrapes in one reload", || {
             let before = turn.load(Ordering::SeqCst);
