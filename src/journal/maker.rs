@@ -95,6 +95,8 @@ impl Maker {
                             %error,
                             "no segment can be made; scans are dropped when the current one is full"
                         );
+                    } else {
+                        tracing::debug!(%error, "no segment can be made");
                     }
                 }
             }

@@ -139,10 +139,14 @@ pub(super) fn set_aside(path: &Path) -> bool {
 /// How many records a sealed segment that is found says it holds; `None` where its header is
 /// damaged. One that must not be delivered is an error.
 pub(super) fn accept_sealed(path: &Path, start: &Start) -> Result<Option<u32>, RecoverError> {
-    let damaged = folder::path_of(&quarantine_of(folder_of(path)), start.id, SegmentState::Damaged);
+    let quarantine = quarantine_of(folder_of(path));
+    // An identity may be spelt in several ways (capitals, no hyphens); what is set aside keeps its own.
+    let same_name = path.with_extension(SegmentState::Damaged.as_str());
+    let was_damaged = folder::path_of(&quarantine, start.id, SegmentState::Damaged).exists()
+        || quarantine.join(same_name.file_name().unwrap_or_default()).exists();
     if start.published == Some(0) {
         Err(RecoverError::Empty)
-    } else if damaged.exists() {
+    } else if was_damaged {
         Err(RecoverError::StoredInPart)
     } else {
         Ok(start.published)
@@ -220,6 +224,21 @@ mod tests {
         fs::create_dir(path_of(folder, id, SegmentState::Sealed)).expect("a folder");
         assert_eq!(recovered(folder), []);
         assert_eq!(names(&quarantine_of(folder)), [format!("{id}.damaged"), format!("{id}.damaged.1")]);
+    }
+
+    #[test]
+    fn what_was_stored_in_part_is_known_by_either_spelling_of_its_name() {
+        for spell in [str::to_lowercase, str::to_uppercase] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let folder = folder.path();
+            let id = left_open(folder, 3);
+            let name = spell(&id.to_string());
+            fs::create_dir(quarantine_of(folder)).expect("a folder");
+            fs::write(quarantine_of(folder).join(format!("{name}.damaged")), "a part").expect("a file");
+            fs::rename(path_of(folder, id, SegmentState::Open), folder.join(format!("{name}.sealed"))).expect("a name");
+            assert_eq!(recovered(folder), [], "{name}");
+            assert_eq!(names(&quarantine_of(folder)), [format!("{name}.damaged"), format!("{name}.damaged.1")]);
+        }
     }
 
     #[test]
