@@ -131,6 +131,7 @@ impl App {
         let (stage, staged) = watch::channel(Stage::Serving);
         // What can fail goes before the first thread. The threads that this runtime starts read files,
         // the registry first: 70 ms of CPU for 100,000 signs.
+        let admin_address = admin.local_addr()?;
         let step_back = || priority::lower(priority::LAST);
         let runtime = Builder::new_current_thread().enable_all().on_thread_start(step_back).build()?;
         let admin = {
@@ -142,7 +143,7 @@ impl App {
         let sealer = spawn("journal-seal", move || to_seal.seal_segments())?;
         let delivery = parts.start_delivery()?;
         let workers = parts.start_workers(listeners, &staged)?;
-        parts.announce(admin.local_addr()?);
+        parts.announce(admin_address);
         let control = parts.start_control(runtime, admin, signals.clone(), staged)?;
 
         let (lame_duck, grace) = (parts.config.edge.lame_duck, parts.config.edge.limits.grace);

@@ -56,12 +56,14 @@ impl Metrics {
     pub fn new(edge: String, parts: Vec<Arc<dyn Collector>>) -> Self {
         let mut collectors: Vec<Arc<dyn Collector>> = vec![Arc::new(BuildInfo { edge })];
         collectors.extend(parts);
-        collectors.push(Arc::new(ProcessCollector::for_self()));
         Self { collectors }
     }
 
     fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
-        let families: Vec<MetricFamily> = self.collectors.iter().flat_map(|collector| collector.collect()).collect();
+        let mut families: Vec<MetricFamily> =
+            self.collectors.iter().flat_map(|collector| collector.collect()).collect();
+        // Made anew: one that is kept shows old figures where the system gives none.
+        families.extend(ProcessCollector::for_self().collect());
         let mut text = Vec::with_capacity(16 * 1024);
         TextEncoder::new().encode(&families, &mut text)?;
         text.shrink_to_fit();

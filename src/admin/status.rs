@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::core::Tag;
 use crate::core::scan::DEFINITION;
-use crate::journal::Journal;
+use crate::journal::{Counts, Journal};
 use crate::observe::CountryFiles;
 use crate::registry;
 use crate::source::Publisher;
@@ -40,6 +40,8 @@ pub struct Status {
 impl Status {
     /// How everything stands now.
     pub(super) fn read(&self) -> Value {
+        // Once, so that what is said of scans and of segments agrees.
+        let counts = self.journal.counts();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "edge": self.journal.settings().edge,
@@ -47,8 +49,8 @@ impl Status {
             "listen": self.listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "workers": self.workers,
             "registry": self.registry(),
-            "scans": self.scans(),
-            "journal": self.journal(),
+            "scans": self.scans(&counts),
+            "journal": self.journal(&counts),
             "store": self.store(),
             "geoip": self.geoip(),
             "definition": DEFINITION,
@@ -76,8 +78,7 @@ impl Status {
         })
     }
 
-    fn scans(&self) -> Value {
-        let counts = self.journal.counts();
+    fn scans(&self, counts: &Counts) -> Value {
         let dropped: Map<String, Value> = self
             .journal
             .dropped()
@@ -95,8 +96,7 @@ impl Status {
         })
     }
 
-    fn journal(&self) -> Value {
-        let counts = self.journal.counts();
+    fn journal(&self, counts: &Counts) -> Value {
         json!({
             "folder": self.journal.settings().folder,
             "bytes": counts.bytes,

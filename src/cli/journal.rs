@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::{CommandError, TableFormat, of_file};
+use super::{CommandError, TableFormat, of_csv, of_file};
 use crate::config::Config;
 use crate::core::file_name;
 use crate::core::scan::{COLUMNS, Column, Field, Scan};
@@ -134,7 +134,7 @@ fn list(folder: &Path, format: TableFormat, out: &mut dyn Write) -> Result<(), C
 fn print_csv(lines: &[[String; 6]], out: &mut dyn Write) -> Result<(), CommandError> {
     let mut csv = csv::Writer::from_writer(out);
     for line in lines {
-        csv.write_record(line).map_err(|error| CommandError::Output(error.into()))?;
+        csv.write_record(line).map_err(of_csv)?;
     }
     Ok(csv.flush()?)
 }

@@ -178,7 +178,16 @@ fn time(config: &Config, option: &'static str, text: &str) -> Result<Timestamp, 
     let midnight = format!("{text}T00:00");
     let text = if text.parse::<jiff::civil::Date>().is_ok() && !text.contains(':') { &midnight } else { text };
     let ms = config.registry.rules.time(text).map_err(|source| CommandError::Time { option, source })?;
-    Ok(Timestamp::from_millisecond(ms).expect("it was a timestamp before"))
+    // A time within the last second that there is has milliseconds that are out of range.
+    Ok(Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX))
+}
+
+/// The system's own error, which tells whether somebody has closed the pipe.
+fn of_csv(error: csv::Error) -> CommandError {
+    CommandError::Output(match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        kind => io::Error::other(format!("{kind:?}")),
+    })
 }
 
 fn of_file(path: &Path) -> impl FnOnce(io::Error) -> CommandError + '_ {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::{CommandError, TableFormat, registry, time};
+use super::{CommandError, TableFormat, of_csv, registry, time};
 use crate::config::Config;
 use crate::core::Code;
 use crate::core::scan::DEFINITION;
@@ -89,12 +89,11 @@ fn print_json(question: &Question, usage: &Usage, out: &mut dyn Write) -> Result
 
 fn print_csv(by: By, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandError> {
     let mut csv = csv::Writer::from_writer(out);
-    let broken = |error: csv::Error| CommandError::Output(error.into());
     let name = has_names(by).then_some("name");
     csv.write_record(
         [Some(by.as_str()), name, Some("scans"), Some("repeats"), Some("bots"), Some("all")].into_iter().flatten(),
     )
-    .map_err(broken)?;
+    .map_err(of_csv)?;
     for row in &usage.rows {
         let Tally { scans, repeats, bots, all } = row.tally;
         // A spreadsheet is likely to read it: codes in groups survive there.
@@ -102,7 +101,7 @@ fn print_csv(by: By, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandEr
         let mut cells = vec![code.map_or_else(|| row.key.clone(), |code| code.grouped().to_string())];
         cells.extend(has_names(by).then(|| row.name.clone()));
         cells.extend([scans, repeats, bots, all].map(|figure| figure.to_string()));
-        csv.write_record(cells).map_err(broken)?;
+        csv.write_record(cells).map_err(of_csv)?;
     }
     csv.flush()?;
     Ok(())

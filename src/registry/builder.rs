@@ -7,7 +7,7 @@
 
 use std::hash::BuildHasher as _;
 
-use super::route::{AliasError, Route, as_sent};
+use super::route::{AliasError, MAX_ALIAS, Route, as_sent};
 use super::rows::{OverrideRow, PlaceRow, SignRow, TableNames, Text};
 use super::rules::Rules;
 use super::{
@@ -404,6 +404,9 @@ impl<'a> RegistryBuilder<'a> {
 
 /// An alias of a sign as browsers send it.
 fn checked_alias(registry: &Registry, alias: &str, sign: u32) -> Result<String, AliasError> {
+    if alias.len() > MAX_ALIAS {
+        return Err(AliasError::TooLong(alias.len()));
+    }
     let sent = as_sent(alias)?;
     let path = sent.split('?').next().unwrap_or(&sent);
     match Route::of(path) {

@@ -12,7 +12,7 @@ use url::Url;
 use crate::core::Code;
 
 /// Longest alias, in bytes.
-const MAX_ALIAS: usize = 1024;
+pub(super) const MAX_ALIAS: usize = 1024;
 /// Longest path that can be a code, with its hyphens and escapes.
 const MAX_CODE_PATH: usize = 128;
 
@@ -108,9 +108,6 @@ pub enum AliasError {
 pub fn as_sent(alias: &str) -> Result<String, AliasError> {
     if !alias.starts_with('/') {
         return Err(AliasError::NoSlash);
-    }
-    if alias.len() > MAX_ALIAS {
-        return Err(AliasError::TooLong(alias.len()));
     }
     if alias.contains('#') {
         return Err(AliasError::Fragment);

@@ -52,6 +52,10 @@ impl<'a> Table<'a> {
     /// Reads the header. `None` where it can't be used, or a cell is too long; the problems say why.
     pub fn open(file: &'a str, bytes: &'a [u8], allowed: &Columns, problems: &mut Problems) -> Option<Self> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        if is_utf16(bytes) {
+            problems.add(file, 0, "", "expected UTF-8, found UTF-16; save the file as \"CSV UTF-8\"");
+            return None;
+        }
         let separator = separator(bytes);
         let quotes = quotes(bytes, separator);
         // Before the reader makes a copy of the cell.
@@ -237,6 +241,11 @@ fn quotes(bytes: &[u8], separator: u8) -> Quotes {
         }
     }
     quotes
+}
+
+/// Whether a table begins with UTF-16's byte-order mark, in either order.
+pub(super) fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")
 }
 
 /// Why a header can't be used.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::csv::newlines;
+use super::csv::{is_utf16, newlines};
 use super::sources::Sources;
 use crate::core::{Problems, file_name};
 use crate::system::Stamp;
@@ -86,9 +86,6 @@ pub(super) enum TableError {
     /// It is not there, too long, or its disk fails.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It begins with UTF-16's byte-order mark.
-    #[error("expected UTF-8, found UTF-16; save the file as \"CSV UTF-8\"")]
-    Utf16,
     /// A table is text.
     #[error("expected text, found a NUL byte (was the file cut off, or is it no CSV file?)")]
     Nul {
@@ -102,7 +99,7 @@ impl TableError {
     pub fn add_to(&self, problems: &mut Problems, path: &Path) {
         let at = path.display();
         let (line, text) = match self {
-            Self::Changed | Self::Utf16 => (0, self.to_string()),
+            Self::Changed => (0, self.to_string()),
             Self::Nul { line } => (*line, self.to_string()),
             Self::NotAFile(_) | Self::Io(_) => (0, format!("can't be read ({at}): {self}")),
             Self::Hangs => (0, format!("does not answer ({at}): {self}")),
@@ -141,9 +138,9 @@ pub(super) fn read_table(path: &Path, may_be_absent: bool, step: &mut dyn FnMut(
 
 /// Checks that the newest piece of a table, from `from` on, can be text.
 fn is_text(bytes: &[u8], from: usize) -> Result<(), TableError> {
-    // UTF-16 has NUL bytes too, and deserves better advice.
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(TableError::Utf16);
+    // UTF-16 has NUL bytes too; its header is refused with better advice.
+    if is_utf16(bytes) {
+        return Ok(());
     }
     match bytes[from..].iter().position(|&b| b == 0) {
         Some(at) => Err(TableError::Nul { line: 1 + newlines(&bytes[..from + at]) }),

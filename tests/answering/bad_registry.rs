@@ -392,6 +392,9 @@ fn other_encodings_are_refused_with_advice() {
             (false, "places.csv: expected UTF-8, found UTF-16; save the file as \"CSV UTF-8\"\n".to_owned())
         );
     }
+    // And the other tables' problems are told beside it.
+    let (_, said) = check(&[("overrides.csv", b"\xff\xfe0\x00"), ("signs.csv", b"code,place,status\nA1,one,activ\n")]);
+    assert_eq!(said.lines().count(), 2, "{said}");
     let latin = b"place,name,target\none,M,https://example.vn/\ntwo,Caf\xe9,https://example.vn/\n";
     assert_eq!(
         check(&[("places.csv", latin)]),

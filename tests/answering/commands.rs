@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
-use crate::support::{BINARY, Edge, Setup, files_below, wait_for};
+use crate::support::{BINARY, Edge, Setup, files_below, many_signs, wait_for};
 use serde_json::{Value, json};
 use waypost::core::Code;
 
@@ -109,6 +109,20 @@ fn town() -> Setup {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let (places, signs, _) = many_signs(2000);
+    let setup = Setup::new().registry(&places, &signs);
+    setup.write_config();
+    for format in ["table", "csv", "json"] {
+        let mut command = setup.command(&["usage", "--silent", "--format", format]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // More is written than a pipe without a reader takes: nothing.
+        drop(child.stdout.take());
+        assert_eq!(said(&child.wait_with_output().unwrap()), (0, String::new(), String::new()), "{format}");
+    }
+}
+
+#[test]
 fn resolve_tells_where_a_code_leads_and_why() {
     let setup = town();
     for (arguments, target, language, why) in [
@@ -161,6 +175,24 @@ fn resolve_tells_where_a_code_leads_and_why() {
             "{table}"
         );
     }
+}
+
+#[test]
+fn resolve_knows_an_alias_as_it_is_written_and_as_browsers_send_it() {
+    let (written, sent) = (format!("/{}", "đ".repeat(300)), format!("/{}", "%C4%91".repeat(300)));
+    let setup = Setup::new().registry(
+        "place,name,target\none,One,https://example.vn/one\n",
+        &format!("code,place,status,aliases\nA1,one,active,{written}\n"),
+    );
+    for alias in [written, sent] {
+        let (code, answer, error) = said(&setup.run(&["resolve", &alias]));
+        assert!(code == 0 && answer.contains("302 https://example.vn/one"), "{error}");
+    }
+}
+
+#[test]
+fn the_last_second_that_there_is_can_be_asked_for() {
+    assert_eq!(said(&town().run(&["resolve", "A1", "--at", "9999-12-30T22:00:00.5Z"])).0, 0);
 }
 
 #[test]
