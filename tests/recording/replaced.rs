@@ -121,6 +121,12 @@ fn a_copy_of_a_segment_that_is_written_to_does_not_take_its_place() {
             fs::copy(&path, path.with_extension("sealed")).unwrap();
         }
     };
+    wait_for("the next segment is ready", || {
+        let sizes = waypost::journal::segments(&journal).unwrap().into_iter().map(|(path, _)| fs::metadata(path));
+        let sizes: Vec<u64> = sizes.map(|file| file.unwrap().len()).collect();
+        (sizes.len() == 2 && edge.metrics().get("waypost_journal_bytes") == sizes.iter().sum::<u64>() as f64)
+            .then_some(())
+    });
     // Of the one that is written to, and of the spare one, which has no scans.
     copy(&journal);
     wait_for("both are set aside", || (edge.metrics().get("waypost_journal_quarantine_files") == 2.0).then_some(()));
