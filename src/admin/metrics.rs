@@ -3,7 +3,7 @@
 //! Owns the texts that are still being sent, and how many of them there are.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use prometheus::core::{Collector, Desc};
@@ -12,6 +12,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder as _, TextEncoder};
 
 use super::server::Connections;
+use crate::core::lock;
 use crate::core::metrics::Families;
 
 /// The content type of Prometheus' text format.
@@ -75,7 +76,7 @@ impl Renderings {
     /// Renders the figures. Where [`MAX_RENDERINGS`] are in memory because clients do not take theirs, the
     /// connections that are sent the oldest are closed. `None` where the figures can't be encoded.
     pub fn add(&self, metrics: &Metrics, connections: &Connections) -> Option<Rendering> {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = lock(&self.sent);
         sent.retain(|number| number.strong_count() > 0);
         for oldest in sent.iter().rev().skip(MAX_RENDERINGS - 1).filter_map(Weak::upgrade) {
             connections.close_stalled(*oldest);

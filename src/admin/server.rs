@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use tokio::task::AbortHandle;
 
 use super::{AdminService, Response};
 use crate::core::Stage;
+use crate::core::lock;
 
 /// Most connections open at a time: a few scrapers and probes, and people.
 const MAX_CONNECTIONS: usize = 64;
@@ -122,7 +123,7 @@ impl Connections {
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<u64, (Arc<Activity>, AbortHandle)>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 }
 

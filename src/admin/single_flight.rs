@@ -5,10 +5,12 @@
 //! what they get is never older than their request.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use tokio::sync::oneshot;
+
+use crate::core::lock;
 
 /// Some work, and those who wait for it.
 pub(super) struct SingleFlight<T> {
@@ -66,7 +68,7 @@ impl<T: Clone + Send + 'static> SingleFlight<T> {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue<T>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 
@@ -76,7 +78,7 @@ struct Unwinds<'f, T>(&'f SingleFlight<T>);
 impl<T> Drop for Unwinds<'_, T> {
     fn drop(&mut self) {
         if thread::panicking() {
-            let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = lock(&self.0.queue);
             queue.running = false;
             queue.waiting.clear();
         }

@@ -5,9 +5,11 @@
 //! reference. So a replaced value is kept in a list here until no reader has it: the last reference is
 //! always dropped by the caller of [`Published::free_old`], never by a worker.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
+
+use super::lock::lock;
 
 /// The newest value, and the ones that it replaced.
 #[derive(Debug)]
@@ -35,12 +37,12 @@ impl<T> Published<T> {
     /// Puts another in its place. Readers see the one or the other, whole.
     pub fn replace(&self, next: T) {
         let before = self.newest.send_replace(Arc::new(next));
-        self.old.lock().unwrap_or_else(PoisonError::into_inner).push(before);
+        lock(&self.old).push(before);
     }
 
     /// Frees what no reader holds any more, on this thread. For housekeeping, off the workers.
     pub fn free_old(&self) {
-        let mut old = self.old.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut old = lock(&self.old);
         // No reader can get a value that only the list holds: only the newest is handed out.
         let free: Vec<Arc<T>> = old.extract_if(.., |value| Arc::strong_count(value) == 1).collect();
         // The list is unlocked while they are freed.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::segment::Segment;
+use crate::core::lock;
 
 /// A segment that waits for its delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -297,6 +298,6 @@ impl SharedLedger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ledger)
     }
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -23,6 +23,7 @@ use super::segment::Segment;
 use super::slot::Slot;
 use super::wake_up::WakeUp;
 use super::{SegmentState, Settings, SharedLedger};
+use crate::core::lock;
 
 /// How often the folder is looked at: for files that a person removed, and batches that one put back.
 const LOOK: Duration = Duration::from_secs(2);
@@ -201,7 +202,7 @@ impl Sealer {
 
     fn renew_lock(&self) {
         let folder = &self.settings.folder;
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lock = lock(&self.lock);
         if !lock.holds(folder).unwrap_or(true) {
             match lock.renew(folder) {
                 Ok(()) => {

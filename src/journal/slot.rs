@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crossbeam_queue::ArrayQueue;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::segment::{Appender, Segment};
 use super::wake_up::WakeUp;
 use super::{Dropped, SharedLedger};
+use crate::core::lock;
 
 /// One worker's slot.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Slot {
         let size = spare.segment().size();
         self.ledger.update(|ledger| ledger.put_spare(size));
         self.missing.store(Dropped::NotReady as u8, Ordering::Relaxed);
-        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(spare.segment());
+        *lock(&self.made) = Arc::downgrade(spare.segment());
         // There is room: nobody else puts segments here.
         self.spare.push(spare).ok();
     }
@@ -72,7 +73,7 @@ impl Slot {
 
     /// Lets go of a segment whose file somebody has removed.
     pub fn drop_removed(&self) {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = lock(&self.made);
         if made.upgrade().is_some_and(|segment| !segment.find().unwrap_or(true))
             // If its worker has taken it, it is found among the active ones.
             && let Some(spare) = self.spare.pop()
@@ -85,7 +86,7 @@ impl Slot {
 
     /// Whether the segment that was left here last, and is not sealed yet, has this identity.
     pub fn has_made(&self, id: Uuid) -> bool {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = lock(&self.made);
         made.upgrade().is_some_and(|segment| segment.header.id == id)
     }
 

@@ -3,6 +3,8 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::core::lock;
+
 /// Wakes one sleeping thread. A call while it is awake is heard when it would sleep next.
 #[derive(Debug, Default)]
 pub(super) struct WakeUp {
@@ -42,6 +44,6 @@ impl WakeUp {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }

@@ -6,13 +6,14 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::database::{Database, DatabaseError};
 use crate::core::Published;
+use crate::core::lock;
 use crate::core::scan::Origin;
 use crate::system::Stamp;
 use crate::system::path_thread::{HANG_TIMEOUT, PathThread};
@@ -167,6 +168,6 @@ impl Current {
     }
 
     fn files(&self) -> MutexGuard<'_, Vec<DatabaseFile>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.files)
     }
 }

@@ -12,7 +12,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
-use super::lock;
+use crate::core::lock;
 
 /// A file that is still open for writing is read all the same once it has not changed for this long.
 const STALE_WRITER: Duration = Duration::from_secs(30);

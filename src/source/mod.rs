@@ -19,17 +19,9 @@ mod state;
 mod table_thread;
 mod watch;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub use files::Files;
 pub use last_good::{LastGood, LoadError, SaveError};
 pub use publisher::{Publisher, RegistryError, Reload};
 pub use sources::Sources;
 pub use state::State;
 pub use watch::watch;
-
-/// Locks in spite of a thread that panicked under the lock: the next reading or reload replaces the
-/// state that it left.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -13,10 +13,10 @@ use tokio::sync::{Notify, watch};
 use super::files::{Files, TABLES, TableError};
 use super::gather::{When, gather};
 use super::last_good::LastGood;
-use super::lock;
 use super::sources::Sources;
 use super::state::{LoggedState, State};
 use super::table_thread::{TableState, TableThread};
+use crate::core::lock;
 use crate::core::{Problems, Published};
 use crate::registry::{Registry, Rules};
 

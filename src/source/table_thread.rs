@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 
 use super::files::{OPTIONAL, Reading, TableError, read_table, stamp};
 use super::folder_watch::{FolderEvents, FolderWatch};
-use super::lock;
 use crate::core::file_name;
+use crate::core::lock;
 use crate::system::Stamp;
 use crate::system::path_thread::PathThread;
 

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::priority;
+use crate::core::lock;
 
 /// A job that has made no progress for this long hangs.
 pub const HANG_TIMEOUT: Duration = Duration::from_secs(5);
@@ -113,7 +114,7 @@ impl Drop for PathThread {
 
 impl Shared {
     fn requests(&self) -> MutexGuard<'_, Requests> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.requests)
     }
 
     /// Waits for a request; `None` at the end.

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::logging::Log;
+use crate::core::lock;
 
 /// How often it is checked whether a stop takes too long.
 const SLICE: Duration = Duration::from_millis(100);
@@ -119,6 +120,6 @@ impl Signals {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
