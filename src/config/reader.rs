@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::values::{ValueError, expected, shown, string};
-use crate::core::Problems;
+use crate::core::{Problems, newlines};
 
 /// The file, and what is wrong with it so far.
 pub(super) struct Reader<'a> {
@@ -40,7 +40,7 @@ impl<'a> Reader<'a> {
     /// The line of a byte of the text, from 1.
     pub fn line(&self, at: usize) -> u64 {
         let before = &self.text.as_bytes()[..at.min(self.text.len())];
-        1 + before.iter().filter(|&&b| b == b'\n').count() as u64
+        1 + newlines(before)
     }
 
     pub fn problem(&self, line: u64, key: &str, text: impl Into<String>) {

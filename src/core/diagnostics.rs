@@ -85,3 +85,9 @@ impl fmt::Display for Problems {
         }
     }
 }
+
+/// How many lines end in some bytes: one less than the number of the line in which the next byte is.
+#[must_use]
+pub fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&b| b == b'\n').count() as u64
+}

@@ -16,7 +16,7 @@ mod stage;
 
 pub use backoff::Backoff;
 pub use code::{Code, CodeError, spoiled};
-pub use diagnostics::{Problem, Problems, file_name};
+pub use diagnostics::{Problem, Problems, file_name, newlines};
 pub use language::{LanguagePreference, Tag, parse_tag};
 pub use lock::lock;
 pub use published::Published;

@@ -172,8 +172,7 @@ impl<'a> RegistryBuilder<'a> {
         if place.is_none() {
             wrong("place", format!("expected a place of {}, found {:?}", self.tables.places, row.place));
         }
-        let mut all = [Status::Planned, Status::Active, Status::Retired].into_iter();
-        let status = all.find(|status| status.as_str().eq_ignore_ascii_case(row.status));
+        let status = Status::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(row.status));
         if status.is_none() {
             wrong("status", format!("expected planned, active or retired, found {:?}", row.status));
         }

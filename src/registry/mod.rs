@@ -139,6 +139,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status, in the order of a sign's life.
+    pub const ALL: [Self; 3] = [Self::Planned, Self::Active, Self::Retired];
+
     /// The word in `signs.csv`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

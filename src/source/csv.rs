@@ -5,7 +5,7 @@
 //! LibreOffice make of it). Languages are columns in OpenStreetMap's manner:
 //! `name`, `name:en` (<https://wiki.openstreetmap.org/wiki/Multilingual_names>).
 
-use crate::core::{Problems, Tag, parse_tag};
+use crate::core::{Problems, Tag, newlines, parse_tag};
 use crate::registry::Text;
 
 /// Longest cell, in bytes; the longest target has 2,048.
@@ -177,11 +177,6 @@ fn line(bytes: &[u8], at: &::csv::Position) -> u64 {
 
 fn offset(at: &::csv::Position) -> usize {
     usize::try_from(at.byte()).expect("a table in memory has as many bytes")
-}
-
-/// How many lines end in some bytes.
-pub(super) fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&b| b == b'\n').count() as u64
 }
 
 /// Where more bytes than a cell may have stand without anything that ends a cell: the start of it.

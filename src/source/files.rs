@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use super::csv::{is_utf16, newlines};
+use super::csv::is_utf16;
 use super::sources::Sources;
-use crate::core::{Problems, file_name};
+use crate::core::{Problems, file_name, newlines};
 use crate::system::Stamp;
 use crate::system::path_thread::HANG_TIMEOUT;
 use crate::system::regular_file::{self, NotAFile};

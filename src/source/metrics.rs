@@ -24,7 +24,7 @@ impl Collector for Publisher {
             .add(&[("content_hash", &registry.content_hash_text())], 1.0);
         families.gauge("waypost_registry_places", "Places in the registry that serves.", registry.places().len());
         let mut signs = families.gauges("waypost_registry_signs", "Signs in the registry that serves, by status.");
-        for status in [Status::Planned, Status::Active, Status::Retired] {
+        for status in Status::ALL {
             signs.add(&[("status", status.as_str())], registry.signs_in(status));
         }
         drop(signs);
