@@ -12,6 +12,8 @@ use crate::core::scan::DEFINITION;
 const SCANS: &str = include_str!("sql/scans.sql");
 const SCANS_HOURLY: &str = include_str!("sql/scans_hourly.sql");
 const SIGNS: &str = include_str!("sql/signs.sql");
+const SIGN_HOURS: &str = include_str!("sql/sign_hours.sql");
+const SIGN_HEALTH: &str = include_str!("sql/sign_health.sql");
 const DISTRIBUTED: &str = include_str!("sql/distributed.sql");
 const VIEWS: &str = include_str!("sql/views.sql");
 const READER: &str = include_str!("sql/reader.sql");
@@ -61,6 +63,7 @@ impl Schema {
             ("{merge_tree}", engine("MergeTree")),
             ("{summing_merge_tree}", engine("SummingMergeTree")),
             ("{replacing_merge_tree}", engine("ReplacingMergeTree")),
+            ("{aggregating_merge_tree}", engine("AggregatingMergeTree")),
             ("{timezone}", timezone.iana_name().unwrap_or("UTC").to_owned()),
             ("{dedup}", dedup),
             ("{ttl_months}", KEPT_MONTHS.to_owned()),
@@ -89,11 +92,10 @@ impl Schema {
     }
 
     fn files(&self) -> Vec<&'static str> {
-        if self.is_cluster {
-            vec![SCANS, SCANS_HOURLY, SIGNS, DISTRIBUTED, VIEWS]
-        } else {
-            vec![SCANS, SCANS_HOURLY, SIGNS, VIEWS]
-        }
+        let mut files = vec![SCANS, SCANS_HOURLY, SIGNS, SIGN_HOURS, SIGN_HEALTH];
+        files.extend(self.is_cluster.then_some(DISTRIBUTED));
+        files.push(VIEWS);
+        files
     }
 
     fn replace(&self, file: &str) -> String {

@@ -10,3 +10,9 @@ ENGINE = Distributed({cluster}, {database}, scans_hourly);
 
 CREATE OR REPLACE TABLE {database}.signs_all{on_cluster} AS {database}.signs
 ENGINE = Distributed({cluster}, {database}, signs);
+
+CREATE OR REPLACE TABLE {database}.sign_hours_all{on_cluster} AS {database}.sign_hours
+ENGINE = Distributed({cluster}, {database}, sign_hours);
+
+CREATE OR REPLACE TABLE {database}.sign_health_all{on_cluster} AS {database}.sign_health
+ENGINE = Distributed({cluster}, {database}, sign_health);

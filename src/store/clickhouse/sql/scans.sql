@@ -1,8 +1,8 @@
 -- Every scan, one row each, as an edge recorded it.
 --
 -- How these files are read. They are applied in this order: scans.sql, scans_hourly.sql,
--- signs.sql, distributed.sql (a cluster only), views.sql, reader.sql (needs an administrator's
--- rights). All of them are applied before the first insert: a view fills scans_hourly from what is
+-- signs.sql, sign_hours.sql, sign_health.sql, distributed.sql (a cluster only), views.sql, reader.sql
+-- (needs an administrator's rights). All of them are applied before the first insert: a view fills scans_hourly from what is
 -- inserted after it exists. A statement ends with `;` at the end of a line, and each may be run
 -- again: a second time changes nothing. `--` begins a comment. These words, where they stand in braces,
 -- are replaced as text, but not in comments; any other word in braces is ClickHouse's own macro and stays:
@@ -18,6 +18,7 @@
 --   merge_tree           MergeTree             ReplicatedMergeTree(PATH, '{replica}')
 --   summing_merge_tree   SummingMergeTree      ReplicatedSummingMergeTree(PATH, '{replica}')
 --   replacing_merge_tree ReplacingMergeTree    ReplicatedReplacingMergeTree(PATH, '{replica}')
+--   aggregating_merge_tree AggregatingMergeTree ReplicatedAggregatingMergeTree(PATH, '{replica}')
 --   dedup                non_replicated_deduplication_window = 100000
 --                                              replicated_deduplication_window = 100000,
 --                                              replicated_deduplication_window_seconds = 2592000

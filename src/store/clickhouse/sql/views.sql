@@ -29,6 +29,24 @@ SELECT * FROM {database}.scans{all};
 CREATE OR REPLACE VIEW {database}.registry_history{on_cluster} AS
 SELECT * FROM {database}.signs{all};
 
+-- Hours in which a sign has a headline scan, of all shards. Ask for DISTINCT ones, or for a GROUP BY with
+-- max(last): rows that came twice may not be merged yet.
+CREATE OR REPLACE VIEW {database}.hours_by_sign{on_cluster} AS
+SELECT code, hour, last
+FROM {database}.sign_hours{all};
+
+-- The state of each sign by the last computation of the last day, of whichever edge: of several edges on
+-- one store the latest counts, and each sign once.
+CREATE OR REPLACE VIEW {database}.sign_health_current{on_cluster} AS
+WITH
+    (SELECT max((day, computed, edge)) FROM {database}.sign_health{all} WHERE day = (SELECT max(day) FROM {database}.sign_health{all})) AS last
+SELECT
+    code, state, since, per_day, expected, one_in, alarm_on, looks_copied, group_kind, group_name, ended_alarms, budget,
+    day, computed, edge
+FROM {database}.sign_health{all}
+WHERE day = last.1 AND computed = last.2 AND edge = last.3
+LIMIT 1 BY code;
+
 -- The headline figure by hour, with what an analyst groups by. Ask for sum(scans), and for a time with
 -- conditions on hour: they reach the table's key through this view.
 -- A code that the registry no longer has keeps its scans; its name, place and area are empty, lat and
@@ -59,4 +77,4 @@ SELECT '{definition}' AS definition;
 
 -- Counts up when these files change, so that a person sees which of them were applied.
 CREATE OR REPLACE VIEW {database}.schema_version{on_cluster} AS
-SELECT 2 AS version;
+SELECT 3 AS version;
