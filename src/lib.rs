@@ -26,11 +26,12 @@
 //! ```text
 //! layer 3: app, cli, config
 //! layer 2: edge, admin
-//! layer 1: registry, source, observe, journal, store
+//! layer 1: registry, source, observe, journal, store, health
 //! layer 0: core, system
 //! beside:  system → core
 //! beside:  source → registry
-//! beside:  store → journal, registry
+//! beside:  health → registry
+//! beside:  store → journal, registry, health
 //! beside:  app → config
 //! beside:  cli → app, config
 //! never:   edge → source, store
@@ -82,6 +83,7 @@
 pub mod core;
 pub mod system;
 
+pub mod health;
 pub mod journal;
 pub mod observe;
 pub mod registry;
