@@ -14,6 +14,8 @@ mod clock;
 mod copies;
 mod groups;
 mod rate;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -12,6 +12,9 @@ use super::clock::f64_of;
 /// habits wander, and this makes it harmless. By simulation it halves false alarms at the price of a few
 /// days (`benches/README.md`, sign health).
 const CAP: f64 = 10.0;
+/// What is thought of a sign before its scans are known weighs no more than so many hours of its own,
+/// however alike the others of its class are.
+const PRIOR_CAP: f64 = 2.0;
 /// Signs that were watched for less than this many average days say nothing about their class.
 const WATCHED: f64 = 14.0;
 
@@ -40,7 +43,8 @@ impl Prior {
         // What chance alone spreads is taken off.
         let chance = watched().map(|(_, exposure)| mean / exposure).sum::<f64>() / count;
         let variance = (spread - chance).max(1e-6 * mean * mean);
-        Self { shape: mean * mean / variance, exposure: mean / variance }
+        let shape = (mean * mean / variance).min(PRIOR_CAP);
+        Self { shape, exposure: shape / mean }
     }
 
     /// With a sign's own hours in an exposure.
