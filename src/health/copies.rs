@@ -106,7 +106,9 @@ struct Located {
 fn from_abroad(signs: &[&Sign], recent: &[Recent]) -> Vec<usize> {
     let located = || recent.iter().filter(|scans| !scans.is_retired && !scans.country.is_empty());
     let mut countries: HashMap<&str, u64> = HashMap::new();
-    located().for_each(|scans| *countries.entry(&scans.country).or_default() += scans.scans);
+    for scans in located() {
+        *countries.entry(&scans.country).or_default() += scans.scans;
+    }
     // Home is where most visitors are from: a service of any country needs no setting for it.
     let Some((home, _)) = countries.into_iter().max_by_key(|&(country, scans)| (scans, country)) else {
         return Vec::new();
@@ -117,42 +119,80 @@ fn from_abroad(signs: &[&Sign], recent: &[Recent]) -> Vec<usize> {
         one.all += scans.scans;
         one.abroad += if scans.country == home { 0 } else { scans.scans };
     }
-    let mut kinds: HashMap<&str, Vec<usize>> = HashMap::new();
-    signs.iter().enumerate().for_each(|(at, sign)| kinds.entry(&sign.kind).or_default().push(at));
-    let everybody: Vec<usize> = (0..signs.len()).collect();
-    let of = |at: usize| of_code.get(&signs[at].code).copied().unwrap_or_default();
+    let of = |sign: &Sign| of_code.get(&sign.code).copied().unwrap_or_default();
+    let mut everybody = Shares::default();
+    let mut kinds: HashMap<&str, Shares> = HashMap::new();
+    for sign in signs {
+        everybody.add(of(sign));
+        kinds.entry(&sign.kind).or_default().add(of(sign));
+    }
     let is_suspect = |at: &usize| {
-        let class = kinds.get(signs[*at].kind.as_str()).filter(|class| class.len() >= CLASS).unwrap_or(&everybody);
-        let one = of(*at);
+        let (sign, one) = (signs[*at], of(signs[*at]));
+        let class = kinds.get(sign.kind.as_str()).filter(|class| class.signs >= CLASS).unwrap_or(&everybody);
         one.all >= LOCATED && {
-            let others = class.iter().filter(|other| *other != at).map(|other| of(*other));
-            let (a, b) = shares(others);
+            let (a, b) = class.without(one).spread();
             f64_of(one.abroad) > f64_of(one.all) * a / (a + b)
                 && beta_binomial_at_least(one.abroad, one.all, a, b) <= BUDGET
         }
     };
-    everybody.iter().copied().filter(is_suspect).collect()
+    (0..signs.len()).filter(is_suspect).collect()
 }
 
-/// How the shares from abroad of other signs are spread, as the two parameters of a beta distribution, by
-/// moments.
-fn shares(others: impl Iterator<Item = Located> + Clone) -> (f64, f64) {
-    let all = others
-        .clone()
-        .fold(Located::default(), |sum, one| Located { all: sum.all + one.all, abroad: sum.abroad + one.abroad });
-    // One more of each: a share that was never seen is not impossible.
-    let mean = (f64_of(all.abroad) + 1.0) / (f64_of(all.all) + 2.0);
-    let known = || others.clone().filter(|one| one.all >= LOCATED);
-    let count = f64_of(known().count() as u64);
-    let of_chance = mean * (1.0 - mean);
-    let spread = if count < 2.0 {
-        of_chance / 3.0
-    } else {
-        let squares = known().map(|one| (f64_of(one.abroad) / f64_of(one.all) - mean).powi(2)).sum::<f64>() / count;
-        let chance = known().map(|one| of_chance / f64_of(one.all)).sum::<f64>() / count;
-        squares - chance
-    };
-    // Variance of a beta distribution: mean (1 − mean) / (a + b + 1). Between a wide spread and nearly none.
-    let sum = (of_chance / spread.max(1e-9) - 1.0).clamp(2.0, 50.0);
-    (mean * sum, (1.0 - mean) * sum)
+/// The shares from abroad of the signs of a class, as sums: one sign can be taken out again, since it must
+/// not explain itself.
+#[derive(Clone, Copy, Default)]
+struct Shares {
+    signs: usize,
+    all: u64,
+    abroad: u64,
+    /// Of signs with [`LOCATED`] scans or more: how many, their shares, the squares, and one over their scans.
+    known: f64,
+    shares: f64,
+    squares: f64,
+    inverse: f64,
+}
+
+impl Shares {
+    fn add(&mut self, one: Located) {
+        self.signs += 1;
+        self.all += one.all;
+        self.abroad += one.abroad;
+        if one.all >= LOCATED {
+            let share = f64_of(one.abroad) / f64_of(one.all);
+            self.known += 1.0;
+            self.shares += share;
+            self.squares += share * share;
+            self.inverse += 1.0 / f64_of(one.all);
+        }
+    }
+
+    fn without(self, one: Located) -> Self {
+        let mut alone = Self::default();
+        alone.add(one);
+        Self {
+            signs: self.signs - alone.signs,
+            all: self.all - alone.all,
+            abroad: self.abroad - alone.abroad,
+            known: self.known - alone.known,
+            shares: self.shares - alone.shares,
+            squares: self.squares - alone.squares,
+            inverse: self.inverse - alone.inverse,
+        }
+    }
+
+    /// How they are spread, as the two parameters of a beta distribution, by moments.
+    fn spread(self) -> (f64, f64) {
+        // One more of each: a share that was never seen is not impossible.
+        let mean = (f64_of(self.abroad) + 1.0) / (f64_of(self.all) + 2.0);
+        let of_chance = mean * (1.0 - mean);
+        let variance = if self.known < 2.0 {
+            of_chance / 3.0
+        } else {
+            let spread = (self.squares - 2.0 * mean * self.shares) / self.known + mean * mean;
+            spread - of_chance * self.inverse / self.known
+        };
+        // Variance of a beta distribution: mean (1 − mean) / (a + b + 1). Between a wide spread and nearly none.
+        let sum = (of_chance / variance.max(1e-9) - 1.0).clamp(2.0, 50.0);
+        (mean * sum, (1.0 - mean) * sum)
+    }
 }

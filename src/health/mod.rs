@@ -19,6 +19,9 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
+use jiff::civil::Date;
+use jiff::{Span, Unit};
+
 use crate::core::Code;
 use crate::registry::{SignRef, Status};
 use clock::{Clock, History};
@@ -28,6 +31,20 @@ pub use groups::{Group, GroupKind};
 
 /// Days since 1 January 1970, in the province's time zone.
 pub type Day = i32;
+
+/// The first [`Day`].
+const EPOCH: Date = Date::constant(1970, 1, 1);
+
+/// The day of a date.
+pub fn day_of(date: Date) -> Day {
+    EPOCH.until((Unit::Day, date)).map_or(0, |span| span.get_days())
+}
+
+/// The date of a day; the calendar's first where there is none.
+pub fn date_of(day: Day) -> Date {
+    let days = Span::new().try_days(day);
+    days.and_then(|days| EPOCH.checked_add(days)).unwrap_or(Date::MIN)
+}
 
 /// How many days before a sign's last scan its own hours are asked for. The memory is [`MEMORY`] days of
 /// those that count; the mean of everybody's traffic reaches [`clock::MEAN`] further back. The rest is
@@ -46,7 +63,8 @@ const HALF_LIFE: f64 = 60.0;
 const LEAST_SILENCE: usize = 3;
 /// Unusually quiet: ten times as probable as what raises the alarm.
 const QUIET: f64 = 10.0;
-/// A sign whose alarm would need a longer silence than this many average days can't be judged.
+/// A sign whose alarm would need a longer silence than this many average days can't be judged, until it
+/// has been silent for so long.
 const LONGEST_SILENCE: f64 = 90.0;
 /// Days of a month, by which the budget counts.
 const MONTH: f64 = 30.0;
@@ -125,19 +143,20 @@ pub struct Recent {
 }
 
 /// How a sign is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
 pub enum State {
-    /// Not scanned for so long that something has probably happened to it.
+    /// Not scanned for so long that something has probably happened to it
     Silent,
-    /// Less than usual, and not yet alarming.
+    /// Less than usual, and not yet alarming
     Quiet,
-    /// As usual.
+    /// As usual
     Normal,
-    /// Too rarely scanned to be judged within [`LONGEST_SILENCE`] days.
+    /// Too rarely scanned for 90 days of silence to mean anything
     NotEnoughData,
-    /// Never since it was mounted.
+    /// Not since it was mounted
     NeverScanned,
-    /// Mounted a short while ago, and not to be judged yet.
+    /// Mounted within the last 30 days, and not to be judged yet
     New,
 }
 
@@ -317,12 +336,13 @@ fn judge(sign: &Sign, history: &History<'_>, prior: &Prior, budget: f64) -> Asse
         ..blank
     };
     // Whoever has nobody beside him has no clock either.
-    if !rate.alarms(LONGEST_SILENCE, budget) || !history.has_others() {
+    let is_long = history.has_others() && clock.whole_days_since(last) >= LEAST_SILENCE;
+    let alarmed = if is_long { alarm(history, &rate, last, budget) } else { None };
+    let can_be_judged = alarmed.is_some() || history.has_others() && rate.alarms(LONGEST_SILENCE, budget);
+    if !can_be_judged {
         let state = if is_new { State::New } else { State::NotEnoughData };
         return Assessment { state, ..row };
     }
-    let is_long = clock.whole_days_since(last) >= LEAST_SILENCE;
-    let alarmed = if is_long { alarm(history, &rate, last, budget) } else { None };
     let state = match alarmed {
         Some(_) => State::Silent,
         None if is_long && rate.alarms(since, budget * QUIET) => State::Quiet,
@@ -358,7 +378,7 @@ fn ended_alarms(history: &History<'_>, prior: &Prior, budget: f64) -> u8 {
     let ended = gaps.filter(|&(last, next)| {
         clock.day(next) > after && next - last > LEAST_SILENCE && {
             let rate = history.rate(prior, last + 1);
-            rate.alarms(LONGEST_SILENCE, budget) && rate.alarms(history.exposure(last + 1..next), budget)
+            rate.alarms(history.exposure(last + 1..next), budget)
         }
     });
     u8::try_from(ended.count()).unwrap_or(u8::MAX)
