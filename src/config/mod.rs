@@ -5,6 +5,7 @@
 
 mod admin;
 mod edge;
+mod health;
 mod journal;
 mod log;
 mod observe;
@@ -23,6 +24,7 @@ use toml::de::DeTable;
 
 pub use admin::Admin;
 pub use edge::Edge;
+pub use health::Health;
 pub use log::LogFormat;
 pub use observe::Observe;
 pub use registry::Registry;
@@ -51,6 +53,8 @@ pub struct Config {
     pub journal: crate::journal::Settings,
     /// Where scans end up.
     pub store: crate::store::Settings,
+    /// How signs are judged.
+    pub health: Health,
     /// How log lines are written.
     pub log: LogFormat,
 }
@@ -114,7 +118,8 @@ fn read_sections(mut top: Section<'_, '_>) -> Config {
     let observe = Observe::read(top.section("observe"));
     let journal = journal::read(top.section("journal"), &edge);
     let store = store::read(top.section("store"), journal.segment);
+    let health = Health::read(top.section("health"));
     let log = log::read(top.section("log"));
     top.finish();
-    Config { edge, admin, pages, registry, observe, journal, store, log }
+    Config { edge, admin, pages, registry, observe, journal, store, health, log }
 }

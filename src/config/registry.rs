@@ -7,7 +7,7 @@ use toml::de::DeValue;
 use url::Url;
 
 use super::reader::Section;
-use super::values::{ValueError, boolean, duration, expected, share, shown, some_strings, string};
+use super::values::{ValueError, boolean, duration, expected, number, shown, some_strings, string};
 use super::{HOUR, SECOND};
 use crate::core::{Tag, parse_tag};
 use crate::registry::{HostPattern, Rules};
@@ -42,7 +42,7 @@ impl Registry {
             allow_http: section.get("allow_http", false, boolean),
             public_host: public_host.to_owned(),
         };
-        let max_shrink = section.get("max_shrink", 0.5, share);
+        let max_shrink = section.get("max_shrink", 0.5, number(0.0, 1.0));
         let poll = section.get("poll", 5 * SECOND, duration(Duration::from_millis(100), HOUR));
         section.finish();
         Self { files, rules, max_shrink, poll }

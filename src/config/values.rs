@@ -76,14 +76,17 @@ pub(super) fn integer<T: TryFrom<u64>>(least: u64, most: u64) -> impl Fn(&DeValu
     }
 }
 
-/// A share from 0 to 1.
-pub(super) fn share(value: &DeValue<'_>) -> Result<f64, ValueError> {
-    let number = match value {
-        DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
-        DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
-        _ => None,
-    };
-    number.filter(|n| (0.0..=1.0).contains(n)).ok_or_else(|| expected("a number from 0 to 1", shown(value)))
+/// A number within limits, with or without a fraction.
+pub(super) fn number(least: f64, most: f64) -> impl Fn(&DeValue<'_>) -> Result<f64, ValueError> {
+    move |value| {
+        let number = match value {
+            DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
+            DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
+            _ => None,
+        };
+        let number = number.filter(|n| (least..=most).contains(n));
+        number.ok_or_else(|| expected(format!("a number from {least} to {most}"), shown(value)))
+    }
 }
 
 /// A duration within limits, such as `"5s"` or `"200ms"`.

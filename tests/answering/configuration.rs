@@ -117,6 +117,8 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("store", "apply_schema", "1", "expected true or false, found 1"),
     ("store", "connect_timeout", "\"2m\"", "expected a duration from 100ms to 1m such as \"5s\", found \"2m\""),
     ("store", "timeout", "\"0s\"", "expected a duration from 100ms to 1h such as \"5s\", found \"0s\""),
+    ("health", "budget", "0.5", "expected a number from 0.0001 to 0.1, found 0.5"),
+    ("health", "at", "\"4:00\"", "expected a time of day from \"00:00\" to \"23:59\", found \"4:00\""),
     ("log", "format", "\"xml\"", "expected \"text\" or \"json\", found \"xml\""),
 ];
 
