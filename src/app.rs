@@ -23,14 +23,15 @@ use crate::edge::{self, Counters, Shared, Tallies, UnknownRate, WorkerParts};
 use crate::journal::{self, Journal, Writer};
 use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::source::{self, LastGood, Publisher, RegistryError};
-use crate::store::Delivery;
+use crate::store::{Checkup, CheckupSettings, Delivery};
 use crate::system::logging::DroppedLines;
 use crate::system::signals::Signals;
 use crate::system::{descriptors, priority};
 
 /// How long sealing and the delivery may go on at the stop.
 const FINAL_DELIVERY: Duration = Duration::from_secs(10);
-/// How long the admin port may go on after that, and a worker after its connections.
+/// How long the admin port and the computation of the signs' states may go on after that, and a worker
+/// after its connections.
 const LAST_TURN: Duration = Duration::from_secs(1);
 
 /// Why the edge does not start, or does not end in order.
@@ -75,6 +76,7 @@ struct Parts {
     countries: Arc<CountryFiles>,
     journal: Arc<Journal>,
     delivery: Arc<Delivery>,
+    checkup: Arc<Checkup>,
     shared: Arc<Shared>,
     /// One for each worker.
     counters: Vec<Arc<Counters>>,
@@ -117,6 +119,7 @@ impl App {
             countries: Arc::new(countries),
             journal,
             delivery: Arc::default(),
+            checkup: Arc::default(),
             shared: Arc::new(shared(&config)),
             counters: listeners.iter().map(|_| Arc::default()).collect(),
             addresses,
@@ -142,12 +145,13 @@ impl App {
         let maker = spawn("journal-make", move || to_make.make_segments())?;
         let sealer = spawn("journal-seal", move || to_seal.seal_segments())?;
         let delivery = parts.start_delivery()?;
+        let checkup = parts.start_checkup()?;
         let workers = parts.start_workers(listeners, &staged)?;
         parts.announce(admin_address);
         let control = parts.start_control(runtime, admin, signals.clone(), staged)?;
 
         let (lame_duck, grace) = (parts.config.edge.lame_duck, parts.config.edge.limits.grace);
-        signals.wait_for_stop(lame_duck + grace + FINAL_DELIVERY + 3 * LAST_TURN);
+        signals.wait_for_stop(lame_duck + grace + FINAL_DELIVERY + 4 * LAST_TURN);
 
         tracing::info!("stopping");
         stage.send_replace(Stage::LameDuck);
@@ -160,8 +164,11 @@ impl App {
         parts.journal.stop();
         let ended = ended.and([maker, sealer].into_iter().try_for_each(|thread| wait(thread, until).unwrap_or(Ok(()))));
         parts.delivery.stop();
+        parts.checkup.stop();
         // What is not delivered by then stays in the journal, and the next start delivers it.
         let ended = ended.and(wait(delivery, until).unwrap_or(Ok(())));
+        // What it has not computed by now, the next start will.
+        let ended = ended.and(wait(checkup, Instant::now() + LAST_TURN).unwrap_or(Ok(())));
         let counts = parts.journal.counts();
         tracing::info!(stored = counts.stored, pending = counts.pending, "stopped");
         // The admin port goes last: until here it has shown how the rest ends.
@@ -179,6 +186,21 @@ impl Parts {
         spawn("delivery", move || {
             priority::lower(priority::DELIVERY);
             delivery.deliver(&journal, &registry, &store, &timezone);
+        })
+    }
+
+    fn start_checkup(&self) -> io::Result<JoinHandle<()>> {
+        let (checkup, registry) = (self.checkup.clone(), self.publisher.subscribe());
+        let settings = CheckupSettings {
+            edge: self.config.edge.name.clone(),
+            store: self.config.store.clone(),
+            timezone: self.config.registry.rules.timezone.clone(),
+            budget: self.config.health.budget,
+            at: self.config.health.at,
+        };
+        spawn("checkup", move || {
+            priority::lower(priority::LAST);
+            checkup.run(&settings, &registry);
         })
     }
 
@@ -263,6 +285,7 @@ impl Parts {
                 Arc::new(edge),
                 self.journal.clone(),
                 self.delivery.clone(),
+                self.checkup.clone(),
                 self.publisher.clone(),
                 self.countries.clone(),
                 self.log.clone(),
@@ -277,6 +300,7 @@ impl Parts {
                 journal: self.journal.clone(),
                 store: self.config.store.kind,
                 delivery: self.delivery.clone(),
+                checkup: self.checkup.clone(),
             },
             stage,
         }

@@ -15,6 +15,10 @@
 //!                    ▼
 //! delivery thread                                                             store/delivery.rs
 //!   sealed segment → one batch → ClickHouse or SQLite confirms it → delete the segment
+//!                    │  counts
+//!                    ▼
+//! check-up thread, once a day                                                 store/checkup.rs
+//!   what was counted → the rule → the state of each sign → back to the store  health/
 //! ```
 //!
 //! `edge/scan.rs` is the upper half as code, top to bottom; with this page it is enough to follow a
@@ -48,6 +52,7 @@
 //! - **worker-0** and so on answer visitors; each has its own listeners, connections and segment.
 //! - **journal-make** and **journal-seal** do what is slow about files, so that no worker does.
 //! - **delivery** talks to the store, at a lower priority than the workers.
+//! - **checkup** judges the signs once a day, by what the store has counted, with the lowest priority.
 //! - **control** has the admin port and SIGHUP. What may take long (a reload, a scrape, a country
 //!   database) is done on threads of its own, with the lowest priority for what reads files.
 //! - **log** writes standard error, **signals** waits for signals: neither waits for anything else.
@@ -76,9 +81,9 @@
 //! - A batch is stored only when the store itself confirms it: ClickHouse's own response, or a
 //!   commit to the file that still is at the store's path.
 //! - Everything in memory and in the journal has a limit, in the configuration or in a constant
-//!   beside it. The stores are limited by their disks alone: nothing is deleted from SQLite's file;
-//!   ClickHouse deletes a month of scans 13 months after its last one (a TTL in `sql/scans.sql`), and
-//!   keeps for ever what it has counted by hour and the generations of the registry.
+//!   beside it. The stores are limited by their disks alone: no scan is deleted from SQLite's file;
+//!   ClickHouse deletes a month of scans, and of the signs' states, 13 months after its last one (TTLs in
+//!   `sql/`), and keeps for ever what it has counted by hour and the generations of the registry.
 
 pub mod core;
 pub mod system;

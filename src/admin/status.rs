@@ -15,7 +15,7 @@ use crate::journal::{Counts, Journal};
 use crate::observe::CountryFiles;
 use crate::registry;
 use crate::source::Publisher;
-use crate::store::{Delivery, Kind};
+use crate::store::{Checkup, Delivery, Kind};
 
 /// What `/status` reads.
 pub struct Status {
@@ -35,6 +35,8 @@ pub struct Status {
     pub store: Kind,
     /// What the store has taken.
     pub delivery: Arc<Delivery>,
+    /// How the signs are.
+    pub checkup: Arc<Checkup>,
 }
 
 impl Status {
@@ -52,6 +54,7 @@ impl Status {
             "scans": self.scans(&counts),
             "journal": self.journal(&counts),
             "store": self.store(),
+            "health": self.health(),
             "geoip": self.geoip(),
             "definition": DEFINITION,
         })
@@ -117,6 +120,21 @@ impl Status {
             "duplicate_batches": self.delivery.duplicates.load(Relaxed),
             "retries": self.delivery.retries.load(Relaxed),
             "last_success": (last_success > 0).then(|| time_of_seconds(last_success / 1000)).flatten(),
+        })
+    }
+
+    /// `null` before the first computation.
+    fn health(&self) -> Value {
+        let Some(last) = self.checkup.last() else { return Value::Null };
+        let counts = |counts: Vec<(&str, usize)>| {
+            counts.into_iter().map(|(word, count)| (word.to_owned(), count.into())).collect::<Map<String, Value>>()
+        };
+        json!({
+            "computed": last.computed.to_string(),
+            "states": counts(last.states.iter().map(|(state, signs)| (state.as_str(), *signs)).collect()),
+            "silent_together": counts(last.groups.iter().map(|(kind, groups)| (kind.as_str(), *groups)).collect()),
+            "look_copied": counts(last.suspicions.iter().map(|(reason, signs)| (reason.as_str(), *signs)).collect()),
+            "ended_alarms": { "alarms": last.ended_alarms.0, "signs": last.ended_alarms.1 },
         })
     }
 

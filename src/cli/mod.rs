@@ -6,6 +6,7 @@
 mod backfill;
 mod check;
 mod codes;
+mod health;
 mod journal;
 mod resolve;
 mod schema;
@@ -42,6 +43,7 @@ enum Command {
     Check(check::Check),
     Resolve(resolve::Resolve),
     Usage(usage::UsageOf),
+    Health(health::HealthOf),
     Journal(journal::JournalCommand),
     Codes(codes::Codes),
     Schema(schema::SchemaOf),
@@ -160,6 +162,7 @@ impl Arguments {
             Command::Serve(serve) => serve.run(Config::read(&self.config)?),
             Command::Resolve(resolve) => resolve.run(&Config::read(&self.config)?, out),
             Command::Usage(usage) => usage.run(&Config::read(&self.config)?, out),
+            Command::Health(health) => health.run(&Config::read(&self.config)?, out),
             Command::Journal(journal) => journal.run(&Config::read(&self.config)?, out),
             Command::Schema(schema) => schema.run(&Config::read(&self.config)?, out),
             Command::Backfill(backfill) => backfill.run(&Config::read(&self.config)?, out),

@@ -152,13 +152,16 @@ impl<'c> History<'c> {
 
     /// How many average days a range of days was.
     pub fn exposure(&self, days: Range<usize>) -> f64 {
-        days.map(|at| {
+        days.fold(0.0, |sum, at| {
             let mean_of = (at + 1).saturating_sub(MEAN)..at + 1;
             let usual = self.others(&mean_of);
             // One division of whole numbers: a factor on all of them changes not a bit of it.
-            if usual == 0 { 0.0 } else { f64_of(self.others(&(at..at + 1)) * mean_of.len() as u64) / f64_of(usual) }
+            sum + if usual == 0 {
+                0.0
+            } else {
+                f64_of(self.others(&(at..at + 1)) * mean_of.len() as u64) / f64_of(usual)
+            }
         })
-        .sum()
     }
 
     /// Hours and exposure of the days before `end` that are remembered, the older the less.

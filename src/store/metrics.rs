@@ -1,11 +1,11 @@
-//! The delivery's figures, as Prometheus sees them.
+//! The figures of the delivery and of the signs' states, as Prometheus sees them.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::Delivery;
+use super::{Checkup, Delivery};
 use crate::core::metrics::{Families, Value as _};
 
 impl Collector for Delivery {
@@ -59,6 +59,48 @@ impl Collector for Delivery {
             "waypost_store_last_success_timestamp_seconds",
             "When the store last confirmed a batch of scans, in seconds since the Unix epoch; 0 before the first.",
             self.last_success_ms.load(Relaxed).value() / 1000.0,
+        );
+        families.into_vec()
+    }
+}
+
+impl Collector for Checkup {
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    /// What was found last; before the first computation only that there was none.
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = Families::default();
+        let last = self.last();
+        families.gauge(
+            "waypost_signs_health_timestamp_seconds",
+            "When the states of the signs were last computed, in seconds since the Unix epoch; 0 before the first time.",
+            last.as_ref().map_or(0, |last| u64::try_from(last.computed.as_second()).unwrap_or(0)),
+        );
+        families.counter(
+            "waypost_signs_health_failures_total",
+            "Computations of the states of the signs that failed, and are retried.",
+            self.failures.load(Relaxed),
+        );
+        let Some(last) = last else { return families.into_vec() };
+        let mut states = families.gauges("waypost_signs_health", "Signs in use, by the state that was last computed.");
+        last.states.iter().for_each(|(state, signs)| states.add(&[("state", state.as_str())], *signs));
+        drop(states);
+        let mut groups = families.gauges(
+            "waypost_signs_silent_together",
+            "Groups of signs that are silent together, by what they have in common: a street, an area, the province.",
+        );
+        last.groups.iter().for_each(|(kind, count)| groups.add(&[("kind", kind.as_str())], *count));
+        drop(groups);
+        let mut suspicions =
+            families.gauges("waypost_signs_look_copied", "Signs whose code looks copied, by the reason.");
+        last.suspicions.iter().for_each(|(reason, signs)| suspicions.add(&[("reason", reason.as_str())], *signs));
+        drop(suspicions);
+        families.gauge(
+            "waypost_signs_ended_alarms",
+            "Alarms of the last 30 days that ended with a scan: false ones, and those of plates that were mended.",
+            last.ended_alarms.0,
         );
         families.into_vec()
     }

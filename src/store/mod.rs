@@ -4,6 +4,7 @@
 //! try and carries its segment's identity: a store that already has it says so, and nothing is
 //! counted twice. How batches get there is `delivery.rs`'s; what can be asked, `question.rs`'s.
 
+mod checkup;
 pub mod clickhouse;
 mod delivery;
 mod error;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
+pub use checkup::{Checked, Checkup, CheckupSettings, judge};
 pub use clickhouse::{ClickHouse, Schema, Settings as ClickHouseSettings};
 pub use delivery::Delivery;
 pub use error::{Cause, StoreError};
