@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{CommandError, TableFormat, of_csv, registry, time};
 use crate::config::Config;
-use crate::health::{Assessment, GroupKind, Report, State, date_of};
-use crate::registry::Registry;
+use crate::health::{Assessment, GroupKind, Report, State, Suspicion, date_of};
+use crate::registry::{Registry, SignRef};
 use crate::store;
 
 /// List signs that have probably fallen silent, and what is known of the others
@@ -59,7 +59,7 @@ impl HealthOf {
     fn rows<'a>(&self, report: &'a Report, registry: &'a Registry, timezone: &TimeZone) -> Vec<Row<'a>> {
         let is_asked = |row: &&Assessment| self.state.is_empty() || self.state.contains(&row.state);
         let row = |assessment: &'a Assessment| {
-            let place = registry.sign(assessment.code).map(|sign| sign.place());
+            let place = registry.sign(assessment.code).map(SignRef::place);
             let (name, area) = place.map_or(("", ""), |place| (place.name(), place.area()));
             let since = assessment.since_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
             let local =
@@ -100,7 +100,7 @@ fn print_json(report: &Report, rows: &[Row<'_>], out: &mut dyn Write) -> Result<
             "expected": rounded(assessment.expected, 1),
             "one_in": assessment.one_in.map(f64::round),
             "alarm_on": assessment.alarm_on.map(day_text),
-            "looks_copied": assessment.looks_copied.map(|reason| reason.as_str()),
+            "looks_copied": assessment.looks_copied.map(Suspicion::as_str),
             "group": assessment.group,
         })
     };

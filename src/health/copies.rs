@@ -145,9 +145,9 @@ struct Shares {
     signs: usize,
     all: u64,
     abroad: u64,
-    /// Of signs with [`LOCATED`] scans or more: how many, their shares, the squares, and one over their scans.
+    /// Of signs with [`LOCATED`] scans or more: how many, the sum of their shares, of the squares, and one over their scans.
     known: f64,
-    shares: f64,
+    sum: f64,
     squares: f64,
     inverse: f64,
 }
@@ -160,7 +160,7 @@ impl Shares {
         if one.all >= LOCATED {
             let share = f64_of(one.abroad) / f64_of(one.all);
             self.known += 1.0;
-            self.shares += share;
+            self.sum += share;
             self.squares += share * share;
             self.inverse += 1.0 / f64_of(one.all);
         }
@@ -174,7 +174,7 @@ impl Shares {
             all: self.all - alone.all,
             abroad: self.abroad - alone.abroad,
             known: self.known - alone.known,
-            shares: self.shares - alone.shares,
+            sum: self.sum - alone.sum,
             squares: self.squares - alone.squares,
             inverse: self.inverse - alone.inverse,
         }
@@ -188,7 +188,7 @@ impl Shares {
         let variance = if self.known < 2.0 {
             of_chance / 3.0
         } else {
-            let spread = (self.squares - 2.0 * mean * self.shares) / self.known + mean * mean;
+            let spread = (self.squares - 2.0 * mean * self.sum) / self.known + mean * mean;
             spread - of_chance * self.inverse / self.known
         };
         // Variance of a beta distribution: mean (1 − mean) / (a + b + 1). Between a wide spread and nearly none.
