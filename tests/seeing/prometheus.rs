@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 
-use crate::grafana::Dashboard;
+use crate::grafana::{Dashboard, text};
 use crate::prometheus_server::{Prometheus, Series, folder, names, rules};
 use crate::support::{Edge, Metrics, PHONE, Setup, http, wait_for};
 use mmdb_writer::{IpVersion, Writer, ipnet::IpNet};
@@ -24,7 +24,7 @@ fn promtool(arguments: &[&str], files: &[&str]) {
     assert!(output.status.success(), "{said}");
 }
 
-const RULE_TESTS: [&str; 2] = ["tests/alerts.yml", "tests/unknown_codes.yml"];
+const RULE_TESTS: [&str; 3] = ["tests/alerts.yml", "tests/sign_health.yml", "tests/unknown_codes.yml"];
 
 #[test]
 #[ignore = "needs Prometheus: tests/run"]
@@ -41,7 +41,7 @@ fn every_alert_fires_when_it_should_and_is_quiet_otherwise() {
     for file in RULE_TESTS {
         let file: Value = yaml_serde::from_str(&fs::read_to_string(folder().join(file)).unwrap()).unwrap();
         let tests = file["tests"].as_array().unwrap().iter();
-        for case in tests.flat_map(|test| test["alert_rule_test"].as_array().unwrap()) {
+        for case in tests.flat_map(|test| test["alert_rule_test"].as_array().into_iter().flatten()) {
             let fires = !case["exp_alerts"].as_array().unwrap().is_empty();
             tried.insert((case["alertname"].as_str().unwrap().to_owned(), fires));
         }
@@ -109,11 +109,17 @@ const MOVED: [(&str, usize); 10] = [
     ("waypost_registry_reloads_total{result=\"success\"}", 1),
 ];
 
+/// The panel of the firing alerts: the one that is empty while all is well.
+const ALERTS: &str = "Cảnh báo đang báo động";
+
 /// A target of a panel, with Grafana's variables as Grafana writes them.
 struct Target {
     place: String,
+    panel: String,
     expr: String,
     legend: String,
+    /// Names of series that the panel shows in other words.
+    translated: BTreeSet<String>,
 }
 
 fn is_prometheus(owner: &Value) -> bool {
@@ -135,14 +141,27 @@ fn targets(dashboards: &[Dashboard]) -> Vec<Target> {
         for panel in dashboard.panels() {
             let targets = panel["targets"].as_array().into_iter().flatten();
             for target in targets.filter(|target| is_prometheus(target)) {
-                let place = format!("{}.json, {} {}", dashboard.name, panel["title"], target["refId"]);
-                let legend = target["legendFormat"].as_str().unwrap_or_default().to_owned();
-                found.push(Target { place, expr: expand(target["expr"].as_str().unwrap()), legend });
+                let legend = target["legendFormat"].as_str().unwrap_or_default();
+                found.push(Target {
+                    place: format!("{}.json, {} {}", dashboard.name, panel["title"], target["refId"]),
+                    panel: text(&panel["title"]),
+                    expr: expand(target["expr"].as_str().unwrap()),
+                    legend: legend.to_owned(),
+                    translated: overridden(panel, "displayName").into_iter().map(|(name, _)| name).collect(),
+                });
             }
         }
     }
     assert!(!found.is_empty());
     found
+}
+
+/// What a panel sets for series or columns by their name, and its value.
+fn overridden<'p>(panel: &'p Value, property: &str) -> Vec<(String, &'p Value)> {
+    let rules = panel["fieldConfig"]["overrides"].as_array().into_iter().flatten();
+    let named = rules.filter(|rule| rule["matcher"]["id"] == "byName");
+    let set = |rule: &'p Value| rule["properties"].as_array().unwrap().iter().find(|set| set["id"] == property);
+    named.filter_map(|rule| Some((text(&rule["matcher"]["options"]), &set(rule)?["value"]))).collect()
 }
 
 /// The labels that a legend names: `{{outcome}}`.
@@ -178,10 +197,13 @@ fn every_expression_has_an_answer_on_a_real_edge() {
     }
 
     let dashboards = Dashboard::all();
-    for target in targets(&dashboards) {
+    for target in targets(&dashboards).into_iter().filter(|target| target.panel != ALERTS) {
         for series in answer(&target.place, &target.expr) {
             for label in legend_labels(&target.legend) {
-                assert!(series.labels[label].is_string(), "{}: {series:?} has no {label}", target.place);
+                let value = series.labels[label].as_str();
+                let value = value.unwrap_or_else(|| panic!("{}: {series:?} has no {label}", target.place));
+                let readable = ["edge", "le"].contains(&label) || target.translated.contains(value);
+                assert!(readable, "{}: {label} {value} is shown as it is", target.place);
             }
         }
     }
@@ -203,6 +225,59 @@ fn every_expression_has_an_answer_on_a_real_edge() {
         }
     }
     wait_for("every rule is evaluated", || prometheus.rule_errors().is_empty().then_some(()));
+}
+
+#[test]
+#[ignore = "needs Prometheus: tests/run"]
+fn the_first_row_names_the_edge_that_is_down_and_the_alerts_that_fire() {
+    let board = Dashboard::load("edge");
+    let expects = |panel: &str, rows: &[(&str, u64)]| {
+        let rows = rows.iter().map(|(labels, value)| json!({ "labels": format!("{{{labels}}}"), "value": value }));
+        let expr = expand(board.panel(panel)["targets"][0]["expr"].as_str().unwrap());
+        json!({ "expr": expr, "eval_time": "1m", "exp_samples": rows.collect::<Vec<_>>() })
+    };
+    let series = |series: &str, value: u64| json!({ "series": series, "values": format!("{value}x2") });
+    let alert = |labels: &str, state: &str| {
+        let firing = series(&format!(r#"ALERTS{{{labels}, job="waypost", alertstate="{state}"}}"#), 1);
+        [firing, series(&format!(r#"ALERTS_FOR_STATE{{{labels}, job="waypost"}}"#), 1_795_000_000)]
+    };
+    let input = [
+        [series(r#"up{job="waypost", instance="a:9090"}"#, 0), series(r#"up{job="waypost", instance="b:9090"}"#, 1)],
+        [("a", "chi-lang"), ("b", "ky-lua")].map(|(host, edge)| {
+            let name = format!(r#"instance:waypost_edge:name{{job="waypost", instance="{host}:9090", edge="{edge}"}}"#);
+            series(&name, 1)
+        }),
+        alert(r#"alertname="Dropped", severity="critical", instance="b:9090", reason="disk_full""#, "firing"),
+        alert(r#"alertname="Together", severity="warning", kind="street""#, "firing"),
+        alert(r#"alertname="Down", severity="critical", instance="a:9090""#, "pending"),
+    ];
+    let states = [
+        (r#"job="waypost", instance="a:9090", edge="chi-lang""#, 0),
+        (r#"job="waypost", instance="b:9090", edge="ky-lua""#, 1),
+    ];
+    // An alert about all edges is there, of no edge.
+    let firing = [
+        (r#"alertname="Dropped", severity="critical", edge="ky-lua", detail="disk_full""#, 1_795_000_000_000),
+        (r#"alertname="Together", severity="warning", detail="street""#, 1_795_000_000_000),
+    ];
+    let case = json!({ "evaluation_interval": "1m", "tests": [{
+        "interval": "1m", "input_series": input.concat(),
+        "promql_expr_test": [expects("Máy phục vụ", &states), expects(ALERTS, &firing)],
+    }] });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, case.to_string()).unwrap();
+    promtool(&["test", "rules"], &[file.path().to_str().unwrap()]);
+}
+
+#[test]
+fn every_alert_is_shown_by_a_name_that_an_operator_reads() {
+    let board = Dashboard::load("edge");
+    let columns: BTreeMap<_, _> = overridden(board.panel(ALERTS), "mappings").into_iter().collect();
+    let mapped = |column: &str| -> BTreeSet<String> {
+        columns[column][0]["options"].as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(mapped("Cảnh báo"), rules().into_iter().filter_map(|rule| rule.alert).collect());
+    assert_eq!(mapped("Mức độ"), ["critical", "warning"].map(str::to_owned).into());
 }
 
 #[test]
