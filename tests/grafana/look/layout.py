@@ -48,7 +48,7 @@ def page(dashboard, results, lists, values, now, width, expand, only_panels, spa
     start, end = span or time_range(dashboard, now)
     bar = 0 if only_panels else 190 if phone else 80
     return {
-        "title": dashboard["title"], "range": f"{dashboard['time']['from']} – {dashboard['time']['to']}", "refresh": dashboard.get("refresh"), "from": start * 1000, "to": end * 1000,
+        "title": dashboard["title"], "range": f"{(end - start) // 60} minutes of real edges" if span else f"{dashboard['time']['from']} – {dashboard['time']['to']}", "refresh": dashboard.get("refresh"), "from": start * 1000, "to": end * 1000,
         "variables": shown, "texts": texts, "links": [link["title"] for link in dashboard.get("links", [])], "results": results, "panels": panels,
         "width": width, "height": int(height + bar + 2 * padding), "padding": padding, "bar": bar,
     }

@@ -36,7 +36,9 @@ SCENARIOS = {
     "firstday": "the registry is there, and nothing was scanned yet",
     "noregistry": "scans, and no registry in the store",
     "nocountry": "no country database",
+    "unscraped": "Prometheus has no edge yet (edge alone; it has full, firstday and this)",
 }
+DATABASES = ("full", "firstday", "noregistry", "nocountry")
 WIDTHS = {"dark": ("dark", 1600), "light": ("light", 1600), "phone": ("dark", 400)}
 BOARDS = ("usage", "sign", "health", "edge")
 
@@ -63,9 +65,6 @@ def options():
     return chosen
 
 
-def cargo():
-    # Debian's flock, where several builds share a machine.
-    return ["cargo"]
 
 
 def make_history(folder, now):
@@ -75,8 +74,8 @@ def make_history(folder, now):
     shutil.rmtree(unfinished, ignore_errors=True)
     made = history.of_the_sample(ROOT / "config", now)
     database = store.Store(unfinished)
-    statements = store.schema(ROOT, cargo())
-    for scenario in SCENARIOS:
+    statements = store.schema(ROOT)
+    for scenario in DATABASES:
         store.create(database, statements, scenario)
         health.create(database, scenario)
         if scenario != "noregistry":
@@ -106,6 +105,16 @@ def kept_history(again):
     if again or not fresh:
         print("making the history (once)", flush=True)
         make_history(folder, int(time.time()) // 60 * 60)
+        mark()
+    return folder
+
+
+def kept_edges(again, seconds):
+    folder = KEPT / "edges"
+    fresh, mark = current(folder, [HERE / "edges.py"])
+    if again or not fresh:
+        print(f"running two edges for {seconds} s (once)", flush=True)
+        edges.make(folder, ROOT, seconds)
         mark()
     return folder
 
@@ -151,7 +160,7 @@ def answers(chosen, work):
         shutil.copytree(kept, work / "history", symlinks=True)
         made = json.loads((kept / "made.json").read_text())
         engine = store.Store(work / "history")
-        for scenario in scenarios:
+        for scenario in filter(DATABASES.__contains__, scenarios):
             for name in others:
                 board = dashboards.load(chosen.dashboards, name)
                 given = dict(variables)
@@ -162,7 +171,7 @@ def answers(chosen, work):
         engine.close()
     if "edge" in chosen.only:
         board = dashboards.load(chosen.dashboards, "edge")
-        kept = edges.kept(KEPT / "edges", ROOT, cargo(), chosen.new, chosen.edge_seconds)
+        kept = kept_edges(chosen.new, chosen.edge_seconds)
         shutil.copytree(kept, work / "edges", symlinks=True)
         with edges.Prometheus(work / "edges") as prometheus:
             for scenario in scenarios:

@@ -36,9 +36,9 @@ class Store:
         self.session.close()
 
 
-def schema(root, cargo):
+def schema(root):
     """The project's own statements, as its binary prints them."""
-    command = [*cargo, "run", "--quiet", "--release", "--", "--config", str(root / "config/waypost.toml"), "schema"]
+    command = ["cargo", "run", "--quiet", "--release", "--", "--config", str(root / "config/waypost.toml"), "schema"]
     printed = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
     lines = (line for line in printed.splitlines() if not line.strip().startswith("--"))
     statements = (statement.strip() for statement in re.split(r";\s*\n", "\n".join(lines) + "\n"))
