@@ -20,7 +20,7 @@ class Browser:
             os.dup2(read, 3)
             os.dup2(write, 4)
 
-        command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb", "--lang=vi",
+        command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb",
                    "--remote-debugging-pipe", f"--user-data-dir={self.profile.name}", "about:blank"]
         self.process = subprocess.Popen(command, preexec_fn=descriptors, close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL)
@@ -31,6 +31,8 @@ class Browser:
         self.page = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.call("Runtime.enable", self.page)
         self.call("Page.enable", self.page)
+        # As an official's: 1.234,5.
+        self.call("Emulation.setLocaleOverride", self.page, locale="vi-VN")
 
     def call(self, method, page=None, **parameters):
         """Asks the browser, and waits for its answer; what pages complain of meanwhile is kept."""

@@ -94,25 +94,26 @@ def of_the_sample(config, now, days=150, scans_a_day=620):
     active = sorted((sign for sign in signs if sign.status == "active"), key=lambda sign: -sign.weight)
     for at, ago in [(4, 9), (23, 21), (41, 40), (60, 12)]:
         active[at].until = now - ago * DAY
-    street = [sign for sign in active if sign.place["place"] == "st008"]
-    for sign in street:
-        sign.weight, sign.until = 6.0, now - 12 * DAY
-    rare = [sign for sign in active[80:] if sign.place["kind"] == "street" and sign.place["place"] != "st008" and sign.mix == "usual"]
-    for sign in rare[:6]:
-        sign.weight = 0.0
-    for sign in rare[6:24]:
-        sign.weight *= 0.1
-    for sign in rare[24:27]:
-        sign.mounted = local(now - 8 * DAY).date()
+    # A street that is closed, and the two signs of a commune.
+    together = [sign for sign in active if sign.place["place"] == "st008" or sign.place["area"] == "Xã Bắc Sơn"]
+    for sign in together:
+        sign.weight, sign.until = 4.0, now - 12 * DAY
+    rest = [sign for sign in active[68:] if sign not in together and sign.mix == "usual" and not sign.festive]
+    never, rare, new, retired = rest[:6], rest[6:66], rest[66:69], [sign for sign in signs if sign.status == "retired"]
+    for some, factor in ((never, 0), (rare, 0.05)):
+        for sign in some:
+            sign.weight *= factor
+    for sign in new:
+        sign.weight, sign.mounted = 0.3, local(now - 8 * DAY).date()
     for sign in signs:
-        if sign.status == "planned":
-            sign.weight = 0.05
-        if sign.status == "retired":
-            sign.weight = 1.2
-    notable = {"busy": active[0].code, "silent": active[4].code, "never": rare[0].code, "rare": rare[6].code, "new": rare[24].code,
-               "street": street[0].code, "retired": next(sign.code for sign in signs if sign.status == "retired"),
-               "planned": next(sign.code for sign in signs if sign.status == "planned"),
-               "abroad": next(sign.code for sign in signs if sign.mix == "abroad")}
+        sign.weight = {"planned": 0.05, "retired": 1.2}.get(sign.status, sign.weight)
+    # Silent for so long that some thirteen scans are missing: unusual, and no alarm yet.
+    total = sum(sign.weight for sign in signs)
+    for sign in active[62:68]:
+        sign.until = now - int(13 / (sign.weight / total * scans_a_day) * DAY)
+    first = {"busy": active[0], "silent": active[4], "quiet": active[62], "never": never[0], "rare": rare[0], "new": new[0], "street": together[0], "retired": retired[0]}
+    first |= {"planned": next(sign for sign in signs if sign.status == "planned"), "abroad": next(sign for sign in signs if sign.mix == "abroad")}
+    notable = {word: sign.code for word, sign in first.items()}
     return History(now, days, scans_a_day, signs, ["DELETED1"], notable)
 
 

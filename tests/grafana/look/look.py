@@ -9,6 +9,8 @@ of pictures each.
 """
 
 import argparse
+import contextlib
+import fcntl
 import functools
 import json
 import shutil
@@ -53,7 +55,7 @@ def options():
     parser.add_argument("--panels", default="", metavar="IDS", help="these panels alone: 8,9")
     parser.add_argument("--expand", action="store_true", help="open collapsed rows")
     parser.add_argument("--var", action="append", default=[], metavar="NAME=VALUE",
-                        help="set a variable; of sign also a word: busy, silent, never, rare, new, street, retired, planned, abroad")
+                        help="set a variable; of sign also a word: busy, silent, quiet, never, rare, new, street, retired, planned, abroad")
     parser.add_argument("--new", action="store_true", help="make the history anew (otherwise when its code has changed)")
     parser.add_argument("--edge-seconds", type=int, default=300, metavar="N", help="how long the made edges run (300)")
     parser.add_argument("--no-pictures", action="store_true", help="ask the queries only")
@@ -84,9 +86,9 @@ def make_history(folder, now):
     for scenario, country in (("noregistry", "country"), ("nocountry", "''")):
         columns = history.SCAN_COLUMNS.replace(" country,", f" {country} AS country,")
         database.do(f"INSERT INTO {scenario}.scans ({history.SCAN_COLUMNS}) SELECT {columns} FROM full.scans")
-    for scenario in ("full", "nocountry"):
+    for scenario, reasons in (("full", ("planned", "retired", "abroad", "burst")), ("nocountry", ("planned", "retired", "burst"))):
         health.fill_hours(database, scenario)
-        health.fill_health(database, made, scenario)
+        health.fill_health(database, made, scenario, reasons=reasons)
     database.close()
     (unfinished / "made.json").write_text(json.dumps({"now": now, "notable": made.notable}))
     unfinished.rename(folder)
@@ -97,6 +99,14 @@ def current(folder, sources):
     mark = "\n".join(f"{source.name} {source.read_text(encoding='utf-8')}" for source in sources)
     file = folder / "made-by"
     return (file.exists() and file.read_text(encoding="utf-8") == mark), lambda: file.write_text(mark, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def alone(name):
+    """What is kept is made by one at a time; the others wait."""
+    with open(KEPT / f"{name}.lock", "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def kept_history(again):
@@ -126,8 +136,7 @@ def kept_ui():
     if not fresh:
         print("building the page (once)", flush=True)
         ui = KEPT / "ui"
-        for old in (ui / "src",):
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(ui / "src", ignore_errors=True)
         shutil.copytree(HERE / "ui", ui, dirs_exist_ok=True)
         subprocess.run(["npx", "vite", "build", "--logLevel", "error", "--outDir", KEPT / "dist", "--emptyOutDir"], cwd=ui, check=True)
         mark()
@@ -156,9 +165,10 @@ def answers(chosen, work):
     scenarios = chosen.scenario or list(SCENARIOS)
     variables = dict(text.split("=", 1) for text in chosen.var)
     if others:
-        kept = kept_history(chosen.new)
-        shutil.copytree(kept, work / "history", symlinks=True)
-        made = json.loads((kept / "made.json").read_text())
+        with alone("history"):
+            kept = kept_history(chosen.new)
+            shutil.copytree(kept, work / "history", symlinks=True)
+        made = json.loads((work / "history/made.json").read_text())
         engine = store.Store(work / "history")
         for scenario in filter(DATABASES.__contains__, scenarios):
             for name in others:
@@ -171,11 +181,12 @@ def answers(chosen, work):
         engine.close()
     if "edge" in chosen.only:
         board = dashboards.load(chosen.dashboards, "edge")
-        kept = kept_edges(chosen.new, chosen.edge_seconds)
-        shutil.copytree(kept, work / "edges", symlinks=True)
+        with alone("edges"):
+            kept = kept_edges(chosen.new, chosen.edge_seconds)
+            shutil.copytree(kept, work / "edges")
         with edges.Prometheus(work / "edges") as prometheus:
             for scenario in scenarios:
-                if span := edges.spans(kept).get(scenario):
+                if span := edges.spans(work / "edges").get(scenario):
                     results, lists, values = edges.answers(board, prometheus, span, variables)
                     yield scenario, "edge", board, results, lists, values, span[1], span
 
@@ -202,7 +213,8 @@ def main():
                 (work / "data" / f"{key}.json").write_text(json.dumps(page, ensure_ascii=False), encoding="utf-8")
                 pictures.append((key, WIDTHS[theme], page["height"]))
         if not chosen.no_pictures:
-            kept_ui()
+            with alone("page"):
+                kept_ui()
             server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Files, data=work / "data"))
             threading.Thread(target=server.serve_forever, daemon=True).start()
             chromium = browser.Browser()

@@ -26,10 +26,10 @@ class Store:
         """The first column of an answer."""
         return [line.split("\t")[0] for line in self.session.query(sql, "TSV").data().splitlines()]
 
-    def ask(self, database, sql):
+    def ask(self, database, sql, settings=""):
         """Columns and rows as the data source would get them, with seconds and rows read."""
         self.do(f"USE {database}")
-        answer = json.loads(self.session.query(f"{sql}\n{AS_GRAFANA}", "JSONCompact").bytes())
+        answer = json.loads(self.session.query(f"{sql}\n{', '.join(filter(None, (AS_GRAFANA, settings)))}", "JSONCompact").bytes())
         return {"meta": answer["meta"], "data": answer["data"], "seconds": answer["statistics"]["elapsed"], "read": answer["statistics"]["rows_read"]}
 
     def close(self):
