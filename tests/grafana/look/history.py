@@ -136,7 +136,7 @@ def of_a_province(config, now, signs, days, scans):
         made.append(sign)
     busy = max(made, key=lambda sign: sign.weight)
     silent = next(sign for sign in made if sign.until)
-    return History(now, days, scans / (days + 0.5) / 1.25, made, [], {"busy": busy.code, "silent": silent.code})
+    return History(now, days, scans / (days + 0.5) / 1.43, made, [], {"busy": busy.code, "silent": silent.code})
 
 
 def text(value):
