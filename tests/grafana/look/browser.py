@@ -20,10 +20,25 @@ class Browser:
             os.dup2(read, 3)
             os.dup2(write, 4)
 
-        command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb",
-                   "--remote-debugging-pipe", f"--user-data-dir={self.profile.name}", "about:blank"]
-        self.process = subprocess.Popen(command, preexec_fn=descriptors, close_fds=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL)
+        command = [
+            "chromium",
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--force-color-profile=srgb",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={self.profile.name}",
+            "about:blank",
+        ]
+        self.process = subprocess.Popen(
+            command,
+            preexec_fn=descriptors,
+            close_fds=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(to_read)
         os.close(to_write)
         self.number, self.buffer, self.complaints = 0, b"", []
@@ -58,14 +73,29 @@ class Browser:
     def picture(self, url, width, height, file):
         """Waits until the page says that it is ready (window.lookReady), at most 60 s."""
         self.complaints.clear()
-        self.call("Emulation.setDeviceMetricsOverride", self.page, width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            self.page,
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         self.call("Page.navigate", self.page, url=url)
         deadline = time.monotonic() + 60
-        while self.call("Runtime.evaluate", self.page, expression="window.lookReady === true")["result"].get("value") is not True:
+        while (
+            self.call("Runtime.evaluate", self.page, expression="window.lookReady === true")["result"].get("value")
+            is not True
+        ):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{url} is not drawn after 60 s: {self.complaints}")
             time.sleep(0.1)
-        data = self.call("Page.captureScreenshot", self.page, format="png", clip={"x": 0, "y": 0, "width": width, "height": height, "scale": 1})["data"]
+        data = self.call(
+            "Page.captureScreenshot",
+            self.page,
+            format="png",
+            clip={"x": 0, "y": 0, "width": width, "height": height, "scale": 1},
+        )["data"]
         file.write_bytes(base64.b64decode(data))
         return list(self.complaints)
 

@@ -56,18 +56,27 @@ def expand(sql, start, end, values):
         before, after = sql.rsplit(macro, 1)
         (*condition, variable), close = arguments(after)
         shown = "1=1" if values.get(variable.strip().strip("${}")) is None else ",".join(condition)
-        sql = before + shown + after[close + 1:]
+        sql = before + shown + after[close + 1 :]
     sql = re.sub(r"\$\{(\w+):(?:singlequote|sqlstring)\}", lambda match: quoted(values[match[1]] or []), sql)
     sql = COMMENT.sub(lambda match: match[1] or " ", sql)
     for pattern, instead in [
-        (r"\$__timeFilter_ms\((.*?)\)", rf"\1 >= fromUnixTimestamp64Milli({start}000) AND \1 <= fromUnixTimestamp64Milli({end}000)"),
+        (
+            r"\$__timeFilter_ms\((.*?)\)",
+            rf"\1 >= fromUnixTimestamp64Milli({start}000) AND \1 <= fromUnixTimestamp64Milli({end}000)",
+        ),
         (r"\$__timeFilter\((.*?)\)", rf"\1 >= toDateTime({start}) AND \1 <= toDateTime({end})"),
         (r"\$__dateFilter\((.*?)\)", rf"\1 >= toDate(toDateTime({start})) AND \1 <= toDate(toDateTime({end}))"),
-        (r"\$__timeInterval\((.*?)\)", rf"toStartOfInterval(toDateTime(\1), INTERVAL {max(1, (end - start) // 1000)} second)"),
+        (
+            r"\$__timeInterval\((.*?)\)",
+            rf"toStartOfInterval(toDateTime(\1), INTERVAL {max(1, (end - start) // 1000)} second)",
+        ),
         (r"\$__interval_s(\(\))?", str(max(1, (end - start) // 1000))),
-        (r"\$__fromTime_ms(\(\))?", f"fromUnixTimestamp64Milli({start}000)"), (r"\$__toTime_ms(\(\))?", f"fromUnixTimestamp64Milli({end}000)"),
-        (r"\$__fromTime(\(\))?", f"toDateTime({start})"), (r"\$__toTime(\(\))?", f"toDateTime({end})"),
-        (r"\$\{?__from\}?", f"{start}000"), (r"\$\{?__to\}?", f"{end}000"),
+        (r"\$__fromTime_ms(\(\))?", f"fromUnixTimestamp64Milli({start}000)"),
+        (r"\$__toTime_ms(\(\))?", f"fromUnixTimestamp64Milli({end}000)"),
+        (r"\$__fromTime(\(\))?", f"toDateTime({start})"),
+        (r"\$__toTime(\(\))?", f"toDateTime({end})"),
+        (r"\$\{?__from\}?", f"{start}000"),
+        (r"\$\{?__to\}?", f"{end}000"),
     ]:
         sql = re.sub(pattern, instead, sql)
     if left := re.search(r"\$\{?\w+", sql):

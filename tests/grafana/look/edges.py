@@ -14,20 +14,33 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
 from dashboard import choices, panels
 
-SCRAPE = 2                            # seconds; in production 15, over a day instead of minutes
-QUIET = 30                            # seconds in the beginning, without a scan
-BROKEN, STOPPED = 0.3, 0.5            # of the time: a bad table is written, an edge is stopped
+SCRAPE = 2  # seconds; in production 15, over a day instead of minutes
+QUIET = 30  # seconds in the beginning, without a scan
+BROKEN, STOPPED = 0.3, 0.5  # of the time: a bad table is written, an edge is stopped
 VISITORS = [
-    ("Mozilla/5.0 (Linux; Android 14; SM-A546E) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0 Mobile Safari/537.36 Zalo/24.10", "vi-VN,vi;q=0.9"),
-    ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1", "vi-VN"),
-    ("Mozilla/5.0 (Linux; Android 14; 23127PN0CC) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Mobile Safari/537.36 MicroMessenger/8.0.50", "zh-CN,zh;q=0.9"),
-    ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Mobile/15E148 Safari/604.1", "en-GB,en;q=0.9"),
+    (
+        "Mozilla/5.0 (Linux; Android 14; SM-A546E) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0 Mobile Safari/537.36 Zalo/24.10",
+        "vi-VN,vi;q=0.9",
+    ),
+    (
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
+        "vi-VN",
+    ),
+    (
+        "Mozilla/5.0 (Linux; Android 14; 23127PN0CC) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Mobile Safari/537.36 MicroMessenger/8.0.50",
+        "zh-CN,zh;q=0.9",
+    ),
+    (
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Mobile/15E148 Safari/604.1",
+        "en-GB,en;q=0.9",
+    ),
     ("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", ""),
 ]
 CONFIG = """
@@ -62,7 +75,13 @@ def free_port():
 
 def binary(root):
     """The project's release build."""
-    built = subprocess.run(["cargo", "build", "--release", "--quiet", "--message-format=json", "--bin", "waypost"], cwd=root, check=True, capture_output=True, text=True).stdout
+    built = subprocess.run(
+        ["cargo", "build", "--release", "--quiet", "--message-format=json", "--bin", "waypost"],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     messages = (json.loads(line) for line in built.splitlines())
     return next(message["executable"] for message in messages if message.get("executable"))
 
@@ -83,7 +102,12 @@ class Edge:
             shutil.copy(config / table, self.folder)
         (self.folder / "waypost.toml").write_text(CONFIG.format(**vars(self)), encoding="utf-8")
         self.log = open(self.folder / "log", "wb")
-        self.process = subprocess.Popen([program, "--config", self.folder / "waypost.toml", "serve"], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            [program, "--config", self.folder / "waypost.toml", "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
         until(f"{name} is ready", self.ready)
 
     def ready(self):
@@ -111,7 +135,9 @@ def visit(edge, dice, codes):
             return
         connection = http.client.HTTPConnection("127.0.0.1", edge.port, timeout=2)
         code = "".join(dice.choices("0123456789ABCDEFGHJKMNPQRSTVWXYZ", k=8)) if chance < 0.06 else dice.choice(codes)
-        connection.request("HEAD" if chance > 0.98 else "GET", f"/{code}", headers={"User-Agent": agent, "Accept-Language": language})
+        connection.request(
+            "HEAD" if chance > 0.98 else "GET", f"/{code}", headers={"User-Agent": agent, "Accept-Language": language}
+        )
         connection.getresponse().read()
         connection.close()
 
@@ -133,9 +159,15 @@ def load(edges, codes, began, seconds):
 def rules(root, folder, targets):
     """The project's prometheus.yml for these targets."""
     config = (root / "config/prometheus/prometheus.yml").read_text(encoding="utf-8")
-    static = "".join(f"      - {{targets: [\"127.0.0.1:{port}\"], labels: {{instance: \"{name}\"}}}}\n" for port, name in targets)
-    for old, new in [("scrape_interval: 15s", f"scrape_interval: {SCRAPE}s"), ("evaluation_interval: 30s", f"evaluation_interval: {SCRAPE}s"),
-                     ("- rules/", f"- {root}/config/prometheus/rules/"), ('      - targets: ["waypost:9090"]\n', static)]:
+    static = "".join(
+        f'      - {{targets: ["127.0.0.1:{port}"], labels: {{instance: "{name}"}}}}\n' for port, name in targets
+    )
+    for old, new in [
+        ("scrape_interval: 15s", f"scrape_interval: {SCRAPE}s"),
+        ("evaluation_interval: 30s", f"evaluation_interval: {SCRAPE}s"),
+        ("- rules/", f"- {root}/config/prometheus/rules/"),
+        ('      - targets: ["waypost:9090"]\n', static),
+    ]:
         if config.count(old) != 1:
             raise RuntimeError(f"expected {old!r} once in prometheus.yml, found {config.count(old)}")
         config = config.replace(old, new)
@@ -153,7 +185,13 @@ class Prometheus:
         if not config.exists():
             config.write_text("{}")
         self.log = open(log, "wb")
-        command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={self.folder / 'data'}", "--storage.tsdb.retention.time=100y", "--web.listen-address=127.0.0.1:0"]
+        command = [
+            "prometheus",
+            f"--config.file={config}",
+            f"--storage.tsdb.path={self.folder / 'data'}",
+            "--storage.tsdb.retention.time=100y",
+            "--web.listen-address=127.0.0.1:0",
+        ]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         until("Prometheus is ready", lambda: "Server is ready" in log.read_text() or self.process.poll() is not None)
         if self.process.poll() is not None:
@@ -209,36 +247,84 @@ def make(folder, root, seconds):
 def spans(folder):
     """What each scenario looks at."""
     made = json.loads((folder / "made.json").read_text())
-    return {"full": (made["start"], made["end"]), "firstday": (made["start"], made["start"] + QUIET - 2), "unscraped": (made["start"] - 7200, made["start"] - 3600)}
+    return {
+        "full": (made["start"], made["end"]),
+        "firstday": (made["start"], made["start"] + QUIET - 2),
+        "unscraped": (made["start"] - 7200, made["start"] - 3600),
+    }
 
 
 def frames(prometheus, target, panel, span, expr):
     """The answer as Grafana's data source makes frames of it."""
     start, end = span
-    name = lambda metric: re.sub(r"\{\{\s*(\w+)\s*\}\}", lambda match: metric.get(match[1], ""), target.get("legendFormat") or "")
+    name = lambda metric: re.sub(
+        r"\{\{\s*(\w+)\s*\}\}", lambda match: metric.get(match[1], ""), target.get("legendFormat") or ""
+    )
     number = lambda text: None if text == "NaN" else float(text)
     step = max(SCRAPE, math.ceil((end - start) / (panel["gridPos"]["w"] * 65)))
     rate = max(step + SCRAPE, 4 * SCRAPE)
-    for variable, value in (("__rate_interval", f"{rate}s"), ("__interval", f"{step}s"), ("__range_s", str(end - start)), ("__range", f"{end - start}s")):
+    for variable, value in (
+        ("__rate_interval", f"{rate}s"),
+        ("__interval", f"{step}s"),
+        ("__range_s", str(end - start)),
+        ("__range", f"{end - start}s"),
+    ):
         expr = expr.replace(f"${{{variable}}}", value).replace(f"${variable}", value)
     if target.get("instant"):
         answer = prometheus.ask("query", query=expr, time=end)
         series = [{"metric": {}, "value": answer["result"]}] if answer["resultType"] == "scalar" else answer["result"]
         rows = [(one["metric"], [one["value"]]) for one in series]
     else:
-        rows = [(one["metric"], one["values"]) for one in prometheus.ask("query_range", query=expr, start=start // step * step, end=end, step=step)["result"]]
+        rows = [
+            (one["metric"], one["values"])
+            for one in prometheus.ask("query_range", query=expr, start=start // step * step, end=end, step=step)[
+                "result"
+            ]
+        ]
     if target.get("format") == "table":
         labels = sorted({label for metric, _ in rows for label in metric})
         flat = [(metric, time_, value) for metric, values in rows for time_, value in values]
         fields = [{"name": "Time", "type": "time", "values": [time_ * 1000 for _, time_, _ in flat]}]
-        fields += [{"name": label, "type": "string", "values": [metric.get(label, "") for metric, _, _ in flat]} for label in labels]
-        return [{"refId": target["refId"], "fields": [*fields, {"name": "Value", "type": "number", "values": [number(value) for _, _, value in flat]}]}] if flat else []
+        fields += [
+            {"name": label, "type": "string", "values": [metric.get(label, "") for metric, _, _ in flat]}
+            for label in labels
+        ]
+        return (
+            [
+                {
+                    "refId": target["refId"],
+                    "fields": [
+                        *fields,
+                        {"name": "Value", "type": "number", "values": [number(value) for _, _, value in flat]},
+                    ],
+                }
+            ]
+            if flat
+            else []
+        )
     found = []
     for metric, values in rows:
         shown = {"displayNameFromDS": name(metric)} if name(metric) else {}
-        found.append({"refId": target["refId"], "fields": [
-            {"name": "Time", "type": "time", "values": [time_ * 1000 for time_, _ in values], "config": {"interval": step * 1000}},
-            {"name": "Value", "type": "number", "labels": metric, "config": shown, "values": [number(value) for _, value in values]}]})
+        found.append(
+            {
+                "refId": target["refId"],
+                "fields": [
+                    {
+                        "name": "Time",
+                        "type": "time",
+                        "values": [time_ * 1000 for time_, _ in values],
+                        "config": {"interval": step * 1000},
+                    },
+                    {
+                        "name": "Value",
+                        "type": "number",
+                        "labels": metric,
+                        "config": shown,
+                        "values": [number(value) for _, value in values],
+                    },
+                ],
+            }
+        )
     return found
 
 
@@ -255,7 +341,11 @@ def answers(dashboard, prometheus, span, chosen):
 
     for variable in dashboard["templating"]["list"]:
         query = variable.get("query")
-        if variable["type"] == "query" and isinstance(query, dict) and (match := re.fullmatch(r"label_values\((.*), *(\w+)\)", query.get("query", ""))):
+        if (
+            variable["type"] == "query"
+            and isinstance(query, dict)
+            and (match := re.fullmatch(r"label_values\((.*), *(\w+)\)", query.get("query", "")))
+        ):
             found = prometheus.ask("series", **{"match[]": filled(match[1]), "start": span[0], "end": span[1]})
             lists[variable["name"]] = sorted({(one.get(match[2], ""),) for one in found})
     for panel in panels(dashboard):

@@ -32,8 +32,10 @@ def create(store, database):
 def fill_hours(store, database):
     """From the scans themselves, as a server that was updated would fill it."""
     if store.column(f"SELECT count() FROM {database}.sign_hours") == ["0"]:
-        store.do(f"INSERT INTO {database}.sign_hours (code, hour, last) SELECT code, toStartOfHour(ts, 'Asia/Ho_Chi_Minh') AS hour, max(ts) FROM {database}.scans "
-                 "WHERE outcome = 'found' AND agent = 'person' AND NOT repeat GROUP BY code, hour")
+        store.do(
+            f"INSERT INTO {database}.sign_hours (code, hour, last) SELECT code, toStartOfHour(ts, 'Asia/Ho_Chi_Minh') AS hour, max(ts) FROM {database}.scans "
+            "WHERE outcome = 'found' AND agent = 'person' AND NOT repeat GROUP BY code, hour"
+        )
 
 
 def fill_health(store, history, database, days=30, reasons=("planned", "retired", "abroad", "burst")):

@@ -1,6 +1,6 @@
 """A made history of scans, the same for the same seed, written by ClickHouse itself.
 
-Python says who is scanned how much (a few hundred lines of SQL literals); ClickHouse draws the scans from
+Python says who is scanned how much; ClickHouse draws the scans from
 hashes of their number, so that 100 thousand and 50 million are made by the same words.
 """
 
@@ -15,16 +15,36 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 SCAN_COLUMNS = "ts, code, outcome, channel, lang, served, country, region, device, os, app, agent, repeat, edge, generation, batch, seq"
 
 # How a thousand visitors are made up. Assumed, not measured: no province has published such figures.
-VISITORS = [(785, "vi", "VN"), (60, "en", "VN"), (60, "zh", "CN"), (30, "en", ""), (20, "zh", "VN"), (15, "ko", "KR"),
-            (5, "ko", "VN"), (6, "", "VN"), (2, "fr", "FR"), (2, "ja", "JP"), (15, "vi", "")]
+VISITORS = [
+    (785, "vi", "VN"),
+    (60, "en", "VN"),
+    (60, "zh", "CN"),
+    (30, "en", ""),
+    (20, "zh", "VN"),
+    (15, "ko", "KR"),
+    (5, "ko", "VN"),
+    (6, "", "VN"),
+    (2, "fr", "FR"),
+    (2, "ja", "JP"),
+    (15, "vi", ""),
+]
 AT_THE_GATE = [(620, "zh", "CN"), (30, "zh", ""), (300, "vi", "VN"), (30, "en", "VN"), (20, "ru", "RU")]
 FROM_ABROAD = [(700, "zh", "CN"), (300, "vi", "VN")]
 APPS = {
     "zh": [(600, "wechat"), (60, "alipay"), (200, "safari"), (40, "chrome"), (100, "qq")],
     "ko": [(300, "safari"), (300, "chrome"), (200, "samsung"), (200, "kakaotalk")],
     "en": [(480, "safari"), (450, "chrome"), (30, "whatsapp"), (40, "facebook")],
-    "": [(380, "zalo"), (240, "safari"), (200, "chrome"), (70, "samsung"), (40, "facebook"), (30, "coccoc"),
-         (20, "xiaomi"), (10, "tiktok"), (10, "other")],
+    "": [
+        (380, "zalo"),
+        (240, "safari"),
+        (200, "chrome"),
+        (70, "samsung"),
+        (40, "facebook"),
+        (30, "coccoc"),
+        (20, "xiaomi"),
+        (10, "tiktok"),
+        (10, "other"),
+    ],
 }
 HOURS = [2, 1, 1, 1, 1, 3, 9, 16, 22, 26, 27, 22, 18, 17, 22, 26, 28, 29, 31, 36, 34, 24, 12, 5]
 CHANNELS = [(950, "qr"), (25, "nfc"), (25, "typed")]
@@ -42,8 +62,8 @@ class Sign:
     lon: float | None
     mounted: datetime.date | None
     weight: float = 0.0
-    until: int | None = None          # no scan after it (Unix time)
-    mix: str = "usual"                # who comes: usual, gate, abroad
+    until: int | None = None  # no scan after it (Unix time)
+    mix: str = "usual"  # who comes: usual, gate, abroad
     festive: bool = False
     targets: dict = field(default_factory=dict)
 
@@ -56,7 +76,7 @@ class History:
     days: int
     scans_a_day: float
     signs: list
-    deleted: list                     # codes that the registry had once
+    deleted: list  # codes that the registry had once
     notable: dict = field(default_factory=dict)
     seed: int = 7
 
@@ -75,8 +95,18 @@ def of_the_sample(config, now, days=150, scans_a_day=620):
     dice = random.Random(7)
     with open(config / "places.csv", encoding="utf-8") as file:
         places = {row["place"]: row for row in csv.DictReader(file)}
-    streets = ["st001", "st002", "st003", "st005", "st011", "st013", "st017", "st019", "st022"]   # take most
-    sights = {"pw002": 30, "re002": 12, "re003": 10, "sc001": 9, "sc002": 6, "pw003": 12, "gt001": 8, "re012": 9, "sc003": 4}
+    streets = ["st001", "st002", "st003", "st005", "st011", "st013", "st017", "st019", "st022"]  # take most
+    sights = {
+        "pw002": 30,
+        "re002": 12,
+        "re003": 10,
+        "sc001": 9,
+        "sc002": 6,
+        "pw003": 12,
+        "gt001": 8,
+        "re012": 9,
+        "sc003": 4,
+    }
     signs = []
     with open(config / "signs.csv", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -84,11 +114,21 @@ def of_the_sample(config, now, days=150, scans_a_day=620):
             key = row["place"]
             usual = 14 / (1 + streets.index(key) * 0.35) if key in streets else sights.get(key, 0.5)
             mounted = datetime.date.fromisoformat(row["mounted"]) if row["mounted"] else None
-            sign = Sign(row["code"].replace("-", ""), row["status"], place, *(float(row[x]) if row[x] else None for x in ("lat", "lon")), mounted)
+            sign = Sign(
+                row["code"].replace("-", ""),
+                row["status"],
+                place,
+                *(float(row[x]) if row[x] else None for x in ("lat", "lon")),
+                mounted,
+            )
             sign.weight = usual * dice.lognormvariate(0, 0.6)
             sign.mix = "gate" if key in ("gt001", "gt002", "gt003") else "abroad" if key == "re018" else "usual"
             sign.festive = key in ("re002", "re003", "pw001", "pw002")
-            sign.targets = {tag: row[f"target:{tag}"] or place[f"target:{tag}"] for tag in ("en", "zh") if row[f"target:{tag}"] or place[f"target:{tag}"]}
+            sign.targets = {
+                tag: row[f"target:{tag}"] or place[f"target:{tag}"]
+                for tag in ("en", "zh")
+                if row[f"target:{tag}"] or place[f"target:{tag}"]
+            }
             sign.targets["vi"] = row["target"] or place["target"]
             signs.append(sign)
     active = sorted((sign for sign in signs if sign.status == "active"), key=lambda sign: -sign.weight)
@@ -111,8 +151,20 @@ def of_the_sample(config, now, days=150, scans_a_day=620):
     total = sum(sign.weight for sign in signs)
     for sign in active[62:68]:
         sign.until = now - int(13 / (sign.weight / total * scans_a_day) * DAY)
-    first = {"busy": active[0], "silent": active[4], "quiet": active[62], "never": never[0], "rare": rare[0], "new": new[0], "street": together[0], "retired": retired[0]}
-    first |= {"planned": next(sign for sign in signs if sign.status == "planned"), "abroad": next(sign for sign in signs if sign.mix == "abroad")}
+    first = {
+        "busy": active[0],
+        "silent": active[4],
+        "quiet": active[62],
+        "never": never[0],
+        "rare": rare[0],
+        "new": new[0],
+        "street": together[0],
+        "retired": retired[0],
+    }
+    first |= {
+        "planned": next(sign for sign in signs if sign.status == "planned"),
+        "abroad": next(sign for sign in signs if sign.mix == "abroad"),
+    }
     notable = {word: sign.code for word, sign in first.items()}
     return History(now, days, scans_a_day, signs, ["DELETED1"], notable)
 
@@ -126,8 +178,19 @@ def of_a_province(config, now, signs, days, scans):
         like = sample.signs[number % len(sample.signs)]
         code = "".join(dice.choices(ALPHABET, k=8))
         mounted = local(now - dice.randint(100, 500) * DAY).date()
-        sign = Sign(code, like.status if number < len(sample.signs) else "active", like.place, like.lat and like.lat + dice.gauss(0, 0.01),
-                    like.lon and like.lon + dice.gauss(0, 0.01), mounted, 1 / (number + 5) ** 1.1 * dice.lognormvariate(0, 1), None, like.mix, like.festive, like.targets)
+        sign = Sign(
+            code,
+            like.status if number < len(sample.signs) else "active",
+            like.place,
+            like.lat and like.lat + dice.gauss(0, 0.01),
+            like.lon and like.lon + dice.gauss(0, 0.01),
+            mounted,
+            1 / (number + 5) ** 1.1 * dice.lognormvariate(0, 1),
+            None,
+            like.mix,
+            like.festive,
+            like.targets,
+        )
         # One in fifty was never scanned, and one in fifty is silent now.
         if number % 50 == 49:
             sign.weight = 0.0
@@ -136,6 +199,7 @@ def of_a_province(config, now, signs, days, scans):
         made.append(sign)
     busy = max(made, key=lambda sign: sign.weight)
     silent = next(sign for sign in made if sign.until)
+    # Weekends, growth, festivals and company make 1.43 scans of one.
     return History(now, days, scans / (days + 0.5) / 1.43, made, [], {"busy": busy.code, "silent": silent.code})
 
 
@@ -144,7 +208,9 @@ def text(value):
 
 
 def literal_map(values):
-    return "map(" + ", ".join(f"{text(key)}, {text(value)}" for key, value in values.items()) + ")" if values else "map()"
+    return (
+        "map(" + ", ".join(f"{text(key)}, {text(value)}" for key, value in values.items()) + ")" if values else "map()"
+    )
 
 
 def pick(weights, salt, column=1):
@@ -157,7 +223,9 @@ def pick(weights, salt, column=1):
 
 
 def by(column, cases, otherwise):
-    return "multiIf(" + ", ".join(f"{column} = {text(value)}, {sql}" for value, sql in cases.items()) + f", {otherwise})"
+    return (
+        "multiIf(" + ", ".join(f"{column} = {text(value)}, {sql}" for value, sql in cases.items()) + f", {otherwise})"
+    )
 
 
 def slots(signs, weight, count):
@@ -183,19 +251,25 @@ def fill_signs(store, history, database):
             targets = {tag: target for tag, target in sign.targets.items() if tag != "vi"}
             # A sign that was put up elsewhere since.
             lat = sign.lat and sign.lat + (0.0004 if generation == 1 and sign.code == history.notable["busy"] else 0)
-            rows.append(f"('edge-a', {generation}, toDateTime64({published}, 3, 'UTC'), {text(sign.code)}, {text(status)}, {text(place['place'])}, "
-                        f"{text(place['kind'])}, {text(place['area'])}, {text(place['name'])}, {literal_map(names)}, {lat or 'NULL'}, {sign.lon or 'NULL'}, "
-                        f"{text(sign.mounted) if sign.mounted else 'NULL'}, {text(sign.targets['vi'])}, {literal_map(targets)}, {['vi', *targets]})")
+            rows.append(
+                f"('edge-a', {generation}, toDateTime64({published}, 3, 'UTC'), {text(sign.code)}, {text(status)}, {text(place['place'])}, "
+                f"{text(place['kind'])}, {text(place['area'])}, {text(place['name'])}, {literal_map(names)}, {lat or 'NULL'}, {sign.lon or 'NULL'}, "
+                f"{text(sign.mounted) if sign.mounted else 'NULL'}, {text(sign.targets['vi'])}, {literal_map(targets)}, {['vi', *targets]})"
+            )
             if generation == 1 and sign.code == history.notable["busy"]:
                 rows += [rows[-1].replace(text(sign.code), text(code)) for code in history.deleted]
-        store.do(f"INSERT INTO {database}.signs (edge, generation, published, code, status, place, kind, area, name, names, lat, lon, mounted, "
-                 f"target, targets, languages) VALUES {', '.join(rows)}")
+        store.do(
+            f"INSERT INTO {database}.signs (edge, generation, published, code, status, place, kind, area, name, names, lat, lon, mounted, "
+            f"target, targets, languages) VALUES {', '.join(rows)}"
+        )
 
 
 def fill_slots(store, history, database):
     """The lists that scans are drawn from, as a table for the joins."""
-    store.do(f"CREATE OR REPLACE TABLE {database}.made_slots (crowd String, slot UInt32, code String, status String, mix String, zh UInt8, "
-             "begin UInt32, until UInt32) ENGINE = Memory")
+    store.do(
+        f"CREATE OR REPLACE TABLE {database}.made_slots (crowd String, slot UInt32, code String, status String, mix String, zh UInt8, "
+        "begin UInt32, until UInt32) ENGINE = Memory"
+    )
     crowds = {"usual": lambda sign: sign.weight, "festival": lambda sign: sign.weight if sign.festive else 0}
     sizes = {}
     for crowd, weight in crowds.items():
@@ -203,8 +277,12 @@ def fill_slots(store, history, database):
         sizes[crowd] = len(list_)
         rows = []
         for slot, sign in enumerate(list_):
-            begin = int(datetime.datetime.combine(sign.mounted, datetime.time(), ZONE).timestamp()) if sign.mounted else 0
-            rows.append(f"({text(crowd)},{slot},{text(sign.code)},{text(sign.status)},{text(sign.mix)},{int('zh' in sign.targets)},{begin},{sign.until or 4000000000})")
+            begin = (
+                int(datetime.datetime.combine(sign.mounted, datetime.time(), ZONE).timestamp()) if sign.mounted else 0
+            )
+            rows.append(
+                f"({text(crowd)},{slot},{text(sign.code)},{text(sign.status)},{text(sign.mix)},{int('zh' in sign.targets)},{begin},{sign.until or 4000000000})"
+            )
         store.do(f"INSERT INTO {database}.made_slots VALUES {','.join(rows)}")
     return sizes
 
@@ -233,7 +311,7 @@ FROM (
         arrayJoin(range(multiIf(company < 70, 2, company < 120, 2 + dice % 3, 1))) AS one,
         one > 0 AND company < 70 AS repeat,
         first + multiIf(one = 0, 0, repeat, 1 + dice % 9, 10 + cityHash64(dice, 8, one) % 600) AS at,
-        multiIf(slots.status = 'active' OR slots.status = 'retired' AND at < {retired_at}, 'found', slots.status = 'planned', 'found', 'retired') AS outcome,
+        if(slots.status = 'retired' AND at >= {retired_at}, 'retired', 'found') AS outcome,
         reinterpretAsUUID(sipHash128({history.seed}, {midnight}, {text(crowd)}, intDiv(number, {batch_size}))) AS batch,
         toUInt32(number % {batch_size}) * 4 + one AS seq
     FROM (SELECT number, cityHash64({history.seed}, {midnight}, {text(crowd)}, number) AS dice,
@@ -264,14 +342,16 @@ def peculiar_scans(history, database):
     def some(code, count, oldest, youngest=0.0, channel="qr", agent="person", country="VN"):
         for _ in range(count):
             at = now - dice.uniform(youngest, oldest) * DAY
-            rows.append(f"(fromUnixTimestamp64Milli({int(at * 1000)}, 'UTC'), {text(code() if callable(code) else code)}, {text(channel)}, {text(country)}, {text(agent)})")
+            rows.append(
+                f"(fromUnixTimestamp64Milli({int(at * 1000)}, 'UTC'), {text(code() if callable(code) else code)}, {text(channel)}, {text(country)}, {text(agent)})"
+            )
 
     def guess():
         return "".join(dice.choices(ALPHABET, k=8))
 
     def slip():
         code, at = dice.choice(history.signs).code, dice.randrange(8)
-        return code[:at] + dice.choice("BCDFGHJK") + code[at + 1:]
+        return code[:at] + dice.choice("BCDFGHJK") + code[at + 1 :]
 
     some(misprint, 46, 25)
     some("WX7PLATE", 19, 12)
@@ -286,7 +366,7 @@ def peculiar_scans(history, database):
 INSERT INTO {database}.scans ({SCAN_COLUMNS})
 SELECT ts, code, 'unknown', channel, 'vi', '', country, '', 'phone', 'android', 'zalo', agent, false, 'edge-a', 2,
     reinterpretAsUUID(sipHash128({history.seed}, 'peculiar', toYYYYMM(ts))), toUInt32(rowNumberInAllBlocks())
-FROM VALUES('ts DateTime64(3, \\'UTC\\'), code String, channel String, country String, agent String', {', '.join(rows)})"""
+FROM VALUES('ts DateTime64(3, \\'UTC\\'), code String, channel String, country String, agent String', {", ".join(rows)})"""
 
 
 def fill_scans(store, history, database, batch_size=40, guesses=3):
@@ -301,9 +381,13 @@ def fill_scans(store, history, database, batch_size=40, guesses=3):
         store.do(day_of_scans(history, database, midnight, "usual", int(count), sizes["usual"], batch_size))
         # Three days of a festival, two weeks ago, and the National Day.
         if number in range(len(midnights) - 17, len(midnights) - 14):
-            store.do(day_of_scans(history, database, midnight, "festival", int(count * 1.4), sizes["festival"], batch_size))
+            store.do(
+                day_of_scans(history, database, midnight, "festival", int(count * 1.4), sizes["festival"], batch_size)
+            )
         if (day.month, day.day) in ((9, 1), (9, 2)):
-            store.do(day_of_scans(history, database, midnight, "festival", int(count * 0.9), sizes["festival"], batch_size))
+            store.do(
+                day_of_scans(history, database, midnight, "festival", int(count * 0.9), sizes["festival"], batch_size)
+            )
         store.do(unknown_scans(history, database, midnight, guesses, batch_size))
     store.do(peculiar_scans(history, database))
     store.do(f"DROP TABLE {database}.made_slots")

@@ -46,27 +46,52 @@ BOARDS = ("usage", "sign", "health", "edge")
 
 
 def options():
-    parser = argparse.ArgumentParser(prog="tests/grafana/look/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dashboards", type=Path, default=ROOT / "grafana/dashboards", metavar="DIR", help="the dashboards' folder (grafana/dashboards)")
-    parser.add_argument("--out", type=Path, default=KEPT / "pictures", metavar="DIR", help="where pictures go (target/look/pictures)")
+    parser = argparse.ArgumentParser(
+        prog="tests/grafana/look/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dashboards",
+        type=Path,
+        default=ROOT / "grafana/dashboards",
+        metavar="DIR",
+        help="the dashboards' folder (grafana/dashboards)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=KEPT / "pictures", metavar="DIR", help="where pictures go (target/look/pictures)"
+    )
     parser.add_argument("--only", default=",".join(BOARDS), help=f"some of {','.join(BOARDS)}")
-    parser.add_argument("--scenario", default="", help="some of " + "; ".join(f"{name}: {what}" for name, what in SCENARIOS.items()) + " (all)")
-    parser.add_argument("--theme", default="", help="some of dark, light, phone (dark for all scenarios, light and phone for the full one)")
+    parser.add_argument(
+        "--scenario",
+        default="",
+        help="some of " + "; ".join(f"{name}: {what}" for name, what in SCENARIOS.items()) + " (all)",
+    )
+    parser.add_argument(
+        "--theme",
+        default="",
+        help="some of dark, light, phone (dark for all scenarios, light and phone for the full one)",
+    )
     parser.add_argument("--panels", default="", metavar="IDS", help="these panels alone: 8,9")
     parser.add_argument("--expand", action="store_true", help="open collapsed rows")
-    parser.add_argument("--var", action="append", default=[], metavar="NAME=VALUE",
-                        help="set a variable; of sign also a word: busy, silent, quiet, never, rare, new, street, retired, planned, abroad")
-    parser.add_argument("--new", action="store_true", help="make the history anew (otherwise when its code has changed)")
+    parser.add_argument(
+        "--var",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a variable; of sign also a word: busy, silent, quiet, never, rare, new, street, retired, planned, abroad",
+    )
+    parser.add_argument(
+        "--new", action="store_true", help="make the history anew (otherwise when its code has changed)"
+    )
     parser.add_argument("--edge-seconds", type=int, default=300, metavar="N", help="how long the made edges run (300)")
     parser.add_argument("--no-pictures", action="store_true", help="ask the queries only")
     chosen = parser.parse_args()
-    chosen.only, chosen.scenario, chosen.theme = (list(filter(None, text.split(","))) for text in (chosen.only, chosen.scenario, chosen.theme))
+    chosen.only, chosen.scenario, chosen.theme = (
+        list(filter(None, text.split(","))) for text in (chosen.only, chosen.scenario, chosen.theme)
+    )
     for given, known in ((chosen.only, BOARDS), (chosen.scenario, SCENARIOS), (chosen.theme, WIDTHS)):
         if unknown := set(given) - set(known):
             parser.error(f"expected some of {', '.join(known)}, found {', '.join(sorted(unknown))}")
     return chosen
-
-
 
 
 def make_history(folder, now):
@@ -86,7 +111,10 @@ def make_history(folder, now):
     for scenario, country in (("noregistry", "country"), ("nocountry", "''")):
         columns = history.SCAN_COLUMNS.replace(" country,", f" {country} AS country,")
         database.do(f"INSERT INTO {scenario}.scans ({history.SCAN_COLUMNS}) SELECT {columns} FROM full.scans")
-    for scenario, reasons in (("full", ("planned", "retired", "abroad", "burst")), ("nocountry", ("planned", "retired", "burst"))):
+    for scenario, reasons in (
+        ("full", ("planned", "retired", "abroad", "burst")),
+        ("nocountry", ("planned", "retired", "burst")),
+    ):
         health.fill_hours(database, scenario)
         health.fill_health(database, made, scenario, reasons=reasons)
     database.close()
@@ -138,7 +166,11 @@ def kept_ui():
         ui = KEPT / "ui"
         shutil.rmtree(ui / "src", ignore_errors=True)
         shutil.copytree(HERE / "ui", ui, dirs_exist_ok=True)
-        subprocess.run(["npx", "vite", "build", "--logLevel", "error", "--outDir", KEPT / "dist", "--emptyOutDir"], cwd=ui, check=True)
+        subprocess.run(
+            ["npx", "vite", "build", "--logLevel", "error", "--outDir", KEPT / "dist", "--emptyOutDir"],
+            cwd=ui,
+            check=True,
+        )
         mark()
 
 
@@ -146,14 +178,19 @@ class Files(SimpleHTTPRequestHandler):
     """The built page, the made descriptions, and Grafana's icons and fonts where its components look for them."""
 
     def __init__(self, *rest, data):
-        self.places = {"/data/": data, "/public/fonts/inter/": KEPT / "ui/node_modules/inter-ui/web", "/public/build/": KEPT / "ui/node_modules/@grafana/ui/dist/public",
-                       "/public/": KEPT / "ui/node_modules/@grafana/ui/dist/public", "/": KEPT / "dist"}
+        self.places = {
+            "/data/": data,
+            "/public/fonts/inter/": KEPT / "ui/node_modules/inter-ui/web",
+            "/public/build/": KEPT / "ui/node_modules/@grafana/ui/dist/public",
+            "/public/": KEPT / "ui/node_modules/@grafana/ui/dist/public",
+            "/": KEPT / "dist",
+        }
         super().__init__(*rest)
 
     def translate_path(self, path):
         path = path.split("?")[0]
         prefix = next(prefix for prefix in self.places if path.startswith(prefix))
-        return str(self.places[prefix] / (path[len(prefix):] or "index.html"))
+        return str(self.places[prefix] / (path[len(prefix) :] or "index.html"))
 
     def log_message(self, *_):
         pass
@@ -176,7 +213,9 @@ def answers(chosen, work):
                 given = dict(variables)
                 if "sign" in given or name == "sign":
                     given["sign"] = made["notable"].get(given.get("sign", "busy"), given.get("sign"))
-                results, lists, values = dashboards.clickhouse(board, functools.partial(engine.ask, scenario), made["now"], given)
+                results, lists, values = dashboards.clickhouse(
+                    board, functools.partial(engine.ask, scenario), made["now"], given
+                )
                 yield scenario, name, board, results, lists, values, made["now"], None
         engine.close()
     if "edge" in chosen.only:
@@ -205,7 +244,10 @@ def main():
                 for answer in some:
                     if "error" in answer:
                         failed += 1
-                        print(f"{scenario} {name}: panel {panel} ({titles[panel]}) {answer['refId']}: {answer['error']}", flush=True)
+                        print(
+                            f"{scenario} {name}: panel {panel} ({titles[panel]}) {answer['refId']}: {answer['error']}",
+                            flush=True,
+                        )
             for theme in chosen.theme or (list(WIDTHS) if scenario == "full" else ["dark"]):
                 only = {int(number) for number in chosen.panels.split(",")} if chosen.panels else None
                 page = layout.page(board, results, lists, values, now, WIDTHS[theme][1], chosen.expand, only, span)
@@ -220,7 +262,9 @@ def main():
             chromium = browser.Browser()
             for key, (theme, width), height in pictures:
                 file = chosen.out / f"{key}.png"
-                for complaint in chromium.picture(f"http://127.0.0.1:{server.server_address[1]}/?s={key}&theme={theme}", width, height, file):
+                for complaint in chromium.picture(
+                    f"http://127.0.0.1:{server.server_address[1]}/?s={key}&theme={theme}", width, height, file
+                ):
                     print(f"{key}: {complaint}")
                 print(file, flush=True)
             chromium.close()

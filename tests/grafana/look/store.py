@@ -9,8 +9,10 @@ from chdb import session
 # What a server has and the engine does not.
 NOT_HERE = re.compile(r"(CREATE ROLE|GRANT|CREATE SETTINGS PROFILE)")
 # As the plugin asks: numbers as numbers, times as Unix time.
-AS_GRAFANA = ("SETTINGS output_format_json_quote_64bit_integers = 0, output_format_json_quote_denormals = 1, "
-              "date_time_output_format = 'unix_timestamp'")
+AS_GRAFANA = (
+    "SETTINGS output_format_json_quote_64bit_integers = 0, output_format_json_quote_denormals = 1, "
+    "date_time_output_format = 'unix_timestamp'"
+)
 
 
 class Store:
@@ -29,8 +31,15 @@ class Store:
     def ask(self, database, sql, settings=""):
         """Columns and rows as the data source would get them, with seconds and rows read."""
         self.do(f"USE {database}")
-        answer = json.loads(self.session.query(f"{sql}\n{', '.join(filter(None, (AS_GRAFANA, settings)))}", "JSONCompact").bytes())
-        return {"meta": answer["meta"], "data": answer["data"], "seconds": answer["statistics"]["elapsed"], "read": answer["statistics"]["rows_read"]}
+        answer = json.loads(
+            self.session.query(f"{sql}\n{', '.join(filter(None, (AS_GRAFANA, settings)))}", "JSONCompact").bytes()
+        )
+        return {
+            "meta": answer["meta"],
+            "data": answer["data"],
+            "seconds": answer["statistics"]["elapsed"],
+            "read": answer["statistics"]["rows_read"],
+        }
 
     def close(self):
         self.session.close()

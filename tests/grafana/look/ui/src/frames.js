@@ -31,7 +31,12 @@ function value(type, found) {
 
 // ClickHouse's columns and rows.
 function table({ refId, meta, data }) {
-  const fields = meta.map(({ name, type }, at) => ({ name, type: fieldType(bare(type)), values: data.map((row) => value(bare(type), row[at])), config: {} }));
+  const fields = meta.map(({ name, type }, at) => ({
+    name,
+    type: fieldType(bare(type)),
+    values: data.map((row) => value(bare(type), row[at])),
+    config: {},
+  }));
   return { refId, fields };
 }
 
@@ -46,7 +51,14 @@ function series(frame) {
   return [...groups.values()].map((group) => {
     const named = Object.fromEntries(labels.map((label) => [label.name, label.values[group[0]]]));
     const fields = frame.fields.filter((field) => !labels.includes(field));
-    return { ...frame, fields: fields.map((field) => ({ ...field, values: group.map((row) => field.values[row]), labels: field.type === FieldType.time ? undefined : named })) };
+    return {
+      ...frame,
+      fields: fields.map((field) => ({
+        ...field,
+        values: group.map((row) => field.values[row]),
+        labels: field.type === FieldType.time ? undefined : named,
+      })),
+    };
   });
 }
 

@@ -21,7 +21,11 @@ await I18n.initializeI18n?.({ language: 'en-US' }, 'grafana');
 await I18n.initDefaultI18nInstance?.();
 register();
 // Text is measured before it is drawn: all three alphabets' fonts must be there.
-await Promise.all([400, 500, 700].flatMap((weight) => ['a', 'ệ', 'đ'].map((letter) => document.fonts.load(`${weight} 14px Inter`, letter))));
+await Promise.all(
+  [400, 500, 700].flatMap((weight) =>
+    ['a', 'ệ', 'đ'].map((letter) => document.fonts.load(`${weight} 14px Inter`, letter)),
+  ),
+);
 
 const theme = createTheme({ colors: { mode: asked.get('theme') } });
 createRoot(document.getElementById('root')).render(
@@ -29,7 +33,7 @@ createRoot(document.getElementById('root')).render(
     <GlobalStyles />
     <Page page={page} theme={theme} />
     <PortalContainer />
-  </ThemeContext.Provider>
+  </ThemeContext.Provider>,
 );
 // Grafana's components measure themselves and draw again; two quiet seconds are more than they take.
 setTimeout(() => (window.lookReady = true), 2000);

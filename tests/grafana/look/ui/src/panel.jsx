@@ -22,12 +22,35 @@ const VIEWS = {
   heatmap: HeatMap,
   'state-timeline': StateTimeline,
   table: ({ panel, data, width, height, timeRange }) => (
-    <TableNG data={data[0]} width={width} height={height} noHeader={panel.options.showHeader === false} showTypeIcons={false} resizable sortBy={panel.options.sortBy}
-      cellHeight={panel.options.cellHeight} enableVirtualization fieldConfig={fieldConfig(panel)} noValue={noValue(panel)} timeRange={timeRange} structureRev={1}
-      transparent={false} getActions={() => []} />
+    <TableNG
+      data={data[0]}
+      width={width}
+      height={height}
+      noHeader={panel.options.showHeader === false}
+      showTypeIcons={false}
+      resizable
+      sortBy={panel.options.sortBy}
+      cellHeight={panel.options.cellHeight}
+      enableVirtualization
+      fieldConfig={fieldConfig(panel)}
+      noValue={noValue(panel)}
+      timeRange={timeRange}
+      structureRev={1}
+      transparent={false}
+      getActions={() => []}
+    />
   ),
   timeseries: ({ panel, data, width, height, timeRange }) => (
-    <TimeSeries frames={data} width={width} height={height} timeRange={timeRange} timeZone={TIME_ZONE} legend={panel.options.legend} structureRev={1} options={{}} />
+    <TimeSeries
+      frames={data}
+      width={width}
+      height={height}
+      timeRange={timeRange}
+      timeZone={TIME_ZONE}
+      legend={panel.options.legend}
+      structureRev={1}
+      options={{}}
+    />
   ),
 };
 
@@ -45,7 +68,12 @@ function empty(type, data) {
 function Drawn({ panel, page, theme, width, height }) {
   const [series, setSeries] = useState(null);
   const results = page.results[panel.id];
-  const replace = (text) => page.texts.reduce((so_far, [name, value]) => so_far.replaceAll(`\${${name}}`, value).replaceAll(`\${${name}:text}`, value).replaceAll(`$${name}`, value), String(text));
+  const replace = (text) =>
+    page.texts.reduce(
+      (so_far, [name, value]) =>
+        so_far.replaceAll(`\${${name}}`, value).replaceAll(`\${${name}:text}`, value).replaceAll(`$${name}`, value),
+      String(text),
+    );
   useEffect(() => {
     const raw = frames(results);
     if (panel.transformations?.length) {
@@ -69,7 +97,11 @@ function Drawn({ panel, page, theme, width, height }) {
   if (empty(panel.type, data)) {
     return <Words height={height}>{noValue(panel)}</Words>;
   }
-  const timeRange = { from: dateTime(page.from), to: dateTime(page.to), raw: { from: dateTime(page.from), to: dateTime(page.to) } };
+  const timeRange = {
+    from: dateTime(page.from),
+    to: dateTime(page.to),
+    raw: { from: dateTime(page.from), to: dateTime(page.to) },
+  };
   return <View {...{ panel, data, width, height, theme, timeRange, replace, range: [page.from, page.to] }} />;
 }
 
@@ -83,6 +115,10 @@ export class Panel extends Component {
 
   render() {
     const { error } = this.state;
-    return error ? <pre style={{ color: 'red', fontSize: 10 }}>{String(error.stack).slice(0, 800)}</pre> : <Drawn {...this.props} />;
+    return error ? (
+      <pre style={{ color: 'red', fontSize: 10 }}>{String(error.stack).slice(0, 800)}</pre>
+    ) : (
+      <Drawn {...this.props} />
+    );
   }
 }

@@ -3,7 +3,15 @@ import { FieldType, getFieldDisplayName } from '@grafana/data';
 import { Own, textWidth } from './parts.jsx';
 
 export function StateTimeline({ data, width, height, theme, range }) {
-  const rows = data.flatMap((frame) => frame.fields.filter((field) => field.type !== FieldType.time).map((field) => ({ field, name: getFieldDisplayName(field, frame, data), time: frame.fields.find((one) => one.type === FieldType.time).values })));
+  const rows = data.flatMap((frame) =>
+    frame.fields
+      .filter((field) => field.type !== FieldType.time)
+      .map((field) => ({
+        field,
+        name: getFieldDisplayName(field, frame, data),
+        time: frame.fields.find((one) => one.type === FieldType.time).values,
+      })),
+  );
   const margin = Math.max(...rows.map(({ name }) => textWidth(name))) + 14;
   const thick = (height - 26) / rows.length;
   const x = (time) => margin + ((time - range[0]) / (range[1] - range[0])) * (width - margin - 6);
@@ -23,11 +31,24 @@ export function StateTimeline({ data, width, height, theme, range }) {
         });
         return (
           <g key={row}>
-            <text x={margin - 8} y={(row + 0.5) * thick + 4} textAnchor="end">{name}</text>
+            <text x={margin - 8} y={(row + 0.5) * thick + 4} textAnchor="end">
+              {name}
+            </text>
             {spans.map(({ text, color, start, end }) => (
               <g key={start}>
-                <rect x={x(start)} y={row * thick + thick * 0.05} width={Math.max(1, x(end) - x(start))} height={thick * 0.9} fill={color} opacity={0.7} />
-                {x(end) - x(start) > textWidth(text) + 8 && <text x={x(start) + 4} y={(row + 0.5) * thick + 4}>{text}</text>}
+                <rect
+                  x={x(start)}
+                  y={row * thick + thick * 0.05}
+                  width={Math.max(1, x(end) - x(start))}
+                  height={thick * 0.9}
+                  fill={color}
+                  opacity={0.7}
+                />
+                {x(end) - x(start) > textWidth(text) + 8 && (
+                  <text x={x(start) + 4} y={(row + 0.5) * thick + 4}>
+                    {text}
+                  </text>
+                )}
               </g>
             ))}
           </g>
