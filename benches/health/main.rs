@@ -235,7 +235,11 @@ fn hard_days() {
     };
     println!("False alarms of 1,500 signs: {}", began(Kind::default()));
     println!("- with the outage in days 400 to 404: {}", began(Kind { outage, ..Kind::default() }));
-    println!("- with ten times the traffic in days 400 to 406: {}", began(Kind { crowd: 400..407, ..Kind::default() }));
+    for crowded in [1.0, 0.1] {
+        let percent = 100.0 * crowded;
+        let kind = Kind { crowd: 400..407, crowded, ..Kind::default() };
+        println!("- {percent} % of them with ten times the traffic in days 400 to 406: {}", began(kind));
+    }
 }
 
 /// A sign with a third of an edge's traffic dies.

@@ -75,15 +75,17 @@ pub struct Kind {
     pub drift: f64,
     /// Nothing is recorded.
     pub outage: Range<usize>,
-    /// Everybody comes ten times as often.
+    /// Ten times as many come.
     pub crowd: Range<usize>,
+    /// To which share of the signs.
+    pub crowded: f64,
     /// Hours a day of one more sign, which has much of all traffic; 0 for none.
     pub giant: f64,
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { seed: 1, signs: 1500, days: 720, drift: 0.4, outage: 0..0, crowd: 0..0, giant: 0.0 }
+        Self { seed: 1, signs: 1500, days: 720, drift: 0.4, outage: 0..0, crowd: 0..0, crowded: 1.0, giant: 0.0 }
     }
 }
 
@@ -128,13 +130,14 @@ impl Kind {
         let kept = (-1.0 / DRIFT_DAYS).exp();
         let step = self.drift * (1.0 - kept * kept).sqrt();
         let mut drift = self.drift * dice.normal();
+        let is_crowded = crowd_dice.uniform() < self.crowded;
         let day = |day: usize| {
             drift = kept * drift + step * dice.normal();
             let weekday = if day % 7 >= 5 { 1.7 } else { 0.72 };
             let season = 1.0 + 0.45 * (TAU * f64_of(day) / 365.25).sin();
             // The mean of a log-normal is above its median by half the variance.
             let mean = per_day * weekday * season * (drift - self.drift * self.drift / 2.0).exp();
-            let crowd = if self.crowd.contains(&day) { crowd_dice.poisson(9.0 * mean) } else { 0 };
+            let crowd = if is_crowded && self.crowd.contains(&day) { crowd_dice.poisson(9.0 * mean) } else { 0 };
             within_a_day(dice.poisson(mean) + crowd)
         };
         (0..self.days).map(day).collect()
