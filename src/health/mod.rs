@@ -348,17 +348,21 @@ fn judge(sign: &Sign, history: &History<'_>, prior: &Prior, budget: f64) -> Asse
         None if is_long && rate.alarms(since, budget * QUIET) => State::Quiet,
         None => State::Normal,
     };
-    let alarm_on = alarmed.map_or_else(|| due(clock, &rate, since, last, budget), |at| clock.day(at));
+    let alarm_on = alarmed.unwrap_or_else(|| due(clock, &rate, since, last, budget));
     Assessment { state, one_in: Some(1.0 / rate.silence(since)), alarm_on: Some(alarm_on), ..row }
 }
 
-/// The first of the days that count on which the silence after `last` was long enough for an alarm.
-fn alarm(history: &History<'_>, rate: &Posterior, last: usize, budget: f64) -> Option<usize> {
+/// The first day by which the silence after `last` was long enough for an alarm.
+fn alarm(history: &History<'_>, rate: &Posterior, last: usize, budget: f64) -> Option<Day> {
+    let clock = history.clock();
     let mut since = 0.0;
-    (last + 1..history.clock().len()).find(|&at| {
+    let counted = (last + 1..clock.len()).find(|&at| {
         since += history.exposure(at..at + 1);
         at - last > LEAST_SILENCE && rate.alarms(since, budget)
-    })
+    });
+    // Today does not count before its first scan by anybody.
+    let is_today = || clock.whole_days_since(last) >= LEAST_SILENCE && rate.alarms(since, budget);
+    counted.map(|at| clock.day(at)).or_else(|| is_today().then(|| clock.today()))
 }
 
 /// The day of the alarm if nothing is scanned and each day has average traffic.

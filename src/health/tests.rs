@@ -114,6 +114,16 @@ fn the_day_of_the_alarm_is_told_beforehand() {
 }
 
 #[test]
+fn before_the_first_scan_of_a_day_the_days_before_it_count() {
+    // Nobody was scanned yet today: three whole days without it, as it would be later today.
+    let world = (0..40).fold(World::default(), |world, number| world.with(in_use(number), until(1, 3)));
+    let world = world.with(in_use(99), until(4, 20));
+    assert_eq!((world.row(99).state, world.row(99).alarm_on), (State::Silent, Some(TODAY)));
+    let two = (0..40).fold(World::default(), |world, number| world.with(in_use(number), until(1, 3)));
+    assert_eq!(two.with(in_use(99), until(3, 20)).row(99).state, State::Normal);
+}
+
+#[test]
 fn what_cannot_be_judged_is_said() {
     let world = World::busy()
         .with(in_use(50), each(60, 10))
