@@ -1,7 +1,6 @@
 //! The dashboards "health" and "sign" name exactly the signs that they should: a history of
 //! signs, each one case, judged by the rule of sign health and kept by Waypost's own code.
 
-
 use crate::grafana::{Answer, Choice, Dashboard, Selection, text};
 use crate::month::{DAY_MS, HOUR_MS};
 use crate::support::clickhouse::ClickHouse;
