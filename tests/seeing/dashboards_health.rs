@@ -542,7 +542,7 @@ fn health_tells_a_misprint_from_a_slip_and_a_guess(asked: &Asked) {
         [
             "có thể in sai | STEADY07 | 3 | 3 | quét mã QR | STEADY01 | Đường Một | 1",
             "đã xóa khỏi danh mục | DE1ETED1 | 1 | 1 | chạm NFC | DE1ETED1 | Đường Một | 0",
-            "chưa có trong danh mục | ZZZZ9999 | 3 | 3 | quét mã QR |  |  | 8",
+            "chưa có trong danh mục | ZZZZ9999 | 3 | 3 | quét mã QR |  |  | 7",
             "gõ nhầm | BSUY0001 | 5 | 0 | gõ mã | BUSY0001 | Đường Một | 1",
             "gõ nhầm | BUSY0007 | 2 | 2 | quét mã QR | BUSY0001 | Đường Một | 1",
             "nay đã có trong danh mục | RARE0001 | 1 | 1 | quét mã QR | RARE0001 | Chợ 'Đêm' | 0",
