@@ -65,7 +65,7 @@ fn batches(random: &mut Random, days: i64) -> Vec<Batch> {
         let scan = |random: &mut Random| {
             let sign = random.below(40).min(random.below(40));
             // Signs that were given up, each on its own day.
-            let hung = if sign % 5 == 0 { 1 + sign as i64 * 8 } else { days };
+            let hung = if sign.is_multiple_of(5) { 1 + sign as i64 * 8 } else { days };
             let ts_ms = FIRST_MS + random.below((hung * DAY_MS) as u64) as i64;
             let mut scan = scan_by_a_person(&format!("S{sign:03}"), ts_ms);
             scan.outcome =
@@ -214,7 +214,9 @@ fn a_filled_database_gets_its_hours_while_it_is_inserted_into() {
     for table in ["sign_hours_mv", "sign_hours", "sign_health"] {
         engine.query(&format!("DROP TABLE {{db}}.{table} SYNC"));
     }
-    before.iter().for_each(|batch| inserting.insert(batch).unwrap());
+    for batch in &before {
+        inserting.insert(batch).unwrap();
+    }
     let (stored, is_done) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let _done = SetOnDrop(&is_done);
@@ -261,7 +263,9 @@ fn scans_that_clickhouse_keeps_by_the_hour_alone_are_observed_and_filled() {
     let settings = engine.settings();
     let mut store = store::ClickHouse::open(&settings.clickhouse, &zone).unwrap();
     let batches = batches(&mut Random::new(), DAYS);
-    batches.iter().for_each(|batch| store.insert(batch).unwrap());
+    for batch in &batches {
+        store.insert(batch).unwrap();
+    }
     let now = FIRST_MS + DAYS * DAY_MS;
     let expected = to_the_hour(counted(&batches, now, &zone));
     let observe = || to_the_hour(store::observe(&settings, &zone, at(now)).unwrap());
