@@ -133,7 +133,7 @@ mod tests {
     /// Names and types of the columns in a `CREATE TABLE`.
     fn columns(table: &str) -> Vec<(String, String)> {
         let statement = statement(&format!("CREATE TABLE IF NOT EXISTS waypost.{table} ("));
-        let lines = statement.lines().skip(1).take_while(|line| *line != ")");
+        let lines = statement.lines().skip(1).take_while(|line| *line != ")" && !line.is_empty());
         let column = |line: &str| {
             let (name, rest) = line.trim().split_once(' ').expect("a name and a type");
             let kind = rest.split("CODEC").next().expect("a type").trim_end().trim_end_matches(',');

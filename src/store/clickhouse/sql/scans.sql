@@ -57,7 +57,9 @@ CREATE TABLE IF NOT EXISTS {database}.scans{on_cluster} (
     edge       LowCardinality(String) CODEC(ZSTD(1)),
     generation UInt64                 CODEC(T64, ZSTD(1)),
     batch      UUID                   CODEC(ZSTD(1)),
-    seq        UInt32                 CODEC(T64, ZSTD(1))
+    seq        UInt32                 CODEC(T64, ZSTD(1)),
+    -- Which granules have scans of unknown codes: a few in a thousand, and asked for by themselves.
+    INDEX outcomes outcome TYPE set(3) GRANULARITY 1
 )
 ENGINE = {merge_tree}
 -- The month in UTC. An insert is of one month, so that it is one part, all of it or nothing.
@@ -81,6 +83,8 @@ SETTINGS
     -- 2 % more bytes.
     index_granularity = 1024;
 
+-- A table of an earlier version: its parts get the index as they are merged.
+ALTER TABLE {database}.scans{on_cluster} ADD INDEX IF NOT EXISTS outcomes outcome TYPE set(3) GRANULARITY 1;
 -- A table that is there already gets the window and the age of the configuration.
 ALTER TABLE {database}.scans{on_cluster} MODIFY SETTING {dedup};
 ALTER TABLE {database}.scans{on_cluster} MODIFY TTL toDateTime(ts) + INTERVAL {ttl_months} MONTH DELETE;

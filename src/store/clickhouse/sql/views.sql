@@ -35,6 +35,10 @@ CREATE OR REPLACE VIEW {database}.hours_by_sign{on_cluster} AS
 SELECT code, hour, last
 FROM {database}.sign_hours{all};
 
+-- The states of all days and edges. Of several computations of a day take the last: max((computed, edge)).
+CREATE OR REPLACE VIEW {database}.sign_health_history{on_cluster} AS
+SELECT * FROM {database}.sign_health{all};
+
 -- The state of each sign by the last computation of the last day, of whichever edge: of several edges on
 -- one store the latest counts, and each sign once.
 CREATE OR REPLACE VIEW {database}.sign_health_current{on_cluster} AS
