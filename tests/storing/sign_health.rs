@@ -60,25 +60,26 @@ fn embedded(path: &Path) -> Settings {
 /// Scans of so many days, in batches of two edges: of some signs often, of some rarely, of some not for long;
 /// by bots, repeated, retired, unknown.
 fn batches(random: &mut Random, days: i64) -> Vec<Batch> {
-    let mut batches = Vec::new();
-    for batch in 0..40 {
-        let scan = |random: &mut Random| {
-            let sign = random.below(40).min(random.below(40));
-            // Signs that were given up, each on its own day.
-            let hung = if sign.is_multiple_of(5) { 1 + sign as i64 * 8 } else { days };
-            let ts_ms = FIRST_MS + random.below((hung * DAY_MS) as u64) as i64;
-            let mut scan = scan_by_a_person(&format!("S{sign:03}"), ts_ms);
-            scan.outcome =
-                random.of(&[Outcome::Found, Outcome::Found, Outcome::Found, Outcome::Retired, Outcome::Unknown]);
-            scan.client.agent = random.of(&[Agent::Person, Agent::Person, Agent::Bot, Agent::Prefetch]);
-            scan.repeat = random.below(4) == 0;
-            scan.origin.country = random.of(&["VN", "VN", "CN", ""]).try_into().unwrap();
-            scan
-        };
-        let scans = (0..1000).map(|seq| (seq, scan(random))).collect();
-        batches.push(Batch { id: uuid::Uuid::now_v7(), edge: format!("edge-{}", batch % 2), scans });
-    }
-    batches
+    let scan = |_| {
+        let sign = random.below(40).min(random.below(40));
+        // Signs that were given up, each on its own day.
+        let hung = if sign.is_multiple_of(5) { 1 + sign as i64 * 8 } else { days };
+        let ts_ms = FIRST_MS + random.below((hung * DAY_MS) as u64) as i64;
+        let mut scan = scan_by_a_person(&format!("S{sign:03}"), ts_ms);
+        scan.outcome = random.of(&[Outcome::Found, Outcome::Found, Outcome::Found, Outcome::Retired, Outcome::Unknown]);
+        scan.client.agent = random.of(&[Agent::Person, Agent::Person, Agent::Bot, Agent::Prefetch]);
+        scan.repeat = random.below(4) == 0;
+        scan.origin.country = random.of(&["VN", "VN", "CN", ""]).try_into().unwrap();
+        scan
+    };
+    let mut scans: Vec<Scan> = (0..40_000).map(scan).collect();
+    scans.sort_by_key(|scan| scan.ts_ms);
+    let batch = |(number, scans): (usize, &[Scan])| Batch {
+        id: uuid::Uuid::now_v7(),
+        edge: format!("edge-{}", number % 2),
+        scans: (0..).zip(scans.iter().copied()).collect(),
+    };
+    scans.chunks(1000).enumerate().map(batch).collect()
 }
 
 /// What the stores are to say of scans, counted one by one.
