@@ -6,17 +6,15 @@
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp, Unit};
+use jiff::{Span, Timestamp};
 
 use super::{ClickHouse, ClickHouseSettings, Kind, Settings, Sqlite, StoreError};
 use crate::core::Code;
 use crate::core::scan::Outcome;
-use crate::health::{Day, OWN_DAYS, Observations, Own, RECENT_DAYS, Recent, Report};
+use crate::health::{Day, OWN_DAYS, Observations, Own, RECENT_DAYS, Recent, Report, date_of, day_of};
 
 pub(super) const HOUR_MS: i64 = 60 * 60 * 1000;
 pub(super) const DAY_MS: i64 = 24 * HOUR_MS;
-/// The first [`Day`].
-const EPOCH: Date = Date::constant(1970, 1, 1);
 
 /// What was counted up to `now`, for [`examine`](crate::health::examine). Makes no tables: an embedded store
 /// that does not exist yet has counted nothing; ClickHouse without its tables is an error.
@@ -111,17 +109,6 @@ fn start(date: Date, timezone: &TimeZone) -> i64 {
 /// The start of the hour of UTC.
 pub(super) const fn hour_of(ms: i64) -> i64 {
     ms - ms.rem_euclid(HOUR_MS)
-}
-
-/// The day of a date.
-fn day_of(date: Date) -> Day {
-    EPOCH.until((Unit::Day, date)).map_or(0, |span| span.get_days())
-}
-
-/// The date of a day.
-pub(super) fn date_of(day: Day) -> Date {
-    let days = Span::new().try_days(day);
-    days.and_then(|days| EPOCH.checked_add(days)).unwrap_or(Date::ZERO)
 }
 
 /// Which day it is in a time zone, for times that mostly follow each other.

@@ -8,9 +8,9 @@ use serde::Deserialize;
 
 use super::client::Content;
 use super::{ClickHouse, classify, encode};
-use crate::health::Report;
+use crate::health::{Report, date_of};
 use crate::store::StoreError;
-use crate::store::sign_health::{DAY_MS, Gathering, Until, date_of};
+use crate::store::sign_health::{DAY_MS, Gathering, Until};
 
 /// What is filled again at each computation.
 const AGAIN: i64 = 3 * DAY_MS;

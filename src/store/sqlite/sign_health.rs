@@ -6,9 +6,9 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::Sqlite;
 use super::hours::Uncounted;
 use super::tables::{HEADLINE, VERSION};
-use crate::health::Report;
+use crate::health::{Report, date_of};
 use crate::store::StoreError;
-use crate::store::sign_health::{Days, Gathering, HOUR_MS, Until, date_of};
+use crate::store::sign_health::{Days, Gathering, HOUR_MS, Until};
 
 impl Sqlite {
     /// What was counted.
