@@ -46,7 +46,7 @@ pub const GONE: &str = "G001";
 
 #[derive(Debug, Clone)]
 pub struct Sign {
-    place: usize,
+    pub place: usize,
     mounted: String,
     pub name: String,
     pub area: &'static str,
@@ -93,7 +93,23 @@ impl Month {
             store.insert(&Batch { id: uuid::Uuid::now_v7(), edge: "test".to_owned(), scans }).unwrap();
         }
         month.scans = scans;
+        month.judge(engine);
         month
+    }
+
+    /// What the daily computation leaves: a state for every active sign.
+    fn judge(&self, engine: &ClickHouse) {
+        engine.query(&format!(
+            "INSERT INTO {{db}}.sign_health
+             SELECT 'test', toDate(now, 'Asia/Ho_Chi_Minh'), now, sign.code,
+                 multiIf(sign.code = '{SILENT}', 'silent', sign.code = '{NEVER}', 'never_scanned', 'normal'),
+                 scanned.last, 2, 4, NULL, NULL, '', '', '', 0, 0.005
+             FROM (SELECT code, fromUnixTimestamp64Milli({}) AS now FROM {{db}}.signs_current WHERE status = 'active') AS sign
+             LEFT JOIN (
+                 SELECT code, maxOrNull(last) AS last FROM {{db}}.hours_by_sign GROUP BY code
+             ) AS scanned ON scanned.code = sign.code",
+            self.now
+        ));
     }
 
     fn scan(&self, random: &mut Random) -> Scan {
