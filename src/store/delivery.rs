@@ -25,6 +25,8 @@ use crate::registry::Registry;
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 /// Between tries to send the registry.
 const PUBLISH: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(5));
+/// Between tries to count what an earlier release has stored.
+const COUNT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 /// How long a batch steps aside, each time it does.
 const ASIDE: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(10));
 /// Tries of a batch that the store answers and does not take, before another is tried.
@@ -41,7 +43,8 @@ pub struct Delivery {
     pub batches: AtomicU64,
     /// Batches the store had already.
     pub duplicates: AtomicU64,
-    /// Attempts that failed and were retried: to open or reach the store, or to store a batch.
+    /// Attempts that failed and were retried: to open or reach the store, to store a batch, or to count what an
+    /// earlier release has stored.
     pub retries: AtomicU64,
     /// Batches stored later than the store's memory of tokens reaches: if an earlier response
     /// was lost, their scans are counted twice.
@@ -79,6 +82,9 @@ impl Delivery {
             retry: RETRY,
             publish: PUBLISH,
             publish_after: Instant::now(),
+            has_uncounted: false,
+            count: COUNT,
+            count_after: Instant::now(),
             failed: None,
             untaken: BTreeMap::new(),
         };
@@ -116,6 +122,11 @@ struct DeliveryLoop<'a> {
     publish: Backoff,
     /// When to send the registry again after the store did not take it.
     publish_after: Instant,
+    /// Whether the store may have scans that an earlier release has not counted.
+    has_uncounted: bool,
+    count: Backoff,
+    /// When to count on after it failed.
+    count_after: Instant,
     /// How the last try failed, if it did.
     failed: Option<Failure>,
     /// Batches that the store has answered and not taken.
@@ -193,6 +204,7 @@ impl DeliveryLoop<'_> {
             Some(store) => store,
             none => {
                 let store = none.insert(Store::open(self.settings, self.timezone)?);
+                self.has_uncounted = true;
                 self.journal.set_store_away(false);
                 store
             }
@@ -209,6 +221,7 @@ impl DeliveryLoop<'_> {
             }
         }
         self.publish();
+        self.count_older();
         let Some(sealed) = self.next() else { return Ok(false) };
         // A file that was replaced while there was nothing to store gets no batch any more.
         let Some(store) = self.store.as_mut().filter(|store| !store.is_replaced()) else { return Ok(true) };
@@ -259,8 +272,28 @@ impl DeliveryLoop<'_> {
         }
     }
 
+    /// Counts some of what an earlier release has stored without counting it; not at the stop, for the next
+    /// start goes on with it. A failure holds up no scan.
+    fn count_older(&mut self) {
+        let is_due = self.has_uncounted && Instant::now() >= self.count_after && !self.figures.is_stopping();
+        let Some(store) = self.store.as_mut().filter(|_| is_due) else { return };
+        match store.count_older() {
+            Ok(is_left) => {
+                self.has_uncounted = is_left;
+                self.count.reset();
+            }
+            Err(error) => {
+                self.figures.retries.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "older scans are not counted by hour yet");
+                self.count_after = Instant::now() + self.count.next_jittered();
+            }
+        }
+    }
+
     fn next(&self) -> Option<Sealed> {
-        self.journal.next(WAIT, |waiting| self.choose(waiting))
+        // Does not wait while there is something to count.
+        let wait = if self.has_uncounted && Instant::now() >= self.count_after { Duration::ZERO } else { WAIT };
+        self.journal.next(wait, |waiting| self.choose(waiting))
     }
 
     /// The batch to try: the oldest, unless the store does not take it. Then the one that was

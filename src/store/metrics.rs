@@ -32,7 +32,7 @@ impl Collector for Delivery {
         );
         families.counter(
             "waypost_store_retries_total",
-            "Attempts to deliver to the store that failed, and are retried: to connect to it, to open it or to store a batch of scans.",
+            "Attempts to deliver to the store that failed, and are retried: to connect to it, to open it, to store a batch of scans or to count older ones by hour.",
             self.retries.load(Relaxed),
         );
         families.gauge(

@@ -2,13 +2,15 @@
 //!
 //! Owns what a batch is, and the choice between the two stores. A batch is the same bytes at every
 //! try and carries its segment's identity: a store that already has it says so, and nothing is
-//! counted twice. How batches get there is `delivery.rs`'s; what can be asked, `question.rs`'s.
+//! counted twice. How batches get there is `delivery.rs`'s; what can be asked, `question.rs`'s; what the rule of
+//! sign health is given, and what is kept of its answer, `sign_health.rs`'s.
 
 pub mod clickhouse;
 mod delivery;
 mod error;
 mod metrics;
 mod question;
+mod sign_health;
 mod sqlite;
 
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ pub use clickhouse::{ClickHouse, Schema, Settings as ClickHouseSettings};
 pub use delivery::Delivery;
 pub use error::{Cause, StoreError};
 pub use question::{By, Question, Row, Tally, Usage};
+pub use sign_health::{fill, keep, observe};
 pub use sqlite::{Sqlite, SqliteError};
 
 use crate::core::scan::Scan;
@@ -151,6 +154,15 @@ impl Store {
             Self::Sqlite(store) => store.insert(batch),
             // It does not tell whether it had the batch already.
             Self::ClickHouse(store) => store.insert(batch).map(|()| Stored::New),
+        }
+    }
+
+    /// Counts some of what an earlier release has stored without counting it. Returns whether there is more.
+    fn count_older(&mut self) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(store) => store.count_older(),
+            // It is filled with the first computation: see [`fill`].
+            Self::ClickHouse(_) => Ok(false),
         }
     }
 

@@ -20,6 +20,7 @@ mod support;
 
 mod confirmed;
 mod delivery;
+mod sign_health;
 mod token;
 mod usage;
 mod warehouse;

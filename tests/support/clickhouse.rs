@@ -84,10 +84,10 @@ impl ClickHouse {
 }
 
 impl ClickHouse {
-    /// Waypost's own store, in this process, with its tables made.
-    pub fn store(&self, address: SocketAddr) -> waypost::store::ClickHouse {
-        let settings = waypost::store::ClickHouseSettings {
-            urls: vec![format!("http://{address}")],
+    /// How Waypost's own store finds it, without a configuration; tables are made when it is opened.
+    pub fn settings(&self) -> waypost::store::Settings {
+        let clickhouse = waypost::store::ClickHouseSettings {
+            urls: vec![format!("http://{}", self.address)],
             database: self.database.clone(),
             user: "default".to_owned(),
             password: waypost::core::Secret::default(),
@@ -96,6 +96,15 @@ impl ClickHouse {
             apply_schema: true,
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(10),
+        };
+        waypost::store::Settings { kind: waypost::store::Kind::ClickHouse, path: PathBuf::new(), clickhouse }
+    }
+
+    /// Waypost's own store, in this process, with its tables made.
+    pub fn store(&self, address: SocketAddr) -> waypost::store::ClickHouse {
+        let settings = waypost::store::ClickHouseSettings {
+            urls: vec![format!("http://{address}")],
+            ..self.settings().clickhouse
         };
         let timezone = jiff::tz::TimeZone::get("Asia/Ho_Chi_Minh").unwrap();
         waypost::store::ClickHouse::open(&settings, &timezone).unwrap()

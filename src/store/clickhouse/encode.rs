@@ -9,6 +9,7 @@
 use uuid::Uuid;
 
 use crate::core::scan::{COLUMNS, Column, Field, Scan};
+use crate::health::{Day, Report};
 use crate::registry::{Registry, SignRef, Targets};
 
 /// One block under construction.
@@ -131,6 +132,11 @@ pub fn scans(id: Uuid, edge: &str, rows: &[&(u32, Scan)]) -> (Vec<u8>, u32) {
     (block.bytes, checksum)
 }
 
+/// Days since 1970 in 16 bits: until 2149. Any other day is left out.
+fn date(day: Day) -> Option<[u8; 2]> {
+    Some(u16::try_from(day).ok()?.to_le_bytes())
+}
+
 /// Where a sign leads when no override holds.
 fn usual(sign: SignRef<'_>) -> Targets<'_> {
     sign.targets(i64::MIN)
@@ -154,9 +160,7 @@ pub(super) fn signs(edge: &str, published_ms: i64, registry: &Registry) -> Vec<u
     block.maps("names", each().map(|sign| sign.place().names().skip(1)));
     block.nullable("lat", "Float64", each().map(|sign| Some(sign.position()?.0.to_le_bytes())));
     block.nullable("lon", "Float64", each().map(|sign| Some(sign.position()?.1.to_le_bytes())));
-    // Days since 1970 in 16 bits: until 2149. Any other day is left out.
-    let days = |sign: SignRef<'_>| Some(u16::try_from(sign.mounted()?).ok()?.to_le_bytes());
-    block.nullable("mounted", "Date", each().map(days));
+    block.nullable("mounted", "Date", each().map(|sign| date(sign.mounted()?)));
     block.texts("target", each().map(|sign| usual(sign).iter().next().map_or("", |target| target.url)));
     block.maps(
         "targets",
@@ -167,5 +171,30 @@ pub(super) fn signs(edge: &str, published_ms: i64, registry: &Registry) -> Vec<u
     for sign in each() {
         usual(sign).iter().for_each(|target| block.text(target.language));
     }
+    block.bytes
+}
+
+/// A report for the table `sign_health`.
+pub(super) fn sign_health(edge: &str, computed_ms: i64, report: &Report) -> Vec<u8> {
+    let rows = report.rows.len();
+    let mut block = Block::new(15, rows, 1024 + rows * 128);
+    let each = || report.rows.iter();
+    let groups = || each().map(|row| row.group.map(|at| &report.groups[at]));
+    block.texts("edge", each().map(|_| edge));
+    block.fixed("day", "Date", each().map(|_| date(report.day).unwrap_or_default()));
+    block.fixed("computed", "DateTime64(3, 'UTC')", each().map(|_| computed_ms.to_le_bytes()));
+    block.column("code", "String");
+    each().for_each(|row| block.text(&row.code.text()));
+    block.texts("state", each().map(|row| row.state.as_str()));
+    block.nullable("since", "DateTime64(3, 'UTC')", each().map(|row| Some(row.since_ms?.to_le_bytes())));
+    block.fixed("per_day", "Float64", each().map(|row| row.per_day.to_le_bytes()));
+    block.fixed("expected", "Float64", each().map(|row| row.expected.to_le_bytes()));
+    block.nullable("one_in", "Float64", each().map(|row| Some(row.one_in?.to_le_bytes())));
+    block.nullable("alarm_on", "Date", each().map(|row| date(row.alarm_on?)));
+    block.texts("looks_copied", each().map(|row| row.looks_copied.map_or("", |suspicion| suspicion.as_str())));
+    block.texts("group_kind", groups().map(|group| group.map_or("", |group| group.kind.as_str())));
+    block.texts("group_name", groups().map(|group| group.map_or("", |group| &group.name)));
+    block.fixed("ended_alarms", "UInt8", each().map(|row| [row.ended_alarms]));
+    block.fixed("budget", "Float64", each().map(|_| report.budget.to_le_bytes()));
     block.bytes
 }

@@ -12,16 +12,19 @@ mod client;
 pub mod encode;
 mod question;
 mod schema;
+mod sign_health;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clickhouse::error::Error as QueryError;
+use clickhouse::{RowOwned, RowRead};
 use hyper::StatusCode;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 pub use client::{ClientError, RequestError};
@@ -142,6 +145,34 @@ impl ClickHouse {
                 result
             }
         }
+    }
+
+    /// Sends a question to the first server, and hands on each row of its answer.
+    fn query<T: RowOwned + RowRead>(&self, sql: &str, mut each: impl FnMut(T)) -> Result<(), StoreError> {
+        let settings = &self.settings;
+        let url = settings.urls[0].clone();
+        let client = clickhouse::Client::default()
+            .with_url(&url)
+            .with_user(&settings.user)
+            .with_password(&settings.password.0)
+            .with_product_info("waypost", env!("CARGO_PKG_VERSION"));
+        let query = async {
+            let mut rows = client.query(sql).fetch::<T>()?;
+            while let Some(row) = rows.next().await? {
+                each(row);
+            }
+            Ok(())
+        };
+        let answer = match self.runtime.block_on(async { timeout(settings.timeout, query).await }) {
+            Ok(answer) => answer.map_err(|error| RequestError::Query { url, error }),
+            Err(_) => Err(RequestError::Timeout { url, after: settings.timeout }),
+        };
+        answer.map_err(classify)
+    }
+
+    /// How the names of the tables of all shards end.
+    const fn all(&self) -> &'static str {
+        if self.settings.cluster.is_empty() { "" } else { "_all" }
     }
 
     /// The server for a routing key; after a failure, the next replica.

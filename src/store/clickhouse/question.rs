@@ -7,9 +7,8 @@ use clickhouse::Row;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
-use tokio::time::timeout;
 
-use super::{ClickHouse, RequestError, classify};
+use super::ClickHouse;
 use crate::store::StoreError;
 use crate::store::question::{By, QUARTER_MS, Question, Tally};
 
@@ -29,24 +28,10 @@ impl ClickHouse {
         question: &Question,
         mut each: impl FnMut(String, Tally),
     ) -> Result<(), StoreError> {
-        let settings = &self.settings;
-        let url = settings.urls[0].clone();
-        let client = clickhouse::Client::default()
-            .with_url(&url)
-            .with_user(&settings.user)
-            .with_password(&settings.password.0)
-            .with_product_info("waypost", env!("CARGO_PKG_VERSION"));
-        let table = if settings.cluster.is_empty() { "" } else { "_all" };
-        let sql = sql(question, &settings.database, table, &self.timezone);
-        let query = async { timeout(settings.timeout, client.query(&sql).fetch_all::<Figures>()).await };
-        let rows = match self.runtime.block_on(query) {
-            Ok(rows) => rows.map_err(|error| RequestError::Query { url, error }),
-            Err(_) => Err(RequestError::Timeout { url, after: settings.timeout }),
-        };
-        for row in rows.map_err(classify)? {
+        let sql = sql(question, &self.settings.database, self.all(), &self.timezone);
+        self.query(&sql, |row: Figures| {
             each(row.key, Tally { all: row.all, scans: row.scans, repeats: row.repeats, bots: row.bots });
-        }
-        Ok(())
+        })
     }
 }
 

@@ -122,6 +122,7 @@ mod tests {
     use super::super::encode;
     use super::*;
     use crate::core::scan::COLUMNS;
+    use crate::health::Report;
 
     /// The statement of a schema for one node that begins like this.
     fn statement(begin: &str) -> String {
@@ -135,15 +136,14 @@ mod tests {
         let lines = statement.lines().skip(1).take_while(|line| *line != ")");
         let column = |line: &str| {
             let (name, rest) = line.trim().split_once(' ').expect("a name and a type");
-            let kind = rest.split("CODEC").next().expect("a type");
+            let kind = rest.split("CODEC").next().expect("a type").trim_end().trim_end_matches(',');
             (name.to_owned(), kind.trim().to_owned())
         };
         lines.map(column).collect()
     }
 
     /// Names and types in the header of a Native block; texts are shorter than 128 bytes.
-    fn sent() -> Vec<(String, String)> {
-        let (block, _) = encode::scans(Uuid::nil(), "", &[]);
+    fn sent(block: &[u8]) -> Vec<(String, String)> {
         let (count, mut rest) = (block[0], &block[2..]);
         let mut text = || {
             let (text, after) = rest[1..].split_at(rest[0].into());
@@ -155,15 +155,26 @@ mod tests {
         columns
     }
 
-    #[test]
-    fn the_table_of_scans_has_each_column_that_is_sent() {
-        let stored_as = |kind: String| match kind.as_str() {
+    /// The columns of a table with the types that they are sent as.
+    fn expected(table: &str) -> Vec<(String, String)> {
+        let sent_as = |kind: String| match kind.as_str() {
             "LowCardinality(String)" => "String".to_owned(),
             "Bool" => "UInt8".to_owned(),
             _ => kind,
         };
-        let table: Vec<_> = columns("scans").into_iter().map(|(name, kind)| (name, stored_as(kind))).collect();
-        assert_eq!(table, sent());
+        columns(table).into_iter().map(|(name, kind)| (name, sent_as(kind))).collect()
+    }
+
+    #[test]
+    fn the_table_of_sign_health_has_each_column_that_is_sent() {
+        let report = Report { day: 0, rows: Vec::new(), groups: Vec::new(), budget: 0.0 };
+        assert_eq!(expected("sign_health"), sent(&encode::sign_health("", 0, &report)));
+    }
+
+    #[test]
+    fn the_table_of_scans_has_each_column_that_is_sent() {
+        let table = expected("scans");
+        assert_eq!(table, sent(&encode::scans(Uuid::nil(), "", &[]).0));
         for column in &COLUMNS {
             assert!(table.iter().any(|(name, _)| name == column.name), "{}", column.name);
         }

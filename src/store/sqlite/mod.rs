@@ -4,10 +4,12 @@
 //! batch is stored once however often it is offered. Write-ahead logging
 //! (<https://sqlite.org/wal.html>) lets `waypost usage` read while the edge writes. What is stored
 //! in a file that somebody has moved or removed is not in the store: so whoever stores asks
-//! [`Sqlite::is_replaced`] before a batch, and before its segment's file is deleted. Nothing is ever
+//! [`Sqlite::is_replaced`] before a batch, and before its segment's file is deleted. No scan is ever
 //! deleted here: the file has no limit but the disk's.
 
+mod hours;
 mod question;
+mod sign_health;
 mod tables;
 
 use std::io;
@@ -19,7 +21,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::{Batch, StoreError, Stored};
-use tables::{FOREIGN, VERSION};
+use hours::{Hours, Uncounted};
+use tables::{CONNECTION, FOREIGN, VERSION};
 
 /// A writer waits this long for another to finish.
 const BUSY: Duration = Duration::from_secs(5);
@@ -47,7 +50,7 @@ pub enum SqliteError {
     #[error("{0}: expected a database of Waypost (store.path), found one of another program")]
     Foreign(PathBuf),
     /// It is a later release's.
-    #[error("{path}: expected version {VERSION} of the tables, found {found}, which is a later release's")]
+    #[error("{path}: expected version 1 to {VERSION} of the tables, found {found}, which is a later release's")]
     Version {
         /// The file.
         path: PathBuf,
@@ -94,7 +97,8 @@ fn identities(path: &Path, real: &Path) -> [Identity; 3] {
 }
 
 impl Sqlite {
-    /// Opens the store for writing, and makes it where there is none.
+    /// Opens the store for writing; makes it where there is none, and upgrades an earlier version's, whose scans
+    /// [`Sqlite::count_older`] then counts.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|error| {
@@ -102,12 +106,20 @@ impl Sqlite {
             })?;
         }
         let failed = |error| unavailable(path, error);
-        let connection = Connection::open(path).map_err(failed)?;
+        let mut connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
         // At once: what follows may wait for somebody's lock, and the file be moved meanwhile.
         let before = identity(path);
-        refuse_foreign(&connection, path)?;
-        connection.execute_batch(&tables::setup()).map_err(failed)?;
+        let version = refuse_foreign(&connection, path)?;
+        connection.execute_batch(CONNECTION).map_err(failed)?;
+        if version < VERSION {
+            let upgrade = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+            // Another process may have done it meanwhile.
+            if refuse_foreign(&upgrade, path)? < VERSION {
+                upgrade.execute_batch(&tables::setup()).map_err(failed)?;
+            }
+            upgrade.commit().map_err(failed)?;
+        }
         let store = Self::with(connection, path);
         if before.is_none() || store.identities[0] != before {
             return Err(replaced(path));
@@ -246,12 +258,19 @@ impl Sqlite {
             transaction.execute("UPDATE batches SET rows = ?2 WHERE batch = ?1", [number, rows])?;
             number
         };
+        // A batch that was stored before is perhaps still to be counted.
+        let uncounted = if new > 0 { None } else { Uncounted::read(&transaction)? };
+        let mut hours = Hours::default();
         {
             let mut insert = transaction.prepare_cached(&tables::insert())?;
             for (seq, scan) in &batch.scans {
-                tables::execute(&mut insert, number, *seq, scan)?;
+                let is_new = tables::execute(&mut insert, number, *seq, scan)?;
+                if is_new && !uncounted.as_ref().is_some_and(|left| left.has(number, *seq)) {
+                    hours.count(scan);
+                }
             }
         }
+        hours.write(&transaction)?;
         transaction.commit()?;
         Ok(Stored::New)
     }
@@ -265,13 +284,13 @@ fn replaced(path: &Path) -> StoreError {
     StoreError::Unavailable(SqliteError::Replaced(path.to_owned()).into())
 }
 
-/// Another program's database, or a later release's, is not written to.
-fn refuse_foreign(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+/// The version of the tables, 0 for none. Another program's database, or a later release's, is not written to.
+fn refuse_foreign(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let number =
         |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|error| unavailable(path, error));
     let refused = match number("PRAGMA user_version")? {
-        VERSION => return Ok(()),
-        0 if number(FOREIGN)? == 0 => return Ok(()),
+        version @ 1..=VERSION => return Ok(version),
+        0 if number(FOREIGN)? == 0 => return Ok(0),
         0 => SqliteError::Foreign(path.to_owned()),
         found => SqliteError::Version { path: path.to_owned(), found },
     };

@@ -7,17 +7,26 @@ use rusqlite::{Row, Statement};
 
 use crate::core::scan::{Agent, App, COLUMNS, Channel, Client, Column, Device, Field, Origin, Os, Outcome, Scan, Word};
 
-/// The number in `PRAGMA user_version` that [`setup`] leaves.
-pub(super) const VERSION: i64 = 1;
+/// The number in `PRAGMA user_version` that [`setup`] leaves: 2 since scans are counted by hour as they are
+/// stored.
+pub(super) const VERSION: i64 = 2;
 
 /// Counts the tables that are not ours.
 pub(super) const FOREIGN: &str = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
-    AND name NOT IN ('batches', 'scans', 'carried')";
+    AND name NOT IN ('batches', 'scans', 'carried', 'sign_hours', 'uncounted', 'sign_health')";
+
+/// Which scans the headline figures count.
+pub(super) const HEADLINE: &str = "(outcome = 'found' AND agent = 'person' AND repeat = 0)";
 
 /// Columns of `scans` before those of [`COLUMNS`]: batch and seq.
 const KEYS: usize = 2;
 
-/// Makes the tables. `synchronous = FULL` makes a commit durable before the segment's file is deleted.
+/// For each connection that writes. `synchronous = FULL` makes a commit durable before the segment's file is
+/// deleted.
+pub(super) const CONNECTION: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+
+/// Makes the tables, and brings those of an earlier version up to this one; in one transaction. What was stored
+/// before scans were counted by hour is noted in `uncounted`.
 pub(super) fn setup() -> String {
     let column = |Column { name, field }: &Column| match field {
         Field::Time(_) => format!("{name} INTEGER NOT NULL, -- milliseconds since the Unix epoch, UTC\n        "),
@@ -27,8 +36,6 @@ pub(super) fn setup() -> String {
     let columns: String = COLUMNS.iter().map(column).collect();
     format!(
         "
-    PRAGMA journal_mode = WAL;
-    PRAGMA synchronous = FULL;
     CREATE TABLE IF NOT EXISTS batches (
         batch INTEGER PRIMARY KEY,
         id    TEXT NOT NULL UNIQUE,
@@ -42,6 +49,35 @@ pub(super) fn setup() -> String {
         PRIMARY KEY (batch, seq)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS scans_by_ts ON scans (ts, outcome, code, agent, repeat);
+    CREATE TABLE sign_hours (
+        code  TEXT NOT NULL,
+        hour  INTEGER NOT NULL, -- its start, in milliseconds since the Unix epoch, UTC
+        scans INTEGER NOT NULL, -- headline scans
+        last  INTEGER NOT NULL, -- the last of them, in milliseconds since the Unix epoch, UTC
+        PRIMARY KEY (code, hour)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE uncounted ( -- one row, or none: what sign_hours does not have yet
+        batch INTEGER NOT NULL, -- behind this scan of this batch,
+        seq   INTEGER NOT NULL,
+        until INTEGER NOT NULL  -- up to the end of this batch
+    ) STRICT;
+    INSERT INTO uncounted SELECT 0, 0, max(batch) FROM batches HAVING count(*) > 0;
+    CREATE TABLE sign_health (
+        day          TEXT NOT NULL,    -- of the computation, in the province's time zone: 2026-12-01
+        computed     INTEGER NOT NULL, -- when, in milliseconds since the Unix epoch, UTC
+        code         TEXT PRIMARY KEY,
+        state        TEXT NOT NULL,    -- silent, quiet, normal, not_enough_data, never_scanned, new
+        since        INTEGER,          -- its last headline scan since it was mounted, as computed
+        per_day      REAL NOT NULL,    -- hours with a scan on an average day
+        expected     REAL NOT NULL,    -- hours with a scan expected since the last one
+        one_in       REAL,             -- the chance of such a silence: 1 in so many
+        alarm_on     TEXT,             -- the day of the alarm, come or to come if nothing is scanned
+        looks_copied TEXT NOT NULL,    -- empty, or: planned, retired, abroad, burst
+        group_kind   TEXT NOT NULL,    -- silent together: empty, or: street, area, province
+        group_name   TEXT NOT NULL,    -- the place's or the area's name
+        ended_alarms INTEGER NOT NULL, -- alarms within the last 30 days that ended with a scan
+        budget       REAL NOT NULL     -- false alarms promised for a sign and month
+    ) STRICT;
     PRAGMA user_version = {VERSION};
 "
     )
@@ -53,8 +89,8 @@ pub(super) fn insert() -> String {
     format!("INSERT INTO scans (batch, seq, {}) VALUES (?, ?{parameters}) ON CONFLICT (batch, seq) DO NOTHING", names())
 }
 
-/// Runs [`insert`].
-pub(super) fn execute(insert: &mut Statement<'_>, batch: i64, seq: u32, scan: &Scan) -> rusqlite::Result<()> {
+/// Runs [`insert`]. Returns whether the scan was not there yet.
+pub(super) fn execute(insert: &mut Statement<'_>, batch: i64, seq: u32, scan: &Scan) -> rusqlite::Result<bool> {
     // Parameters are counted from 1.
     insert.raw_bind_parameter(1, batch)?;
     insert.raw_bind_parameter(KEYS, seq)?;
@@ -68,7 +104,7 @@ pub(super) fn execute(insert: &mut Statement<'_>, batch: i64, seq: u32, scan: &S
             Field::Number(number) => insert.raw_bind_parameter(at, number(scan).cast_signed()),
         }?;
     }
-    insert.raw_execute().map(drop)
+    insert.raw_execute().map(|rows| rows > 0)
 }
 
 /// The scans of a batch, in their order, for [`read`].

@@ -1,12 +1,13 @@
 -- The hours in which each sign has a headline scan: the rule of sign health counts hours, so that a school
 -- class is one, and asks for years of one sign where scans_hourly is ordered by time.
 --
--- Everything here is a maximum, so rows may come twice: the table can be filled from scans_hourly while
--- edges insert, and again after a fill that broke off. That is why it has no count: scans_hourly counts.
--- What was there before the view is filled by the first computation of sign health (store/clickhouse/health.rs).
+-- Everything here is a maximum, so rows may come twice: the table can be filled while edges insert, and again
+-- after a fill that broke off. That is why it has no count: scans_hourly counts. What was there before the view is
+-- filled by the first computation of sign health (store/clickhouse/sign_health.rs), while sign_health is empty:
+-- from scans, and from scans_hourly what is more than a year old. Each later one fills the last three days again.
 CREATE TABLE IF NOT EXISTS {database}.sign_hours{on_cluster} (
     code String                                            CODEC(ZSTD(3)),
-    hour DateTime('{timezone}')                            CODEC(Delta, ZSTD(1)),   -- its start, in UTC
+    hour DateTime('{timezone}')                            CODEC(Delta, ZSTD(1)),   -- the start of one of UTC
     last SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1))          -- its last headline scan
 )
 ENGINE = {aggregating_merge_tree}

@@ -1,0 +1,158 @@
+//! What ClickHouse has counted for the rule of sign health, and keeps of its answer.
+//!
+//! Owns how `sign_hours` gets what was there before its view. That it has it is known once a report is kept; until
+//! then hours are counted from the tables that it is filled from.
+
+use clickhouse::Row;
+use serde::Deserialize;
+
+use super::client::Content;
+use super::{ClickHouse, classify, encode};
+use crate::health::Report;
+use crate::store::StoreError;
+use crate::store::sign_health::{DAY_MS, Gathering, Until, date_of, months};
+
+/// What is filled again at each computation.
+const AGAIN: i64 = 3 * DAY_MS;
+/// Which scans the headline figures count, in both tables of scans.
+const HEADLINE: &str = "outcome = 'found' AND agent = 'person' AND NOT repeat";
+/// Groups that take more bytes than this go to the server's disk.
+const GROUPS: &str = "SETTINGS max_bytes_before_external_group_by = 100000000";
+
+/// One code's hours with a scan on one day.
+#[derive(Row, Deserialize)]
+struct Hours {
+    code: String,
+    day: i32,
+    hours: u8,
+    last: i64,
+}
+
+/// One code's scans with one outcome from one country.
+#[derive(Row, Deserialize)]
+struct Scans {
+    code: String,
+    outcome: String,
+    country: String,
+    scans: u64,
+}
+
+/// From one time, inclusive, to another, exclusive; in milliseconds since the Unix epoch.
+type Span = (Option<i64>, Option<i64>);
+
+impl ClickHouse {
+    /// What was counted, on all shards.
+    pub(in crate::store) fn observe(&self, until: &Until, gathering: &mut Gathering) -> Result<(), StoreError> {
+        let (database, all) = (&self.settings.database, self.all());
+        // The hour that is not over may have been counted further than until now.
+        let over = (None, Some(until.hour));
+        let counted = if self.is_filled()? {
+            format!("SELECT code, hour, last FROM {database}.hours_by_sign WHERE {}", within("hour", over))
+        } else {
+            self.counted(all, over, until)
+        };
+        let zone = self.zone();
+        // Each hour of a day is a bit, so rows of one hour that are not merged yet count once.
+        let hours = format!(
+            "SELECT code, toInt32(toDate(hour, '{zone}')) AS day,
+                bitCount(groupBitOr(bitShiftLeft(toUInt32(1),
+                    intDiv(toUnixTimestamp(hour) - toUnixTimestamp(toStartOfDay(hour, '{zone}')), 3600)))) AS hours,
+                toUnixTimestamp64Milli(max(last)) AS last
+             FROM ({counted} UNION ALL {})
+             GROUP BY code, day {GROUPS}",
+            self.of_scans(all, (Some(until.hour), Some(until.now + 1))),
+        );
+        self.query(&hours, |row: Hours| gathering.hours(&row.code, row.day, row.hours, row.last))?;
+        let recent = format!(
+            "SELECT code, toString(outcome) AS outcome, toString(country) AS country, sum(scans) AS scans
+             FROM (
+                SELECT code, outcome, agent, repeat, country, scans FROM {database}.scans_hourly{all} WHERE {}
+                UNION ALL
+                SELECT code, outcome, agent, repeat, country, toUInt64(1) AS scans FROM {database}.scans{all} WHERE {}
+             )
+             WHERE outcome IN ('found', 'retired') AND agent = 'person' AND NOT repeat
+             GROUP BY code, outcome, country",
+            within("hour", (Some(until.recent), Some(until.local_hour))),
+            within("ts", (Some(until.local_hour), Some(until.now + 1))),
+        );
+        self.query(&recent, |row: Scans| gathering.recent(&row.code, &row.outcome, &row.country, row.scans))
+    }
+
+    /// Fills `sign_hours` on every server, from what that server has.
+    pub(in crate::store) fn fill(&self, until: &Until) -> Result<(), StoreError> {
+        let database = &self.settings.database;
+        let is_filled = self.is_filled()?;
+        for client in &self.clients {
+            let run = |sql: String| self.runtime.block_on(client.post(&[], Content::Sql(sql))).map_err(classify);
+            let spans = if is_filled {
+                vec![(Some(until.hour - AGAIN), None)]
+            } else {
+                let listed = run(format!(
+                    "SELECT DISTINCT toYYYYMM(hour) AS month FROM {database}.scans_hourly ORDER BY month"
+                ))?;
+                months(&listed, &self.timezone)
+            };
+            for span in spans {
+                run(format!(
+                    "INSERT INTO {database}.sign_hours (code, hour, last)
+                     SELECT code, hour, max(last) FROM ({}) GROUP BY code, hour {GROUPS}",
+                    self.counted("", span, until)
+                ))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps an edge's report. The same computation once more is the same insert.
+    pub(in crate::store) fn keep(&mut self, edge: &str, report: &Report, computed_ms: i64) -> Result<(), StoreError> {
+        let block = encode::sign_health(edge, computed_ms, report);
+        let token = format!("health-{edge}-{}-{:08x}", date_of(report.day), crc32fast::hash(&block));
+        self.insert_block("sign_health", crc32fast::hash(edge.as_bytes()).into(), &token, block)
+    }
+
+    /// Whether `sign_hours` has what was there before its view.
+    fn is_filled(&self) -> Result<bool, StoreError> {
+        #[derive(Row, Deserialize)]
+        struct Reports {
+            reports: u64,
+        }
+        let mut is_filled = false;
+        let sql = format!("SELECT count() AS reports FROM {}.sign_health{}", self.settings.database, self.all());
+        self.query(&sql, |row: Reports| is_filled = row.reports > 0)?;
+        Ok(is_filled)
+    }
+
+    /// Hours by code from the tables that `sign_hours` is filled from: from scans for as long as they are surely
+    /// kept, and by the hour before. There an hour is one of the province's time zone; where it is not one of UTC
+    /// too, it counts for the one in which it starts.
+    fn counted(&self, all: &str, (from, to): Span, until: &Until) -> String {
+        format!(
+            "{} UNION ALL
+             SELECT code, toStartOfHour(hour, 'UTC') AS hour, toDateTime64(t.hour, 3, 'UTC') AS last
+             FROM {}.scans_hourly{all} AS t WHERE {HEADLINE} AND {}",
+            self.of_scans(all, (from.max(Some(until.year)), to)),
+            self.settings.database,
+            within("t.hour", (from, to.into_iter().chain([until.year]).min())),
+        )
+    }
+
+    fn of_scans(&self, all: &str, span: Span) -> String {
+        format!(
+            "SELECT code, toStartOfHour(ts, 'UTC') AS hour, ts AS last FROM {}.scans{all} WHERE {HEADLINE} AND {}",
+            self.settings.database,
+            within("ts", span),
+        )
+    }
+
+    fn zone(&self) -> &str {
+        self.timezone.iana_name().unwrap_or("UTC")
+    }
+}
+
+/// A condition on a column of times.
+fn within(column: &str, (from, to): Span) -> String {
+    let bound = |comparison: &str, at: Option<i64>| {
+        at.map_or_else(|| "1".to_owned(), |at| format!("{column} {comparison} fromUnixTimestamp64Milli({at})"))
+    };
+    format!("{} AND {}", bound(">=", from), bound("<", to))
+}

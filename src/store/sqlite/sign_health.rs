@@ -1,0 +1,99 @@
+//! What SQLite has counted for the rule of sign health, and keeps of its answer.
+
+use jiff::tz::TimeZone;
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::Sqlite;
+use super::hours::Uncounted;
+use super::tables::{HEADLINE, VERSION};
+use crate::health::Report;
+use crate::store::StoreError;
+use crate::store::sign_health::{Days, Gathering, HOUR_MS, Until, date_of};
+
+impl Sqlite {
+    /// What was counted.
+    pub(in crate::store) fn observe(
+        &self,
+        until: &Until,
+        timezone: &TimeZone,
+        gathering: &mut Gathering,
+    ) -> Result<(), StoreError> {
+        self.try_observe(until, &mut Days::new(timezone), gathering).map_err(|error| self.unavailable(error))
+    }
+
+    fn try_observe(&self, until: &Until, days: &mut Days<'_>, gathering: &mut Gathering) -> rusqlite::Result<()> {
+        // All of it from one state of the file.
+        let transaction = self.connection.unchecked_transaction()?;
+        // The hour that is not over may have been counted further than until now.
+        let (counted, from) = if is_counted(&transaction)? {
+            ("SELECT code, hour, last FROM sign_hours WHERE hour < ?1 UNION ALL", until.hour)
+        } else {
+            ("", i64::MIN)
+        };
+        let mut hours = transaction.prepare(&format!(
+            "{counted}
+             SELECT code, ts - ts % {HOUR_MS} AS hour, max(ts) FROM scans
+             WHERE ts BETWEEN ?1 AND ?2 AND {HEADLINE} GROUP BY code, hour"
+        ))?;
+        let mut hours = hours.query([from, until.now])?;
+        while let Some(row) = hours.next()? {
+            gathering.hours(row.get_ref(0)?.as_str()?, days.of(row.get(1)?), 1, row.get(2)?);
+        }
+        let mut recent = transaction.prepare(
+            "SELECT code, outcome, country, count(*) FROM scans
+             WHERE ts BETWEEN ?1 AND ?2 AND outcome IN ('found', 'retired') AND agent = 'person' AND repeat = 0
+             GROUP BY code, outcome, country",
+        )?;
+        let mut recent = recent.query([until.recent, until.now])?;
+        while let Some(row) = recent.next()? {
+            let scans = row.get::<_, i64>(3)?.cast_unsigned();
+            gathering.recent(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?, scans);
+        }
+        Ok(())
+    }
+
+    /// Keeps a report in place of the last one.
+    pub(in crate::store) fn keep(&mut self, report: &Report, computed_ms: i64) -> Result<(), StoreError> {
+        self.try_keep(report, computed_ms).map_err(|error| self.unavailable(error))
+    }
+
+    fn try_keep(&mut self, report: &Report, computed_ms: i64) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("DELETE FROM sign_health", [])?;
+        {
+            let mut insert = transaction.prepare(
+                "INSERT INTO sign_health (day, computed, code, state, since, per_day, expected, one_in, alarm_on,
+                                          looks_copied, group_kind, group_name, ended_alarms, budget)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            )?;
+            let day = date_of(report.day).to_string();
+            for row in &report.rows {
+                let group = row.group.map(|at| &report.groups[at]);
+                insert.execute(params![
+                    day,
+                    computed_ms,
+                    row.code.text().as_str(),
+                    row.state.as_str(),
+                    row.since_ms,
+                    row.per_day,
+                    row.expected,
+                    row.one_in,
+                    row.alarm_on.map(|day| date_of(day).to_string()),
+                    row.looks_copied.map_or("", |suspicion| suspicion.as_str()),
+                    group.map_or("", |group| group.kind.as_str()),
+                    group.map_or("", |group| &group.name),
+                    row.ended_alarms,
+                    report.budget,
+                ])?;
+            }
+        }
+        transaction.commit()
+    }
+}
+
+/// Whether `sign_hours` has everything: a file of version 1 has no such table, and after it was upgraded its
+/// older scans are counted step by step.
+fn is_counted(connection: &Connection) -> rusqlite::Result<bool> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    Ok(version >= VERSION && Uncounted::read(connection)?.is_none())
+}
