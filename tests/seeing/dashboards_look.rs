@@ -121,8 +121,12 @@ fn vocabularies() -> Vec<Vocabulary> {
         "mới gắn",
         "bình thường",
     ];
-    let copied =
-        ["có lượt quét khi chưa gắn", "có lượt quét sau khi thu hồi", "nhiều lượt quét từ nước ngoài", "tăng đột biến"];
+    let copied = [
+        "chưa gắn mà đã được quét",
+        "đã thu hồi mà còn được quét",
+        "nhiều lượt từ nước ngoài",
+        "nhiều lượt bất thường trong một ngày",
+    ];
     let vocabulary = |columns, words| Vocabulary { columns, words };
     vec![
         vocabulary(&["state"], translated(State::ALL.map(State::as_str).into(), &states)),
