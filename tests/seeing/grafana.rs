@@ -368,12 +368,12 @@ impl Answer {
         self.column(name).into_iter().map(text).collect()
     }
 
-    /// The sums of one column by the texts of others, which are joined by ` | `.
+    /// The sums of one column by the texts of others, which are joined by ` | `. NULL adds nothing.
     #[track_caller]
     pub fn sums(&self, by: &[&str], of: &str) -> BTreeMap<String, u64> {
         let keys: Vec<Vec<String>> = by.iter().map(|name| self.texts(name)).collect();
         let mut sums = BTreeMap::new();
-        for (row, value) in self.column(of).into_iter().enumerate() {
+        for (row, value) in self.column(of).into_iter().enumerate().filter(|(_, value)| !value.is_null()) {
             let key = keys.iter().map(|key| key[row].as_str()).collect::<Vec<_>>().join(" | ");
             *sums.entry(key).or_default() += value.as_u64().unwrap_or_else(|| panic!("{of}: {value} is no count"));
         }

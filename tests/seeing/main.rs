@@ -30,5 +30,6 @@ mod dashboard_rules;
 mod dashboard_types;
 mod dashboards;
 mod dashboards_health;
+mod dashboards_look;
 mod dashboards_usage;
 mod prometheus;

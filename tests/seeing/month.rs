@@ -46,7 +46,7 @@ pub const GONE: &str = "G001";
 
 #[derive(Debug, Clone)]
 pub struct Sign {
-    place: usize,
+    pub place: usize,
     mounted: String,
     pub name: String,
     pub area: &'static str,
@@ -93,7 +93,32 @@ impl Month {
             store.insert(&Batch { id: uuid::Uuid::now_v7(), edge: "test".to_owned(), scans }).unwrap();
         }
         month.scans = scans;
+        month.judge(engine);
         month
+    }
+
+    /// What the daily computation leaves: each state, a group, and a reason to think of a copy.
+    fn judge(&self, engine: &ClickHouse) {
+        engine.query(&format!(
+            "INSERT INTO {{db}}.sign_health
+             SELECT 'test', toDate(now, 'Asia/Ho_Chi_Minh'), now, sign.code,
+                 transform(sign.code,
+                     ['{SILENT}', '{NEVER}', 'S012', 'S020', 'S001', 'S002', 'S003', '{PLANNED}', '{RETIRED}'],
+                     ['silent', 'never_scanned', 'silent', 'silent', 'quiet', 'not_enough_data', 'new', 'new',
+                         'not_enough_data'], 'normal') AS state,
+                 scanned.last, 2, 4, if(state IN ('silent', 'quiet', 'normal'), 400, NULL),
+                 if(state IN ('silent', 'quiet', 'normal'), toDate(now) + 9, NULL),
+                 transform(sign.code, ['{PLANNED}', '{RETIRED}', '{ABROAD}'], ['planned', 'retired', 'abroad'], ''),
+                 if(state = 'silent', 'street', '') AS together, if(together = '', '', 'Đường O''Neil'),
+                 sign.code = '{BUSY}', 0.005
+             FROM (
+                 SELECT code, fromUnixTimestamp64Milli({}) AS now FROM {{db}}.signs_current
+             ) AS sign
+             LEFT JOIN (
+                 SELECT code, maxOrNull(last) AS last FROM {{db}}.hours_by_sign GROUP BY code
+             ) AS scanned ON scanned.code = sign.code",
+            self.now
+        ));
     }
 
     fn scan(&self, random: &mut Random) -> Scan {
