@@ -362,6 +362,9 @@ fn readme_metrics(exposed: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap<Stri
 #[test]
 fn every_metric_that_is_named_is_exposed_and_every_one_exposed_is_named() {
     let edge = edge();
+    wait_for("the signs are judged, ten seconds after the start", || {
+        (edge.metrics().get("waypost_signs_health_timestamp_seconds") > 0.0).then_some(())
+    });
     let scrape = edge.admin("GET", "/metrics").body;
     assert!(Metrics::parse(&scrape).get("waypost_geoip_files{state=\"good\"}") > 0.0);
     let exposed = exposed(&scrape);
