@@ -80,7 +80,7 @@ pub(super) struct Until {
     pub local_hour: i64,
     /// The start of the hour, in the province's time zone, [`RECENT_DAYS`] before.
     pub recent: i64,
-    /// The start of a month, in the province's time zone, a year before or less.
+    /// The start of a month in the province's time zone, a year ago or up to 13 months.
     pub year: i64,
 }
 
@@ -106,17 +106,6 @@ fn time(ms: i64) -> Timestamp {
 /// When a date begins in a time zone.
 fn start(date: Date, timezone: &TimeZone) -> i64 {
     date.to_zoned_datetime(timezone.clone()).map_or(0, |start| start.timestamp().as_millisecond())
-}
-
-/// The months of a list of numbers like `202612`: where each begins in a time zone, and where it ends.
-pub(super) fn months(listed: &str, timezone: &TimeZone) -> Vec<(Option<i64>, Option<i64>)> {
-    let month = |line: &str| {
-        let number: i16 = line.get(..4)?.parse().ok()?;
-        let first = Date::new(number, line.get(4..)?.parse().ok()?, 1).ok()?;
-        let next = first.checked_add(Span::new().months(1)).ok()?;
-        Some((Some(start(first, timezone)), Some(start(next, timezone))))
-    };
-    listed.lines().filter_map(month).collect()
 }
 
 /// The start of the hour of UTC.

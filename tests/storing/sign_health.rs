@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use jiff::Timestamp;
 use jiff::civil::date;
 use jiff::tz::TimeZone;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use waypost::core::Code;
 use waypost::core::scan::{Agent, Outcome, Scan};
 use waypost::health::{
@@ -65,7 +65,7 @@ fn batches(random: &mut Random, days: i64) -> Vec<Batch> {
         let scan = |random: &mut Random| {
             let sign = random.below(40).min(random.below(40));
             // Signs that were given up, each on its own day.
-            let hung = if sign % 5 == 0 { 1 + sign as i64 * 8 } else { days };
+            let hung = if sign.is_multiple_of(5) { 1 + sign as i64 * 8 } else { days };
             let ts_ms = FIRST_MS + random.below((hung * DAY_MS) as u64) as i64;
             let mut scan = scan_by_a_person(&format!("S{sign:03}"), ts_ms);
             scan.outcome =
@@ -206,13 +206,17 @@ fn a_filled_database_gets_its_hours_while_it_is_inserted_into() {
     let (engine, zone) = (ClickHouse::start(), zone("Asia/Ho_Chi_Minh"));
     let settings = engine.settings();
     let mut random = Random::new();
-    let (before, meanwhile) = (batches(&mut random, DAYS), batches(&mut random, DAYS));
-    let now = at(FIRST_MS + DAYS * DAY_MS);
+    // Not so long that the times within the hours are gone.
+    let days = 340;
+    let (before, meanwhile) = (batches(&mut random, days), batches(&mut random, days));
+    let now = at(FIRST_MS + days * DAY_MS);
     let mut inserting = store::ClickHouse::open(&settings.clickhouse, &zone).unwrap();
     for table in ["sign_hours_mv", "sign_hours", "sign_health"] {
         engine.query(&format!("DROP TABLE {{db}}.{table} SYNC"));
     }
-    before.iter().for_each(|batch| inserting.insert(batch).unwrap());
+    for batch in &before {
+        inserting.insert(batch).unwrap();
+    }
     let (stored, is_done) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let _done = SetOnDrop(&is_done);
@@ -259,7 +263,9 @@ fn scans_that_clickhouse_keeps_by_the_hour_alone_are_observed_and_filled() {
     let settings = engine.settings();
     let mut store = store::ClickHouse::open(&settings.clickhouse, &zone).unwrap();
     let batches = batches(&mut Random::new(), DAYS);
-    batches.iter().for_each(|batch| store.insert(batch).unwrap());
+    for batch in &batches {
+        store.insert(batch).unwrap();
+    }
     let now = FIRST_MS + DAYS * DAY_MS;
     let expected = to_the_hour(counted(&batches, now, &zone));
     let observe = || to_the_hour(store::observe(&settings, &zone, at(now)).unwrap());
@@ -408,14 +414,14 @@ fn version_1(path: &Path, scans: u64) {
 /// Whether `sign_hours` is what the scans say, once there is nothing left to count.
 #[track_caller]
 fn assert_counted(database: &Connection) {
-    let left: u64 = database.query_row("SELECT count(*) FROM uncounted", [], |row| row.get(0)).unwrap();
+    let left: u32 = database.query_row("SELECT count(*) FROM uncounted", [], |row| row.get(0)).unwrap();
     assert_eq!(left, 0, "nothing is left to count");
     let counted = "SELECT code, ts / 3600000 * 3600000, count(*), max(ts) FROM scans
         WHERE outcome = 'found' AND agent = 'person' AND repeat = 0 GROUP BY 1, 2";
     let kept = "SELECT code, hour, scans, last FROM sign_hours";
     let differ = |one: &str, other: &str| {
         let sql = format!("SELECT count(*) FROM (SELECT * FROM ({one}) EXCEPT SELECT * FROM ({other}))");
-        database.query_row(&sql, [], |row| row.get::<_, u64>(0)).unwrap()
+        database.query_row(&sql, [], |row| row.get::<_, u32>(0)).unwrap()
     };
     assert_eq!((differ(counted, kept), differ(kept, counted)), (0, 0), "rows that should be, and should not be");
 }
@@ -428,8 +434,11 @@ fn an_older_file_is_counted_in_steps_while_scans_go_on_whatever_ends_the_process
     let mut edge = setup.start();
     let mut load = Load::start(edge.address(), 2, &codes);
     let mut stopped_within = 0;
-    let left =
-        |database: &Connection| database.query_row("SELECT batch FROM uncounted", [], |row| row.get::<_, u64>(0)).ok();
+    wait_for("the file is upgraded", || edge.database().prepare("SELECT batch FROM uncounted").is_ok().then_some(()));
+    let left = |database: &Connection| {
+        let batch = |row: &rusqlite::Row<'_>| row.get::<_, u32>(0);
+        database.query_row("SELECT batch FROM uncounted", [], batch).optional().unwrap()
+    };
     for _ in 0..3 {
         let database = edge.database();
         let before = left(&database);
@@ -446,9 +455,9 @@ fn an_older_file_is_counted_in_steps_while_scans_go_on_whatever_ends_the_process
     assert!(stopped_within > 0, "it was ended while it counted");
     let database = edge.database();
     assert_counted(&database);
-    let all: u64 = database.query_row("SELECT sum(scans) FROM sign_hours", [], |row| row.get(0)).unwrap();
+    let all: u32 = database.query_row("SELECT sum(scans) FROM sign_hours", [], |row| row.get(0)).unwrap();
     assert!(
-        (load.received()..=load.sent()).contains(&(all - 200_000)),
+        (load.received()..=load.sent()).contains(&u64::from(all - 200_000)),
         "{all}: the scans of the clients are among them"
     );
 }
