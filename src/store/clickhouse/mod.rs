@@ -99,6 +99,11 @@ impl ClickHouse {
             for statement in schema.statements() {
                 execute(statement).map_err(classify)?;
             }
+            if execute(schema.without_projections()).map_err(classify)?.trim() != "0" {
+                for statement in schema.materialize() {
+                    execute(statement).map_err(classify)?;
+                }
+            }
             // What only an administrator may do is no reason not to record.
             for statement in schema.reader() {
                 if let Err(error) = execute(statement) {

@@ -91,6 +91,26 @@ impl Schema {
         split(&self.replace(READER))
     }
 
+    /// Counts the parts of a server's `scans_hourly` that are older than its projections.
+    #[must_use]
+    pub fn without_projections(&self) -> String {
+        self.replace(
+            "SELECT count() FROM system.parts
+             WHERE database = '{database}' AND table = 'scans_hourly' AND active
+                AND NOT hasAll(projections, ['by_hour', 'by_sign'])",
+        )
+    }
+
+    /// What has ClickHouse make them for these parts, in the background. Each time it makes every part anew, in links
+    /// to the files that stay the same: not for a server that has them.
+    #[must_use]
+    pub fn materialize(&self) -> [String; 2] {
+        ["by_hour", "by_sign"].map(|projection| {
+            let table = "ALTER TABLE {database}.scans_hourly{on_cluster}";
+            self.replace(&format!("{table} MATERIALIZE PROJECTION {projection}"))
+        })
+    }
+
     fn files(&self) -> Vec<&'static str> {
         let mut files = vec![SCANS, SCANS_HOURLY, SIGNS, SIGN_HOURS, SIGN_HEALTH];
         files.extend(self.is_cluster.then_some(DISTRIBUTED));
@@ -196,7 +216,7 @@ mod tests {
         assert!(statement("CREATE TABLE IF NOT EXISTS waypost.scans_hourly (").contains(&order), "{order}");
         let filled = dimensions.strip_prefix("code, ").expect("code is the first");
         assert!(statement("CREATE MATERIALIZED VIEW").contains(&format!("AS code,\n    {filled},\n")), "{filled}");
-        let shown = format!("SELECT hour, {dimensions}, scans\n");
+        let shown = format!("    hour, {dimensions}, scans\n");
         assert!(statement("CREATE OR REPLACE VIEW waypost.hourly ").contains(&shown), "{shown}");
     }
 }
