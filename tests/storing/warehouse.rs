@@ -215,3 +215,82 @@ fn the_questions_of_usage_use_the_tables_keys() {
     let plan = plan("scans_hourly", &day);
     assert!(plan.contains("Partition") && plan.contains("toYYYYMM(hour)"), "{plan}");
 }
+
+/// The headline sums by what a projection groups by: from the scans, and as a dashboard asks for them.
+const SUMS: [(&str, &str, &str); 2] = [
+    (
+        "by_hour",
+        "toStartOfHour(ts, 'Asia/Ho_Chi_Minh') AS hour, channel, lang, served, country, app",
+        "hour, channel, lang, served, country, app",
+    ),
+    ("by_sign", "toStartOfDay(ts, 'Asia/Ho_Chi_Minh') AS day, code, lang, served", "day, code, lang, served"),
+];
+const HEADLINE: &str = "outcome = 'found' AND agent = 'person' AND NOT repeat";
+
+/// Every sum, each from its projection, is that of the scans.
+#[track_caller]
+fn projections_agree(engine: &ClickHouse) {
+    for (projection, scanned, asked) in SUMS {
+        let ask = |what: &str, from: &str| {
+            format!("SELECT {what} FROM {{db}}.{from} WHERE {HEADLINE} GROUP BY ALL ORDER BY ALL")
+        };
+        let counted = engine.query(&ask(&format!("{scanned}, count()"), "scans"));
+        let summed = ask(&format!("{asked}, sum(scans)"), "hourly");
+        let summed = engine.query(&format!("{summed} SETTINGS force_optimize_projection_name = '{projection}'"));
+        assert!(counted.lines().count() > 100);
+        assert!(counted == summed, "{projection}");
+    }
+}
+
+#[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
+fn projections_say_what_the_scans_say_after_retries_and_merges() {
+    let engine = ClickHouse::start();
+    let mut store = engine.store(engine.address);
+    for batch in batches(20_000) {
+        store.insert(&batch).unwrap();
+        store.insert(&batch).unwrap();
+    }
+    projections_agree(&engine);
+    engine.query("OPTIMIZE TABLE {db}.scans_hourly FINAL");
+    projections_agree(&engine);
+}
+
+#[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
+fn any_range_is_its_whole_days_and_the_hours_of_its_first_and_last_day() {
+    let engine = ClickHouse::start();
+    let mut store = engine.store(engine.address);
+    for batch in batches(20_000) {
+        store.insert(&batch).unwrap();
+    }
+    engine.query("INSERT INTO {db}.signs (edge, generation, published, code) SELECT 'test', 1, now64(3), concat('S00', toString(number)) FROM numbers(10)");
+    let chosen = "code GLOBAL IN (SELECT code FROM {db}.signs_current)";
+    // Hours since the first midnight: within a day, across one, whole days, and all.
+    for (from, until) in [(1, 5), (20, 30), (24, 72), (30, 24 * 20 + 7), (0, 24 * 40)] {
+        let at = |hours: i64| format!("toDateTime({})", FIRST_MS / 1000 + hours * 3600);
+        let in_range = format!("hour >= {} AND hour < {}", at(from), at(until));
+        let whole = format!(
+            "day >= toStartOfDay({} - 1, 'Asia/Ho_Chi_Minh') + INTERVAL 1 DAY AND day < toStartOfDay({}, 'Asia/Ho_Chi_Minh')",
+            at(from),
+            at(until)
+        );
+        let sums = |range: &str| {
+            format!(
+                "SELECT code, sum(scans) AS scans, max(hour) AS last FROM (SELECT * FROM {{db}}.hourly WHERE {HEADLINE}) WHERE {range} AND {chosen} GROUP BY code"
+            )
+        };
+        let parts = format!("{} UNION ALL {}", sums(&whole), sums(&format!("{in_range} AND NOT ({whole})")));
+        let by_parts = engine.query(&format!(
+            "SELECT code, sum(part.scans), max(part.last) FROM ({parts}) AS part GROUP BY code ORDER BY code"
+        ));
+        let by_hours =
+            engine.query(&format!("{} ORDER BY code SETTINGS optimize_use_projections = 0", sums(&in_range)));
+        assert!(!by_hours.is_empty() && by_parts == by_hours, "{from} to {until}: {by_parts}\n{by_hours}");
+        // For a few days it may be less to read the hours.
+        if until - from > 24 * 7 {
+            let plan = engine.query(&format!("EXPLAIN {}", sums(&whole)));
+            assert!(plan.contains("ReadFromMergeTree (by_sign)"), "{plan}");
+        }
+    }
+}

@@ -196,7 +196,7 @@ mod tests {
         assert!(statement("CREATE TABLE IF NOT EXISTS waypost.scans_hourly (").contains(&order), "{order}");
         let filled = dimensions.strip_prefix("code, ").expect("code is the first");
         assert!(statement("CREATE MATERIALIZED VIEW").contains(&format!("AS code,\n    {filled},\n")), "{filled}");
-        let shown = format!("SELECT hour, {dimensions}, scans\n");
+        let shown = format!("    hour, {dimensions}, scans\n");
         assert!(statement("CREATE OR REPLACE VIEW waypost.hourly ").contains(&shown), "{shown}");
     }
 }

@@ -17,9 +17,17 @@ WHERE published = last_published
 LIMIT 1 BY code;
 
 -- Scans by hour, of all shards: what dashboards read, under one name on one node and on a cluster. Ask
--- for sum(scans), and for a time with conditions on hour: they reach the table's key.
+-- for sum(scans), and for a time with conditions on hour: they reach the table's key. `day` is when the hour's day
+-- begins in the province's time zone.
+--
+-- A sum by the columns of one projection (see scans_hourly.sql) is read from it. By sign, for whole days only: a range
+-- that begins or ends within a day is the sum of two SELECTs, its whole days by `day`, and the hours of its first and
+-- last day by `hour`. A subquery's condition (code IN (SELECT …)) must stand in the SELECT that sums up, and sumIf
+-- outside of it: otherwise the projection is not used.
 CREATE OR REPLACE VIEW {database}.hourly{on_cluster} AS
-SELECT hour, code, outcome, agent, repeat, channel, lang, served, country, app, scans
+SELECT
+    toStartOfDay(hour, '{timezone}') AS day,
+    hour, code, outcome, agent, repeat, channel, lang, served, country, app, scans
 FROM {database}.scans_hourly{all};
 
 -- Every scan, and every generation of the registry, of all shards.
