@@ -258,6 +258,30 @@ fn projections_say_what_the_scans_say_after_retries_and_merges() {
 
 #[test]
 #[ignore = "needs ClickHouse's engine: tests/run"]
+fn what_was_inserted_before_the_projections_gets_them_once() {
+    let engine = ClickHouse::start();
+    let mut store = engine.store(engine.address);
+    for projection in ["by_hour", "by_sign"] {
+        engine.query(&format!(
+            "ALTER TABLE {{db}}.scans_hourly DROP PROJECTION {projection} SETTINGS mutations_sync = 2"
+        ));
+    }
+    for batch in batches(5_000) {
+        store.insert(&batch).unwrap();
+    }
+    let parts = "SELECT count() FROM system.parts WHERE database = '{db}' AND table = 'scans_hourly' AND active";
+    let lacking = format!("{parts} AND length(projections) < 2");
+    assert_eq!(engine.number(&lacking), engine.number(parts), "as an older version made them");
+    engine.store(engine.address);
+    wait_for("all parts have both", || (engine.number(&lacking) == 0).then_some(()));
+    projections_agree(&engine);
+    let mutations = "SELECT count() FROM system.mutations WHERE database = '{db}' AND command LIKE '%MATERIALIZE%'";
+    engine.store(engine.address);
+    assert_eq!(engine.number(mutations), 2);
+}
+
+#[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn any_range_is_its_whole_days_and_the_hours_of_its_first_and_last_day() {
     let engine = ClickHouse::start();
     let mut store = engine.store(engine.address);

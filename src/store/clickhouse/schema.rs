@@ -91,6 +91,26 @@ impl Schema {
         split(&self.replace(READER))
     }
 
+    /// Counts the parts of a server's `scans_hourly` that are older than its projections.
+    #[must_use]
+    pub fn without_projections(&self) -> String {
+        self.replace(
+            "SELECT count() FROM system.parts
+             WHERE database = '{database}' AND table = 'scans_hourly' AND active
+                AND NOT hasAll(projections, ['by_hour', 'by_sign'])",
+        )
+    }
+
+    /// What has ClickHouse make them for these parts, in the background. Each time it makes every part anew, in links
+    /// to the files that stay the same: not for a server that has them.
+    #[must_use]
+    pub fn materialize(&self) -> [String; 2] {
+        ["by_hour", "by_sign"].map(|projection| {
+            let table = "ALTER TABLE {database}.scans_hourly{on_cluster}";
+            self.replace(&format!("{table} MATERIALIZE PROJECTION {projection}"))
+        })
+    }
+
     fn files(&self) -> Vec<&'static str> {
         let mut files = vec![SCANS, SCANS_HOURLY, SIGNS, SIGN_HOURS, SIGN_HEALTH];
         files.extend(self.is_cluster.then_some(DISTRIBUTED));
