@@ -196,7 +196,9 @@ fn other_slips_are_told_with_their_line() {
         (
             "",
             "[secrets]\n",
-            &["3: secrets: unknown key; allowed are edge, admin, pages, registry, observe, journal, store, log"],
+            &[
+                "3: secrets: unknown key; allowed are edge, admin, pages, registry, observe, journal, store, health, log",
+            ],
         ),
         ("listen = \"[::]:80\"\n", "", &["1: listen: unknown key; allowed are edge, admin"]),
         ("edge = 1\n", "", &["1: edge: expected a table [edge], found 1"]),

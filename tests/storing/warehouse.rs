@@ -301,12 +301,13 @@ fn any_range_is_its_whole_days_and_the_hours_of_its_first_and_last_day() {
         );
         let sums = |range: &str| {
             format!(
-                "SELECT code, sum(scans) AS scans FROM (SELECT * FROM {{db}}.hourly WHERE {HEADLINE}) WHERE {range} AND {chosen} GROUP BY code"
+                "SELECT code, sum(scans) AS scans, max(hour) AS last FROM (SELECT * FROM {{db}}.hourly WHERE {HEADLINE}) WHERE {range} AND {chosen} GROUP BY code"
             )
         };
         let parts = format!("{} UNION ALL {}", sums(&whole), sums(&format!("{in_range} AND NOT ({whole})")));
-        let by_parts =
-            engine.query(&format!("SELECT code, sum(part.scans) FROM ({parts}) AS part GROUP BY code ORDER BY code"));
+        let by_parts = engine.query(&format!(
+            "SELECT code, sum(part.scans), max(part.last) FROM ({parts}) AS part GROUP BY code ORDER BY code"
+        ));
         let by_hours =
             engine.query(&format!("{} ORDER BY code SETTINGS optimize_use_projections = 0", sums(&in_range)));
         assert!(!by_hours.is_empty() && by_parts == by_hours, "{from} to {until}: {by_parts}\n{by_hours}");
