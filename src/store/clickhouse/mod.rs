@@ -99,14 +99,9 @@ impl ClickHouse {
             for statement in schema.statements() {
                 execute(statement).map_err(classify)?;
             }
-            // Dashboards are slower without; that is no reason not to record, nor are rights that are missing.
-            let lacking = execute(schema.without_projections());
-            let made = lacking.and_then(|count| match count.trim() {
-                "0" => Ok(()),
-                _ => schema.materialize().into_iter().try_for_each(|statement| execute(statement).map(drop)),
-            });
-            if let Err(error) = made {
-                tracing::warn!(%error, "older scans have no projections; sql/scans_hourly.sql says how to make them");
+            // Dashboards are slower without; that is no reason not to record.
+            if let Err(error) = self.make_projections(client, &schema) {
+                tracing::warn!(%error, "dashboards are slow: projections can't be made; `waypost schema` shows their statements");
             }
             // What only an administrator may do is no reason not to record.
             for statement in schema.reader() {
@@ -117,6 +112,16 @@ impl ClickHouse {
             }
         }
         Ok(())
+    }
+
+    /// Makes the projections of one server, for what is there too, in the background.
+    fn make_projections(&self, client: &Client, schema: &Schema) -> Result<(), RequestError> {
+        let execute = |statement| self.runtime.block_on(client.post(&[], Content::Sql(statement)));
+        schema.projections().into_iter().try_for_each(|statement| execute(statement).map(drop))?;
+        match execute(schema.without_projections())?.trim() {
+            "0" => Ok(()),
+            _ => schema.materialize().into_iter().try_for_each(|statement| execute(statement).map(drop)),
+        }
     }
 
     /// Stores a batch: one insert for each month in it.

@@ -16,6 +16,7 @@ const SIGN_HOURS: &str = include_str!("sql/sign_hours.sql");
 const SIGN_HEALTH: &str = include_str!("sql/sign_health.sql");
 const DISTRIBUTED: &str = include_str!("sql/distributed.sql");
 const VIEWS: &str = include_str!("sql/views.sql");
+const PROJECTIONS: &str = include_str!("sql/projections.sql");
 const READER: &str = include_str!("sql/reader.sql");
 
 /// Batches whose tokens are remembered. A batch is tried until it is stored, before the next
@@ -76,13 +77,24 @@ impl Schema {
     /// All of it, as `waypost schema` prints it.
     #[must_use]
     pub fn text(&self) -> String {
-        self.files().into_iter().chain([READER]).map(|file| self.replace(file)).collect::<Vec<_>>().join("\n")
+        self.files()
+            .into_iter()
+            .chain([PROJECTIONS, READER])
+            .map(|file| self.replace(file))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// What makes the tables and views, one statement each.
     #[must_use]
     pub fn statements(&self) -> Vec<String> {
         self.files().into_iter().flat_map(|file| split(&self.replace(file))).collect()
+    }
+
+    /// What makes dashboards quick, and is not needed to record.
+    #[must_use]
+    pub fn projections(&self) -> Vec<String> {
+        split(&self.replace(PROJECTIONS))
     }
 
     /// What makes the reader's role.

@@ -1,8 +1,8 @@
 -- Every scan, one row each, as an edge recorded it.
 --
 -- How these files are read. They are applied in this order: scans.sql, scans_hourly.sql,
--- signs.sql, sign_hours.sql, sign_health.sql, distributed.sql (a cluster only), views.sql, reader.sql
--- (needs an administrator's rights). All of them are applied before the first insert: a view fills scans_hourly from what is
+-- signs.sql, sign_hours.sql, sign_health.sql, distributed.sql (a cluster only), views.sql, projections.sql,
+-- reader.sql (needs an administrator's rights). All of them are applied before the first insert: a view fills scans_hourly from what is
 -- inserted after it exists. A statement ends with `;` at the end of a line, and each may be run
 -- again: a second time changes nothing. `--` begins a comment. These words, where they stand in braces,
 -- are replaced as text, but not in comments; any other word in braces is ClickHouse's own macro and stays:
@@ -57,9 +57,7 @@ CREATE TABLE IF NOT EXISTS {database}.scans{on_cluster} (
     edge       LowCardinality(String) CODEC(ZSTD(1)),
     generation UInt64                 CODEC(T64, ZSTD(1)),
     batch      UUID                   CODEC(ZSTD(1)),
-    seq        UInt32                 CODEC(T64, ZSTD(1)),
-    -- Which granules have scans of unknown codes: a few in a thousand, and asked for by themselves.
-    INDEX outcomes outcome TYPE set(3) GRANULARITY 1
+    seq        UInt32                 CODEC(T64, ZSTD(1))
 )
 ENGINE = {merge_tree}
 -- The month in UTC. An insert is of one month, so that it is one part, all of it or nothing.
@@ -83,8 +81,6 @@ SETTINGS
     -- 2 % more bytes.
     index_granularity = 1024;
 
--- A table of an earlier version: its parts get the index as they are merged.
-ALTER TABLE {database}.scans{on_cluster} ADD INDEX IF NOT EXISTS outcomes outcome TYPE set(3) GRANULARITY 1;
 -- A table that is there already gets the window and the age of the configuration.
 ALTER TABLE {database}.scans{on_cluster} MODIFY SETTING {dedup};
 ALTER TABLE {database}.scans{on_cluster} MODIFY TTL toDateTime(ts) + INTERVAL {ttl_months} MONTH DELETE;

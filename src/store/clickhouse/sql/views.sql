@@ -20,7 +20,7 @@ LIMIT 1 BY code;
 -- for sum(scans), and for a time with conditions on hour: they reach the table's key. `day` is when the hour's day
 -- begins in the province's time zone.
 --
--- A sum by the columns of one projection (see scans_hourly.sql) is read from it. By sign, for whole days only: a range
+-- A sum by the columns of one projection (see projections.sql) is read from it. By sign, for whole days only: a range
 -- that begins or ends within a day is the sum of two SELECTs, its whole days by `day`, and the hours of its first and
 -- last day by `hour`. A subquery's condition (code IN (SELECT …)) must stand in the SELECT that sums up, and sumIf
 -- outside of it: otherwise the projection is not used.
