@@ -190,7 +190,7 @@ impl Parts {
     }
 
     fn start_checkup(&self) -> io::Result<JoinHandle<()>> {
-        let (checkup, registry) = (self.checkup.clone(), self.publisher.subscribe());
+        let (checkup, journal, registry) = (self.checkup.clone(), self.journal.clone(), self.publisher.subscribe());
         let settings = CheckupSettings {
             edge: self.config.edge.name.clone(),
             store: self.config.store.clone(),
@@ -200,7 +200,7 @@ impl Parts {
         };
         spawn("checkup", move || {
             priority::lower(priority::LAST);
-            checkup.run(&settings, &registry);
+            checkup.run(&settings, &registry, &journal);
         })
     }
 

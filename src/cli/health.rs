@@ -15,7 +15,7 @@ use crate::store;
 /// List signs that have probably fallen silent, and what is known of the others
 ///
 /// Reads the store and judges every sign in use by its own hours with a scan and by everybody else's.
-/// A sign that is not in use is listed if it is scanned: its code looks copied. Scans of the last few seconds
+/// Without --state, a sign that is not in use is listed too if it is scanned: its code looks copied. Scans of the last few seconds
 /// are still in the journal and not counted yet.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  waypost health --state silent,quiet\n  \
@@ -57,7 +57,7 @@ impl HealthOf {
 
     /// Those that want a look first, and of these the least probable.
     fn rows<'a>(&self, report: &'a Report, registry: &'a Registry, timezone: &TimeZone) -> Vec<Row<'a>> {
-        let is_asked = |row: &&Assessment| self.state.is_empty() || self.state.contains(&row.state);
+        let is_asked = |row: &&Assessment| self.state.is_empty() || row.is_in_use() && self.state.contains(&row.state);
         let row = |assessment: &'a Assessment| {
             let place = registry.sign(assessment.code).map(SignRef::place);
             let (name, area) = place.map_or(("", ""), |place| (place.name(), place.area()));
@@ -191,7 +191,7 @@ fn print_table(report: &Report, rows: &[Row<'_>], out: &mut dyn Write) -> Result
     writeln!(
         out,
         "\nexpected: hours with a scan since the last one, at the pace of all other signs. 1 in: the chance of such a silence.\n\
-         Promised are at most {promised} false alarms of 1,000 signs a month. In the last 30 days {ended} alarms of {signs} signs ended\n\
+         The aim is at most {promised} false alarms of 1,000 signs a month. In the last 30 days {ended} alarms of {signs} signs ended\n\
          with a scan, those of plates that were mended among them."
     )?;
     Ok(())

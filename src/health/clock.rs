@@ -3,7 +3,8 @@
 //! Owns which days count: those on which anybody scanned anything. A day on which nobody did (an outage
 //! of the edge, of its line or of the power) is cut from every clock, so it changes nothing. One unit of
 //! exposure is an average day: the traffic of all other signs that day, over their mean of the [`MEAN`]
-//! days up to it. A factor on everybody's traffic so cancels out exactly.
+//! days up to it. A factor on everybody's traffic, always
+//! the same, so cancels out exactly.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -139,7 +140,7 @@ impl<'c> History<'c> {
         before(days.end) - before(days.start)
     }
 
-    /// Everybody else's hours. (What a store adds while it is asked may be in one of the two only.)
+    /// Everybody else's hours.
     fn others(&self, days: &Range<usize>) -> u64 {
         self.clock.everybody(days).saturating_sub(self.own(days))
     }

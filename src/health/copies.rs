@@ -13,11 +13,11 @@ use super::{Assessment, CLASS, MONTH, Observations, Recent, Sign, State, Suspici
 use crate::core::Code;
 use crate::registry::Status;
 
-/// False suspicions of a sign and month, of each of the two that are judged by chance.
+/// The chance of a false suspicion: of a burst for a sign and month, of a share from abroad at each look.
 const BUDGET: f64 = 0.001;
 /// Scans whose country is known that a share is worth looking at.
 const LOCATED: u64 = 10;
-/// So many of the last days are looked at for a burst.
+/// So many of the last whole days are looked at for a burst.
 const BURST_DAYS: usize = 7;
 /// Fewer hours with a scan on a day are no burst.
 const BURST: u64 = 3;
@@ -73,7 +73,8 @@ pub fn not_in_use(signs: &[Sign], seen: &Observations) -> Vec<Assessment> {
 
 fn has_burst(at: usize, rows: &[Assessment], signs: &[&Sign], histories: &[History<'_>], prior: &Prior) -> bool {
     let history = &histories[at];
-    let end = history.clock().len();
+    // Today is not over: its few hours of traffic say too little of how busy it is.
+    let end = history.clock().at(history.clock().today());
     (end.saturating_sub(BURST_DAYS)..end).any(|day| {
         let hours = history.hours(day);
         // As it was known before.

@@ -1,8 +1,9 @@
 //! Signs that are silent together: one alarm, and not one for each.
 //!
-//! Owns what together means. Three neighbours whose alarms came within a week are a street that is closed;
-//! more than a fifth of an area is the area; more than half of all is the edge, its line or the
-//! province.
+//! Owns what together means. Three neighbours or more whose alarms came within a week of the next are a street that is
+//! closed. More than a fifth of an area's signs with an alarm in the last 30 days are the area, and more than half of
+//! all are the edge, its line or the province; of those that can be judged. (Not by a week: signs of one accident get
+//! their alarms by and by, the rarely scanned ones last.)
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,11 +13,13 @@ use super::{Assessment, Day, Sign, State};
 pub const NEAR: f64 = 300.0;
 /// Alarms within so many days of each other belong together.
 const DAYS: Day = 7;
+/// Alarms of an area or of the province that are not older than so many days belong together.
+const RECENT: Day = 30;
 /// So many signs are a group.
 const LEAST: usize = 3;
-/// One of so many signs of an area, or more, are the area.
+/// More than one of so many signs of an area are the area.
 const OF_AREA: usize = 5;
-/// One of so many of all signs, or more, are everybody.
+/// More than one of so many of all signs are everybody.
 const OF_ALL: usize = 2;
 
 /// What a group of silent signs has in common.
@@ -57,8 +60,10 @@ pub struct Group {
 }
 
 /// Finds the groups, and notes in each row which is its. `signs` are those of the rows.
-pub fn find(rows: &mut [Assessment], signs: &[&Sign]) -> Vec<Group> {
+pub fn find(rows: &mut [Assessment], signs: &[&Sign], today: Day) -> Vec<Group> {
     let silent: Vec<usize> = (0..rows.len()).filter(|&at| rows[at].state == State::Silent).collect();
+    let is_recent = |row: &Assessment| row.alarm_on.is_some_and(|day| today - day <= RECENT);
+    let recent: Vec<usize> = silent.iter().copied().filter(|&at| is_recent(&rows[at])).collect();
     let judged = rows.iter().filter(|row| row.one_in.is_some()).count();
     let mut groups = Vec::new();
     let mut join = |kind, name: &str, members: &[usize], rows: &mut [Assessment]| {
@@ -67,19 +72,19 @@ pub fn find(rows: &mut [Assessment], signs: &[&Sign]) -> Vec<Group> {
         }
         groups.push(Group { kind, name: name.to_owned(), signs: members.len() });
     };
-    if silent.len() >= LEAST && silent.len() * OF_ALL > judged {
-        join(GroupKind::Province, "", &silent, rows);
+    if recent.len() >= LEAST && recent.len() * OF_ALL > judged {
+        join(GroupKind::Province, "", &recent, rows);
         return groups;
     }
     let mut areas: BTreeMap<&str, (Vec<usize>, usize)> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate().filter(|(_, row)| row.one_in.is_some()) {
         let area = areas.entry(&signs[at].area).or_default();
         area.1 += 1;
-        area.0.extend((row.state == State::Silent).then_some(at));
+        area.0.extend((row.state == State::Silent && is_recent(row)).then_some(at));
     }
-    for (area, (silent, judged)) in areas {
-        if !area.is_empty() && silent.len() >= LEAST && silent.len() * OF_AREA > judged {
-            join(GroupKind::Area, area, &silent, rows);
+    for (area, (recent, judged)) in areas {
+        if !area.is_empty() && recent.len() >= LEAST && recent.len() * OF_AREA > judged {
+            join(GroupKind::Area, area, &recent, rows);
         }
     }
     let alone: Vec<usize> = silent.into_iter().filter(|&at| rows[at].group.is_none()).collect();
@@ -115,12 +120,15 @@ fn connected(silent: &[usize], rows: &[Assessment], signs: &[&Sign]) -> Vec<Vec<
             }
         }
     }
-    let mut last_of: HashMap<&str, usize> = HashMap::new();
+    // Those of one place by the day of their alarm, so that each is compared with the one that is nearest.
+    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
     for (i, &at) in order.iter().enumerate() {
-        if let Some(before) = last_of.insert(&signs[at].place, i)
-            && same_days(order[before], at)
-        {
-            unite(&mut roots, before, i);
+        places.entry(&signs[at].place).or_default().push(i);
+    }
+    for members in places.values_mut() {
+        members.sort_by_key(|&i| rows[order[i]].alarm_on);
+        for two in members.windows(2).filter(|two| same_days(order[two[0]], order[two[1]])) {
+            unite(&mut roots, two[0], two[1]);
         }
     }
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();

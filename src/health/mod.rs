@@ -4,7 +4,8 @@
 //! hours with a headline scan (a school class counts once), by days of the province's time zone.
 //!
 //! A sign's rate is gamma–Poisson with a bounded memory (`rate.rs`). Time is measured in everybody else's
-//! traffic (`clock.rs`), so a night, a season, a festival or an outage accuses no sign. An alarm comes when
+//! traffic (`clock.rs`), so a night, a quiet season or an outage accuses no sign (a crowd
+//! elsewhere brings an alarm forward that would have come anyway). An alarm comes when
 //! a silence is so improbable that in a month, over all gaps between its scans, a living sign would meet one
 //! like it less often than the budget says. What can't be judged is said. Signs that fall silent together
 //! are one alarm (`groups.rs`); what looks like a copied code is `copies.rs`'s. `benches/health` measures
@@ -57,7 +58,7 @@ pub const BUDGET: f64 = 0.005;
 
 /// Days up to the last scan that a rate is made of. Their weight halves every [`HALF_LIFE`].
 const MEMORY: usize = 180;
-/// In days; a rate that wanders is followed, and one that doesn't is known to about a fifth at a scan a day.
+/// In days: a rate that wanders is followed.
 const HALF_LIFE: f64 = 60.0;
 /// Whole days without a scan before an alarm: longer than a weekend.
 const LEAST_SILENCE: usize = 3;
@@ -234,6 +235,13 @@ pub struct Assessment {
     pub ended_alarms: u8,
 }
 
+impl Assessment {
+    /// Whether the sign is in use. Others are here only because they are scanned.
+    pub const fn is_in_use(&self) -> bool {
+        !matches!(self.looks_copied, Some(Suspicion::Planned | Suspicion::Retired))
+    }
+}
+
 /// What the rule says of all signs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -250,10 +258,7 @@ pub struct Report {
 impl Report {
     /// How many signs are in a state. Those that are not in use don't count.
     pub fn count(&self, state: State) -> usize {
-        let is_in_use = |row: &&Assessment| {
-            !matches!(row.looks_copied, Some(Suspicion::Planned | Suspicion::Retired)) && row.state == state
-        };
-        self.rows.iter().filter(is_in_use).count()
+        self.rows.iter().filter(|row| row.is_in_use() && row.state == state).count()
     }
 
     /// How many signs look copied for a reason.
@@ -261,10 +266,10 @@ impl Report {
         self.rows.iter().filter(|row| row.looks_copied == Some(suspicion)).count()
     }
 
-    /// Alarms of the last 30 days that ended with a scan, and the signs that were ever scanned. Their ratio
+    /// Alarms of the last 30 days that ended with a scan, and the signs in use that were ever scanned. Their ratio
     /// is what the budget promises an upper bound of; a plate that was mended counts here too.
     pub fn ended_alarms(&self) -> (usize, usize) {
-        let scanned = self.rows.iter().filter(|row| row.since_ms.is_some());
+        let scanned = self.rows.iter().filter(|row| row.is_in_use() && row.since_ms.is_some());
         (scanned.clone().map(|row| usize::from(row.ended_alarms)).sum(), scanned.count())
     }
 }
@@ -281,12 +286,12 @@ pub fn examine(signs: &[Sign], seen: &Observations, today: Day, budget: f64) -> 
     let judged = in_use.iter().zip(&histories).map(|(sign, history)| judge(sign, history, prior_of(sign), budget));
     let mut rows: Vec<Assessment> = judged.collect();
     copies::suspect(&mut rows, &in_use, &histories, &seen.recent, |sign| *prior_of(sign));
-    let groups = groups::find(&mut rows, &in_use);
+    let groups = groups::find(&mut rows, &in_use, today);
     rows.extend(copies::not_in_use(signs, seen));
     Report { day: today, rows, groups, budget }
 }
 
-/// Kinds with fewer signs than this share what is known of all.
+/// Kinds with fewer signs that say something share what is known of all.
 const CLASS: usize = 30;
 
 /// What is thought of a sign of each kind before its own scans are known; of all signs under "".
@@ -297,7 +302,7 @@ fn priors<'s>(signs: &[&'s Sign], histories: &[History<'_>]) -> HashMap<&'s str,
         classes.entry(sign.kind.as_str()).or_default().push(counted);
     }
     let all: Vec<(f64, f64)> = classes.values().flatten().copied().collect();
-    classes.retain(|_, counted| counted.len() >= CLASS);
+    classes.retain(|_, counted| Prior::watched(counted).count() >= CLASS);
     let mut priors: HashMap<&str, Prior> =
         classes.into_iter().map(|(kind, counted)| (kind, Prior::of(&counted))).collect();
     priors.insert("", Prior::of(&all));

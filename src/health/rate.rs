@@ -9,8 +9,7 @@ use super::MONTH;
 use super::clock::f64_of;
 
 /// No rate is trusted to better than about a third (1/√10), however many scans it was counted from: people's
-/// habits wander, and this makes it harmless. By simulation it halves false alarms at the price of a few
-/// days (`benches/README.md`, sign health).
+/// habits wander, and this makes it harmless.
 const CAP: f64 = 10.0;
 /// What is thought of a sign before its scans are known weighs no more than so many hours of its own,
 /// however alike the others of its class are.
@@ -32,7 +31,7 @@ impl Prior {
 
     /// By the moments of the rates of a class: hours and exposure of each sign.
     pub fn of(counted: &[(f64, f64)]) -> Self {
-        let watched = || counted.iter().filter(|(_, exposure)| *exposure >= WATCHED);
+        let watched = || Self::watched(counted);
         let count = f64_of(watched().count() as u64);
         let (hours, exposure) = watched().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         if count < 2.0 || hours <= 0.0 {
@@ -45,6 +44,11 @@ impl Prior {
         let variance = (spread - chance).max(1e-6 * mean * mean);
         let shape = (mean * mean / variance).min(PRIOR_CAP);
         Self { shape, exposure: shape / mean }
+    }
+
+    /// Those that were watched for long enough to say something of their class.
+    pub fn watched(counted: &[(f64, f64)]) -> impl Iterator<Item = &(f64, f64)> {
+        counted.iter().filter(|(_, exposure)| *exposure >= WATCHED)
     }
 
     /// With a sign's own hours in an exposure.
@@ -127,4 +131,89 @@ pub fn beta_binomial_at_least(hits: u64, trials: u64, a: f64, b: f64) -> f64 {
         }
     }
     sum.min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rates from one hour a month to twenty a day, known badly and well.
+    fn rates() -> impl Iterator<Item = Posterior> {
+        let prior = Prior { shape: 0.2, exposure: 2.0 };
+        [(1.0, 30.0), (4.0, 30.0), (30.0, 30.0), (90.0, 30.0), (600.0, 30.0)]
+            .into_iter()
+            .map(move |(hours, days)| prior.posterior(hours, days))
+    }
+
+    fn assert_near(found: f64, expected: f64) {
+        assert!((found / expected - 1.0).abs() < 1e-6, "{found} instead of {expected}");
+    }
+
+    #[test]
+    fn the_silence_that_is_needed_is_the_one_that_raises_the_alarm() {
+        for rate in rates() {
+            assert_near(rate.silence(rate.needed(0.005)) * 30.0 * rate.per_day(), 0.005);
+            assert_near(rate.silence(0.0), 1.0);
+        }
+    }
+
+    /// Poisson counts whose rate is drawn from a gamma distribution, summed up over that distribution.
+    #[test]
+    fn counts_of_a_day_are_those_of_a_poisson_process_of_uncertain_rate() {
+        for rate in rates().skip(1) {
+            let (shape, scale) = (rate.shape, rate.rate / rate.shape);
+            let steps = 200_000_u32;
+            let step = scale * (shape + 12.0 * shape.sqrt() + 40.0) / f64::from(steps);
+            for (hours, exposure) in [(0, 1.0), (1, 0.5), (3, 1.0), (9, 2.0)] {
+                let (mut all, mut below) = (0.0, 0.0);
+                for at in 0..steps {
+                    let x = (f64::from(at) + 0.5) * step;
+                    let density = ((shape - 1.0) * x.ln() - x / scale).exp();
+                    let mut poisson = (-x * exposure).exp();
+                    all += density;
+                    for count in 0..hours {
+                        below += density * poisson;
+                        poisson *= x * exposure / f64_of(count + 1);
+                    }
+                }
+                let found = rate.at_least(hours, exposure);
+                assert!((found - (1.0 - below / all)).abs() < 1e-4, "{rate:?} {hours}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_tail_that_is_tiny_keeps_its_digits() {
+        let rate = Prior { shape: 1.0, exposure: 1.0 }.posterior(9.0, 99.0);
+        // Ten of a mean of a tenth: the first terms of the tail, by hand.
+        let (shape, ratio) = (10.0, 0.1 / 10.1);
+        let first = (0..10).fold((1.0_f64 - ratio).powf(shape), |p, k| p * (shape + f64_of(k)) / f64_of(k + 1) * ratio);
+        let second = first * (shape + 10.0) / 11.0 * ratio;
+        let found = rate.at_least(10, 1.0);
+        assert!(found > first + second && found < first + 1.1 * second, "{found:e} {first:e} {second:e}");
+    }
+
+    /// All ways to draw, counted one by one: Pólya's urn, from which a beta–binomial count comes.
+    #[test]
+    fn shares_from_abroad_are_those_of_an_urn() {
+        let (a, b, trials) = (1.5, 6.0, 12_u32);
+        let mut counts = vec![0.0; trials as usize + 1];
+        for draws in 0..1_u32 << trials {
+            let (mut p, mut hits) = (1.0, 0.0);
+            for at in 0..trials {
+                let all = a + b + f64::from(at);
+                if draws >> at & 1 == 1 {
+                    p *= (a + hits) / all;
+                    hits += 1.0;
+                } else {
+                    p *= (b + f64::from(at) - hits) / all;
+                }
+            }
+            counts[draws.count_ones() as usize] += p;
+        }
+        for hits in 0..=trials {
+            let expected: f64 = counts[hits as usize..].iter().sum();
+            assert_near(beta_binomial_at_least(hits.into(), trials.into(), a, b), expected);
+        }
+    }
 }

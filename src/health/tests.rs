@@ -184,6 +184,14 @@ fn three_neighbours_are_one_alarm() {
     assert_eq!(report.groups, [Group { kind: GroupKind::Street, name: "Đường b".to_owned(), signs: 3 }]);
     let group = |number| world.row(number).group;
     assert_eq!([80, 81, 82, 83, 84].map(group), [Some(0), Some(0), Some(0), None, None]);
+    // Signs of one place belong together however far apart, and whatever lies between in time.
+    let far = |number| near(number, 21.0 + f64::from(u32::try_from(number).expect("small")) / 10.0, "long");
+    let long = World::busy()
+        .with(far(1), until(8, 3))
+        .with(far(2), until(120, 3))
+        .with(far(3), until(9, 3))
+        .with(far(4), until(10, 3));
+    assert_eq!(long.report().groups, [Group { kind: GroupKind::Street, name: "Đường long".to_owned(), signs: 3 }]);
     // Of two neighbours each is an alarm of its own.
     let two = World::busy().with(near(80, 21.850, "a"), until(8, 3)).with(near(81, 21.852, "b"), until(7, 3));
     assert_eq!(two.report().groups, []);
@@ -197,6 +205,12 @@ fn an_area_and_the_province_are_one_alarm_too() {
         world.with(at(number, "Chi Lăng"), until(ago, 3))
     });
     assert_eq!(area.report().groups, [Group { kind: GroupKind::Area, name: "Chi Lăng".to_owned(), signs: 3 }]);
+    // What fell silent long ago is no accident of today.
+    let old = (80..90).fold(World::busy(), |world, number| {
+        let ago = if number < 83 { 40 * (i32::try_from(number).expect("small") - 79) } else { 0 };
+        world.with(at(number, "Chi Lăng"), until(ago, 3))
+    });
+    assert_eq!((old.report().count(State::Silent), old.report().groups), (3, Vec::new()));
     let all = (100..160).fold(World::busy(), |world, number| world.with(at(number, "Chi Lăng"), until(20, 3)));
     assert_eq!(all.report().groups, [Group { kind: GroupKind::Province, name: String::new(), signs: 60 }]);
 }
@@ -252,6 +266,10 @@ fn a_burst_is_one_unless_the_neighbours_share_it() {
     assert_eq!((festival.row(60).looks_copied, festival.row(61).looks_copied), (None, None));
     let usual = World::busy().with(near(60, 21.850), scans(2));
     assert_eq!(usual.row(60).looks_copied, None);
+    // Today's first hours are no day.
+    let night = World::busy()
+        .with(near(60, 21.850), (0..300).map(|ago| (ago, if ago == 0 { 11 } else { u8::from(ago % 4 == 0) })));
+    assert_eq!(night.row(60).looks_copied, None);
 }
 
 #[test]

@@ -2,13 +2,14 @@
 //!
 //! Owns the daily computation, on a thread of its own beside the delivery: what is counted comes from the
 //! store, the rule of `health/` judges it, and the answer goes back to the store for dashboards. It opens the
-//! store for itself, so that a store which takes long to answer holds up no delivery. A computation that fails is
+//! store for itself, so that a store which takes long to answer holds up no delivery; only while the embedded store's
+//! file is written does a batch wait. A computation that fails is
 //! counted and tried again; the last answer stays until then.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
@@ -19,6 +20,7 @@ use super::sign_health::{Days, fill, keep, observe};
 use super::{Settings, StoreError};
 use crate::core::{Backoff, lock};
 use crate::health::{self, GroupKind, Report, Sign, State, Suspicion};
+use crate::journal::Journal;
 use crate::registry::Registry;
 
 /// After the start, so that the delivery has made the tables and stored what a crash left.
@@ -27,6 +29,12 @@ const FIRST: Duration = Duration::from_secs(10);
 const RETRY: Backoff = Backoff::new(Duration::from_mins(1), Duration::from_hours(1));
 /// How often the clock is looked at: the system's may be set, or stand still while the machine sleeps.
 const LOOK: Duration = Duration::from_mins(1);
+/// Nothing is due later than this, but by a clock that was set back meanwhile.
+const LONGEST: Duration = Duration::from_hours(26);
+/// A store that is still to get scans of this age is not judged by,
+const BEHIND: Duration = Duration::from_mins(5);
+/// for so long: a batch that it never takes must not put the computation off for ever.
+const PATIENCE: Duration = Duration::from_hours(1);
 
 /// The daily computation, as others see it: what it found last, and how to stop it.
 #[derive(Debug, Default)]
@@ -100,10 +108,10 @@ pub fn judge(
 impl Checkup {
     /// Judges the signs a while after the start and then each day, on this thread, until
     /// [`Checkup::stop`] was called.
-    pub fn run(&self, settings: &CheckupSettings, registry: &Receiver<Arc<Registry>>) {
+    pub fn run(&self, settings: &CheckupSettings, registry: &Receiver<Arc<Registry>>, journal: &Journal) {
         let mut retry = RETRY;
         let mut due = Timestamp::now() + FIRST;
-        while self.wait_until(due) {
+        while self.wait_until(due) && self.wait_for_the_store(journal) {
             let registry = registry.borrow().clone();
             let checked = check(settings, &registry);
             due = match &checked {
@@ -139,7 +147,7 @@ impl Checkup {
         let mut stopping = lock(&self.stopping);
         while !*stopping {
             let left = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
-            if left.is_zero() {
+            if left.is_zero() || left > LONGEST {
                 return true;
             }
             let waited = self.stop.wait_timeout(stopping, left.min(LOOK));
@@ -147,6 +155,23 @@ impl Checkup {
         }
         false
     }
+
+    /// Waits while the store is catching up: signs whose scans are still in the journal would look silent.
+    /// Returns whether to go on.
+    fn wait_for_the_store(&self, journal: &Journal) -> bool {
+        let since = Instant::now();
+        let mut stopping = lock(&self.stopping);
+        while !*stopping && since.elapsed() < PATIENCE && age_of_backlog(journal) > BEHIND {
+            stopping = self.stop.wait_timeout(stopping, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        !*stopping
+    }
+}
+
+/// How old the oldest scan is that waits for its delivery.
+fn age_of_backlog(journal: &Journal) -> Duration {
+    let now_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+    journal.counts().oldest_ms.map_or(Duration::ZERO, |since| Duration::from_millis(now_ms.saturating_sub(since)))
 }
 
 /// One computation, and its way to the store.

@@ -133,6 +133,9 @@ impl<'a> Days<'a> {
     }
 }
 
+/// Days of a code that are held while rows come in any order: twice what is kept of them.
+const MOST_DAYS: usize = 800;
+
 /// A store's rows on their way to being observations.
 #[derive(Default)]
 pub(super) struct Gathering(Observations);
@@ -148,6 +151,11 @@ impl Gathering {
         match own.days.last_mut() {
             Some(last) if last.0 == day => last.1 += hours,
             _ => own.days.push((day, hours)),
+        }
+        // Ten years of a sign are not kept to be thrown away at the end.
+        if own.days.len() > MOST_DAYS {
+            let newest = own.days.iter().map(|day| day.0).max().unwrap_or(day);
+            own.days.retain(|day| day.0 >= newest - OWN_DAYS);
         }
     }
 

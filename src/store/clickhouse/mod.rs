@@ -14,6 +14,7 @@ mod question;
 mod schema;
 mod sign_health;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -161,10 +162,32 @@ impl ClickHouse {
         }
     }
 
-    /// Sends a question to the first server, and hands on each row of its answer.
+    /// Sends a question to the first server, and hands on each row of its answer. Of replicas the next is asked
+    /// if one does not answer.
     fn query<T: RowOwned + RowRead>(&self, sql: &str, mut each: impl FnMut(T)) -> Result<(), StoreError> {
+        let asked = if self.settings.replicas { self.settings.urls.len() } else { 1 };
+        let is_begun = Cell::new(false);
+        let mut hand_on = |row| {
+            is_begun.set(true);
+            each(row);
+        };
+        for url in &self.settings.urls[..asked - 1] {
+            match self.query_one(url, sql, &mut hand_on) {
+                Err(StoreError::Unavailable(_)) if !is_begun.get() => {}
+                answered => return answered,
+            }
+        }
+        self.query_one(&self.settings.urls[asked - 1], sql, &mut hand_on)
+    }
+
+    fn query_one<T: RowOwned + RowRead>(
+        &self,
+        url: &str,
+        sql: &str,
+        mut each: impl FnMut(T),
+    ) -> Result<(), StoreError> {
         let settings = &self.settings;
-        let url = settings.urls[0].clone();
+        let url = url.to_owned();
         let client = clickhouse::Client::default()
             .with_url(&url)
             .with_user(&settings.user)

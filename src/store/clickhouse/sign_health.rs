@@ -6,7 +6,7 @@
 use clickhouse::Row;
 use serde::Deserialize;
 
-use super::client::Content;
+use super::client::{Client, Content};
 use super::{ClickHouse, classify, encode};
 use crate::health::{Report, date_of};
 use crate::store::StoreError;
@@ -82,49 +82,81 @@ impl ClickHouse {
         self.query(&recent, |row: CountryRow| gathering.recent(&row.code, &row.outcome, &row.country, row.scans))
     }
 
-    /// Fills `sign_hours` on every server, from what that server has.
+    /// Fills `sign_hours` on every server, from what that server has; of replicas, which have the same, on one.
     pub(in crate::store) fn fill(&self, until: &Until) -> Result<(), StoreError> {
-        let database = &self.settings.database;
-        let is_filled = self.is_filled()?;
+        if !self.settings.replicas {
+            return self.clients.iter().try_for_each(|client| self.fill_server(client, until));
+        }
+        let mut filled = Ok(());
         for client in &self.clients {
-            let run = |sql: String| self.runtime.block_on(client.post(&[], Content::Sql(sql))).map_err(classify);
-            let spans = if is_filled {
-                vec![(Some(until.hour - AGAIN), None)]
-            } else {
-                let listed = run(format!(
-                    "SELECT arrayJoin(range(toUnixTimestamp(min(hour)), toUnixTimestamp(max(hour)) + 1, {})) FROM {database}.scans_hourly",
-                    PIECE / 1000
-                ))?;
-                let span = |from: i64| (Some(from * 1000), Some(from * 1000 + PIECE));
-                listed.lines().filter_map(|line| line.parse().ok()).map(span).collect()
-            };
-            for span in spans {
-                run(format!(
-                    "INSERT INTO {database}.sign_hours (code, hour, last)
-                     SELECT code, hour, max(last) FROM ({}) GROUP BY code, hour {GROUPS}",
-                    self.counted("", span, until)
-                ))?;
+            filled = self.fill_server(client, until);
+            if !matches!(filled, Err(StoreError::Unavailable(_))) {
+                break;
             }
+        }
+        filled
+    }
+
+    fn fill_server(&self, client: &Client, until: &Until) -> Result<(), StoreError> {
+        let database = &self.settings.database;
+        let run = |sql: String| self.runtime.block_on(client.post(&[], Content::Sql(sql))).map_err(classify);
+        // Its own reports, not those of other shards.
+        let reports = run(format!("SELECT count() FROM {database}.sign_health"))?;
+        let spans = if reports.trim() != "0" {
+            vec![(Some(until.hour - AGAIN), None)]
+        } else {
+            let listed = run(format!(
+                "SELECT arrayJoin(range(toUnixTimestamp(min(hour)), toUnixTimestamp(max(hour)) + 1, {})) FROM {database}.scans_hourly",
+                PIECE / 1000
+            ))?;
+            let span = |from: i64| (Some(from * 1000), Some(from * 1000 + PIECE));
+            listed.lines().filter_map(|line| line.parse().ok()).map(span).collect()
+        };
+        for span in spans {
+            run(format!(
+                "INSERT INTO {database}.sign_hours (code, hour, last)
+                 SELECT code, hour, max(last) FROM ({}) GROUP BY code, hour {GROUPS}",
+                self.counted("", span, until)
+            ))?;
         }
         Ok(())
     }
 
-    /// Keeps an edge's report. The same computation once more is the same insert.
+    /// Keeps an edge's report. The same computation once more is the same insert. Of replicas the next is tried if
+    /// one does not answer.
     pub(in crate::store) fn keep(&mut self, edge: &str, report: &Report, computed_ms: i64) -> Result<(), StoreError> {
         let block = encode::sign_health(edge, computed_ms, report);
         let token = format!("health-{edge}-{}-{:08x}", date_of(report.day), crc32fast::hash(&block));
-        self.insert_block("sign_health", crc32fast::hash(edge.as_bytes()).into(), &token, block)
+        let key = crc32fast::hash(edge.as_bytes()).into();
+        let more = if self.settings.replicas { self.clients.len() - 1 } else { 0 };
+        for _ in 0..more {
+            match self.insert_block("sign_health", key, &token, block.clone()) {
+                Err(StoreError::Unavailable(_)) => {}
+                kept => return kept,
+            }
+        }
+        self.insert_block("sign_health", key, &token, block)
     }
 
-    /// Whether `sign_hours` has what was there before its view.
+    /// Whether `sign_hours` has what was there before its view: on every shard that has scans.
     fn is_filled(&self) -> Result<bool, StoreError> {
         #[derive(Row, Deserialize)]
         struct Reports {
             reports: u64,
+            shards: u64,
         }
+        let database = &self.settings.database;
+        let sql = if self.settings.cluster.is_empty() {
+            format!("SELECT count() AS reports, toUInt64(1) AS shards FROM {database}.sign_health")
+        } else {
+            format!(
+                "SELECT uniqExact(_shard_num) AS reports,
+                    (SELECT greatest(uniqExact(_shard_num), 1) FROM {database}.scans_hourly_all) AS shards
+                 FROM {database}.sign_health_all"
+            )
+        };
         let mut is_filled = false;
-        let sql = format!("SELECT count() AS reports FROM {}.sign_health{}", self.settings.database, self.all());
-        self.query(&sql, |row: Reports| is_filled = row.reports > 0)?;
+        self.query(&sql, |row: Reports| is_filled = row.reports >= row.shards)?;
         Ok(is_filled)
     }
 
