@@ -102,15 +102,15 @@ impl ClickHouse {
         let run = |sql: String| self.runtime.block_on(client.post(&[], Content::Sql(sql))).map_err(classify);
         // Its own reports, not those of other shards.
         let reports = run(format!("SELECT count() FROM {database}.sign_health"))?;
-        let spans = if reports.trim() != "0" {
-            vec![(Some(until.hour - AGAIN), None)]
-        } else {
+        let spans = if reports.trim() == "0" {
             let listed = run(format!(
                 "SELECT arrayJoin(range(toUnixTimestamp(min(hour)), toUnixTimestamp(max(hour)) + 1, {})) FROM {database}.scans_hourly",
                 PIECE / 1000
             ))?;
             let span = |from: i64| (Some(from * 1000), Some(from * 1000 + PIECE));
             listed.lines().filter_map(|line| line.parse().ok()).map(span).collect()
+        } else {
+            vec![(Some(until.hour - AGAIN), None)]
         };
         for span in spans {
             run(format!(
