@@ -685,7 +685,7 @@ fn the_reasons_are_the_rules(asked: &Asked) {
         assert_eq!(facts["khả năng ngẫu nhiên của khoảng không có lượt quét này"], chance, "{code}");
         assert_eq!(facts["dấu hiệu mã bị sao chép"] == "không", judged.looks_copied.is_none(), "{code}: {facts:?}");
         assert_eq!(facts["cùng không còn lượt quét"] == "không", judged.group.is_none(), "{code}: {facts:?}");
-        let ended = facts["báo động kết thúc bằng một lượt quét, 30 ngày qua"].parse();
+        let ended = facts["cảnh báo kết thúc bằng một lượt quét, 30 ngày qua"].parse();
         assert_eq!(ended, Ok(judged.ended_alarms), "{code}");
     }
     let of = |code: &str| rows(&asked.sign(code, "Vì sao đánh giá như vậy"), &["field", "value"]);
