@@ -14,8 +14,8 @@ use waypost::core::scan::{App, Channel};
 use waypost::health::{GroupKind, State, Suspicion};
 use waypost::registry::Status;
 
-/// The dashboards that these promises hold for: "edge" follows when its panels have been rewritten.
-const READABLE: [&str; 3] = ["health", "sign", "usage"];
+/// The dashboards that these promises hold for.
+const READABLE: [&str; 4] = ["edge", "health", "sign", "usage"];
 
 fn dashboards() -> Vec<Dashboard> {
     READABLE.map(Dashboard::load).into()
