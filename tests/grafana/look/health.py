@@ -1,4 +1,4 @@
-"""Made rows of `sign_health` and `sign_hours`: what the nightly computation would have written.
+"""Made rows of `sign_health`: what the nightly computation would have written.
 
 The states follow the rule's formula with the plainest clock (every day counts the same), so that figures fit
 together; groups and copies are put in by name. Nothing here is a test of the rule.
@@ -7,35 +7,6 @@ together; groups and copies are put in by name. Nothing here is a test of the ru
 import datetime
 
 from history import DAY, local, text
-
-# Until the schema has them.
-TABLES = """
-CREATE TABLE IF NOT EXISTS {db}.sign_hours (code String, hour DateTime('Asia/Ho_Chi_Minh'), last SimpleAggregateFunction(max, DateTime64(3, 'UTC')))
-ENGINE = AggregatingMergeTree ORDER BY (code, hour);
-CREATE VIEW IF NOT EXISTS {db}.hours_by_sign AS SELECT * FROM {db}.sign_hours;
-CREATE TABLE IF NOT EXISTS {db}.sign_health (edge LowCardinality(String), day Date, computed DateTime64(3, 'UTC'), code String,
-    state LowCardinality(String), since Nullable(DateTime64(3, 'UTC')), per_day Float64, expected Float64, one_in Nullable(Float64), alarm_on Nullable(Date),
-    looks_copied LowCardinality(String), group_kind LowCardinality(String), group_name String, ended_alarms UInt8, budget Float64)
-ENGINE = ReplacingMergeTree ORDER BY (day, edge, code);
-CREATE VIEW IF NOT EXISTS {db}.sign_health_current AS
-WITH (SELECT max(day) FROM {db}.sign_health) AS last_day, (SELECT max((computed, edge)) FROM {db}.sign_health WHERE day = last_day) AS last_one
-SELECT * FROM {db}.sign_health WHERE day = last_day AND edge = last_one.2 AND computed = last_one.1 LIMIT 1 BY code;
-"""
-
-
-def create(store, database):
-    for statement in TABLES.format(db=database).split(";\n"):
-        if statement.strip():
-            store.do(statement)
-
-
-def fill_hours(store, database):
-    """From the scans themselves, as a server that was updated would fill it."""
-    if store.column(f"SELECT count() FROM {database}.sign_hours") == ["0"]:
-        store.do(
-            f"INSERT INTO {database}.sign_hours (code, hour, last) SELECT code, toStartOfHour(ts, 'Asia/Ho_Chi_Minh') AS hour, max(ts) FROM {database}.scans "
-            "WHERE outcome = 'found' AND agent = 'person' AND NOT repeat GROUP BY code, hour"
-        )
 
 
 def fill_health(store, history, database, days=30, reasons=("planned", "retired", "abroad", "burst")):

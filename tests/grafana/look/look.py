@@ -104,7 +104,6 @@ def make_history(folder, now):
     statements = store.schema(ROOT)
     for scenario in DATABASES:
         store.create(database, statements, scenario)
-        health.create(database, scenario)
         if scenario != "noregistry":
             history.fill_signs(database, made, scenario)
     history.fill_scans(database, made, "full")
@@ -115,7 +114,6 @@ def make_history(folder, now):
         ("full", ("planned", "retired", "abroad", "burst")),
         ("nocountry", ("planned", "retired", "burst")),
     ):
-        health.fill_hours(database, scenario)
         health.fill_health(database, made, scenario, reasons=reasons)
     database.close()
     (unfinished / "made.json").write_text(json.dumps({"now": now, "notable": made.notable}))
