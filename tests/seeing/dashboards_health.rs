@@ -185,7 +185,7 @@ impl History {
             "BURST001",
         ];
         for day in 0..95 {
-            for code in square.iter() {
+            for code in &square {
                 self.scan(code, day, 6);
             }
             // Three neighbours until three weeks ago, within days of each other, and one that goes on.
@@ -209,7 +209,7 @@ impl History {
         }
         // A copy of one, the day before yesterday; and a festival that all had.
         (7..17).for_each(|hour| _ = self.scan("BURST001", 2, hour));
-        for code in square.iter() {
+        for code in &square {
             (7..17).for_each(|hour| _ = self.scan(code, 4, hour));
         }
         self.scan("PREPARED", 3, 2);
