@@ -21,6 +21,8 @@ const LOCATED: u64 = 10;
 const BURST_DAYS: usize = 7;
 /// Fewer hours with a scan on a day are no burst.
 const BURST: u64 = 3;
+/// Of an average day's traffic of the others, at least so much.
+const LEAST_EXPOSURE: f64 = 0.5;
 /// The neighbours share a burst when they had so many times what they usually have.
 const SHARED: f64 = 2.0;
 
@@ -82,7 +84,9 @@ fn has_burst(at: usize, rows: &[Assessment], signs: &[&Sign], histories: &[Histo
             let rate = history.rate(prior, day);
             rate.at_least(hours, history.exposure(day..day + 1)) * MONTH <= BUDGET
         };
-        hours >= BURST && is_improbable() && !is_shared(at, day, rows, signs, histories)
+        // On a day with hardly anybody else, nothing says how busy it was.
+        let is_known = history.exposure(day..day + 1) >= LEAST_EXPOSURE && history.has_others();
+        hours >= BURST && is_known && is_improbable() && !is_shared(at, day, rows, signs, histories)
     })
 }
 

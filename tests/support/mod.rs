@@ -44,7 +44,7 @@ pub fn scan_by_a_person(code: &str, ts_ms: i64) -> Scan {
 /// Waits for a state instead of sleeping; says what it was waiting for if it never comes.
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut state: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_mins(1);
     loop {
         if let Some(state) = state() {
             return state;

@@ -12,6 +12,8 @@ use crate::health::{Report, date_of};
 use crate::store::StoreError;
 use crate::store::sign_health::{DAY_MS, Gathering, Until};
 
+/// What an edge without a clock has recorded is of no day: its days begin before ClickHouse's first.
+const FIRST: i64 = 2 * DAY_MS;
 /// What is filled again at each computation.
 const AGAIN: i64 = 3 * DAY_MS;
 /// What is filled at once before the first. At 50 million scans in 90 days that is 0.6 s of one core; a month was
@@ -104,8 +106,9 @@ impl ClickHouse {
         let reports = run(format!("SELECT count() FROM {database}.sign_health"))?;
         let spans = if reports.trim() == "0" {
             let listed = run(format!(
-                "SELECT arrayJoin(range(toUnixTimestamp(min(hour)), toUnixTimestamp(max(hour)) + 1, {})) FROM {database}.scans_hourly",
-                PIECE / 1000
+                "SELECT arrayJoin(range(toUnixTimestamp(min(hour)), toUnixTimestamp(max(hour)) + 1, {})) FROM {database}.scans_hourly WHERE {}",
+                PIECE / 1000,
+                within("hour", (None, None))
             ))?;
             let span = |from: i64| (Some(from * 1000), Some(from * 1000 + PIECE));
             listed.lines().filter_map(|line| line.parse().ok()).map(span).collect()
@@ -189,8 +192,7 @@ impl ClickHouse {
 
 /// A condition on a column of times.
 fn within(column: &str, (from, to): Span) -> String {
-    let bound = |comparison: &str, at: Option<i64>| {
-        at.map_or_else(|| "1".to_owned(), |at| format!("{column} {comparison} fromUnixTimestamp64Milli({at})"))
-    };
-    format!("{} AND {}", bound(">=", from), bound("<", to))
+    let bound = |comparison: &str, at: i64| format!("{column} {comparison} fromUnixTimestamp64Milli({at})");
+    let until = to.map_or_else(|| "1".to_owned(), |to| bound("<", to));
+    format!("{} AND {until}", bound(">=", from.unwrap_or(FIRST).max(FIRST)))
 }
