@@ -14,12 +14,6 @@ class Browser:
         to_read, self.to_browser = os.pipe()
         self.from_browser, to_write = os.pipe()
 
-        # Chromium reads from descriptor 3 and writes to 4.
-        def descriptors():
-            read, write = os.dup(to_read), os.dup(to_write)
-            os.dup2(read, 3)
-            os.dup2(write, 4)
-
         command = [
             "chromium",
             "--headless=new",
@@ -31,10 +25,11 @@ class Browser:
             f"--user-data-dir={self.profile.name}",
             "about:blank",
         ]
+        # Chromium reads from descriptor 3 and writes to 4. A shell puts them there: Python's preexec_fn may wait
+        # forever in a process that has threads, and the engine has many.
         self.process = subprocess.Popen(
-            command,
-            preexec_fn=descriptors,
-            close_fds=False,
+            ["bash", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "bash", *command],
+            pass_fds=(to_read, to_write),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
