@@ -1,8 +1,12 @@
 """Where panels are on the page, and what the page needs to draw them: what Grafana's server and scenes would do."""
 
+import re
+from pathlib import Path
+
 from dashboard import panels as every_panel
 from dashboard import time_range
 
+ROOT = Path(__file__).resolve().parents[3]
 CELL, GAP = 30, 8  # pixels of a row of the grid, and between panels
 
 
@@ -30,6 +34,12 @@ def placed(dashboard, width, phone, expand):
         if len(shown) > 1:
             moved += max(one["gridPos"]["y"] + one["gridPos"]["h"] for one in shown[1:]) - below
     return result, top
+
+
+def date_formats():
+    """Grafana's formats of dates by the end of their settings' names, as config/compose.yaml sets them."""
+    text = (ROOT / "config/compose.yaml").read_text(encoding="utf-8")
+    return {name.lower(): form for name, form in re.findall(r"GF_DATE_FORMATS_(\w+): (.+)", text)}
 
 
 def page(dashboard, results, lists, values, now, width, expand, only_panels, span=None):
@@ -70,6 +80,7 @@ def page(dashboard, results, lists, values, now, width, expand, only_panels, spa
         "title": dashboard["title"],
         "range": length,
         "refresh": dashboard.get("refresh"),
+        "dates": date_formats(),
         "from": start * 1000,
         "to": end * 1000,
         "variables": shown,

@@ -4,7 +4,7 @@ import '@fontsource/inter/500.css';
 import '@fontsource/inter/700.css';
 import '@fontsource/roboto-mono';
 import { createRoot } from 'react-dom/client';
-import { createTheme, ThemeContext } from '@grafana/data';
+import { createTheme, systemDateFormats, ThemeContext } from '@grafana/data';
 import * as I18n from '@grafana/i18n';
 import { GlobalStyles, PortalContainer } from '@grafana/ui';
 import { register } from './fields.js';
@@ -20,6 +20,14 @@ Date.now = () => page.to + Math.round(performance.now() - started);
 await I18n.initializeI18n?.({ language: 'en-US' }, 'grafana');
 await I18n.initDefaultI18nInstance?.();
 register();
+const { full_date: fullDate, ...others } = page.dates;
+const interval = Object.fromEntries(
+  Object.entries(others).map(([name, format]) => [name.replace('interval_', ''), format]),
+);
+systemDateFormats.update({
+  fullDate: fullDate ?? systemDateFormats.fullDate,
+  interval: { ...systemDateFormats.interval, ...interval },
+});
 // Text is measured before it is drawn: all three alphabets' fonts must be there.
 await Promise.all(
   [400, 500, 700].flatMap((weight) =>

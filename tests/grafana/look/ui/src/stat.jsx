@@ -47,6 +47,7 @@ export function Stat(props) {
           graphMode={graphMode}
           justifyMode={justifyMode}
           textMode={mode}
+          text={panel.options.text}
           alignmentFactors={alignmentFactors}
           width={width}
           height={height}

@@ -45,7 +45,9 @@ export function BarChart({ panel, data, width, height, theme }) {
   const key = legend?.showLegend ? 24 : 0;
   const across = orientation === 'vertical';
   const margin = across ? 44 : Math.min(width * 0.6, Math.max(...names.map((name) => textWidth(name))) + 18);
-  const length = across ? height - key - 30 : width - margin - 40;
+  // Beside the longest bar stands its value, in letters of 14 pixels at most.
+  const beside = stacked ? 40 : 12 + textWidth(show(bars[0], max), 14);
+  const length = across ? height - key - 30 : width - margin - beside;
   const slot = (across ? width - margin - 8 : height - key - 28) / rows.length;
   const thick = (slot * (stacked ? barWidth : groupWidth)) / (stacked ? 1 : bars.length);
   const ticks = [];
