@@ -575,10 +575,10 @@ fn health_tells_a_misprint_from_a_slip_and_a_guess(asked: &Asked) {
 fn what_is_old_is_said(asked: &Asked) {
     let at = |days, title, column| asked.health_at(NOW + days * DAY_MS, title).texts(column);
     assert_eq!(at(2, COMPUTED, "computed"), ["01/12/2066 08:00"]);
-    assert_eq!(at(3, COMPUTED, "computed"), ["01/12/2066 08:00 · đã quá 2 ngày: xem bảng Máy chủ"]);
+    assert_eq!(at(3, COMPUTED, "computed"), ["01/12/2066 08:00 · đã quá 2 ngày: xem bảng Máy phục vụ"]);
     let newest = "Lượt ghi nhận mới nhất";
     assert_eq!(at(2, newest, "newest_scan"), ["01/12/2066 07:00"]);
-    assert_eq!(at(4, newest, "newest_scan"), ["01/12/2066 07:00 · đã quá 3 ngày: xem bảng Máy chủ"]);
+    assert_eq!(at(4, newest, "newest_scan"), ["01/12/2066 07:00 · đã quá 3 ngày: xem bảng Máy phục vụ"]);
     assert!(at(900, newest, "newest_scan").is_empty());
     // The days since the last scan go on, also while nothing is computed.
     assert_eq!(at(10, QUIET, "last"), ["17/11/2066 (cách đây 24 ngày)"]);
@@ -609,7 +609,7 @@ fn all_signs_together_point_to_the_edge(asked: &Asked) {
     report.groups = vec![Group { kind: GroupKind::Province, name: String::new(), signs }];
     keep(&asked.engine, "test", &report, NOW + HOUR_MS);
     let shown = rows(&asked.health(GROUPS), &["kind_of_group", "name", "signs", "advice"]);
-    assert_eq!(shown, ["province |  | 9 | xem bảng Máy chủ, đường truyền trước"]);
+    assert_eq!(shown, ["province |  | 9 | xem bảng Máy phục vụ, đường truyền trước"]);
     assert_eq!(asked.health(SILENT).texts("together"), vec!["toàn tỉnh"; 9]);
 }
 

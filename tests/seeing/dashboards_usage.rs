@@ -322,7 +322,7 @@ fn a_sign_has_its_rank_its_share_its_change_and_its_last_scan() {
         let more = counts.iter().filter(|&&other| other > counts[row]).count() as u64;
         assert_eq!(table.column("rank")[row].as_u64(), Some(more + 1), "{code}");
         let figure = |name: &str| table.column(name)[row].as_f64();
-        assert!((figure("share").unwrap() - now.len() as f64 / scans.len() as f64).abs() < 1e-9, "{code}");
+        assert!((figure("share").unwrap() - 100.0 * now.len() as f64 / scans.len() as f64).abs() < 1e-9, "{code}");
         let change = (before > 0.0).then(|| now.len() as f64 / before - 1.0);
         assert!(figure("change").zip(change).map_or(change.is_none(), |(a, b)| (a - b).abs() < 1e-9), "{code}");
         let last = now.iter().max_by_key(|scan| scan.ts_ms).unwrap();
