@@ -26,7 +26,7 @@ use std::thread;
 use std::time::Duration;
 
 use rules::{Death, PATIENCE, Rule, WARM_UP, deaths, watch};
-use waypost::health::{State, examine};
+use waypost::health::{BUDGET, State, examine};
 use world::{Kind, World, f64_of, of};
 
 /// Hours with a scan a day that part the classes of use.
@@ -36,7 +36,6 @@ const SEED: u64 = 1;
 const DEATHS_SEED: u64 = 2;
 /// One in so many signs dies at a time.
 const PARTS: usize = 5;
-const BUDGET: f64 = 0.005;
 
 /// Signs that are judged by each rule: by themselves or, in several worlds, apart from each other.
 struct Case {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use waypost::health::{Assessment, Day, Observations, State, examine};
+use waypost::health::{Assessment, BUDGET, Day, Observations, State, examine};
 
 use crate::world::{Dice, World, f64_of, of, own};
 
@@ -23,7 +23,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    pub const ALL: [Self; 4] = [Self::Budget(0.005), Self::Budget(0.001), Self::Expected7, Self::Days30];
+    pub const ALL: [Self; 4] = [Self::Budget(BUDGET), Self::Budget(0.001), Self::Expected7, Self::Days30];
 
     pub fn name(self) -> String {
         match self {

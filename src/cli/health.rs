@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 
 use super::{CommandError, TableFormat, of_csv, registry, time};
 use crate::config::Config;
-use crate::health::{Assessment, GroupKind, Report, State, Suspicion, date_of};
+use crate::health::{Assessment, Group, GroupKind, Report, State, Suspicion, date_of};
 use crate::registry::{Registry, SignRef};
 use crate::store;
 
 /// List signs that have probably fallen silent, and what is known of the others
 ///
 /// Reads the store and judges every sign in use by its own hours with a scan and by everybody else's.
-/// Without --state, a sign that is not in use is listed too if it is scanned: its code looks copied. Scans of the last few seconds
-/// are still in the journal and not counted yet.
+/// Without --state, a sign that is not in use is listed too if it is scanned: its code looks copied.
+/// Scans of the last few seconds are still in the journal and not counted yet.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  waypost health --state silent,quiet\n  \
 waypost health --state never_scanned,not_enough_data --format csv > inspect.csv")]
@@ -138,7 +138,7 @@ fn print_csv(report: &Report, rows: &[Row<'_>], out: &mut dyn Write) -> Result<(
             &assessment.one_in.map(|one_in| format!("{one_in:.0}")).unwrap_or_default(),
             &assessment.alarm_on.map(day_text).unwrap_or_default(),
             assessment.looks_copied.map_or("", |reason| reason.as_str()),
-            &assessment.group.map(|group| group_text(report, group)).unwrap_or_default(),
+            &report.group_of(assessment).map(group_text).unwrap_or_default(),
         ])
         .map_err(of_csv)?;
     }
@@ -146,8 +146,7 @@ fn print_csv(report: &Report, rows: &[Row<'_>], out: &mut dyn Write) -> Result<(
     Ok(())
 }
 
-fn group_text(report: &Report, group: usize) -> String {
-    let group = &report.groups[group];
+fn group_text(group: &Group) -> String {
     match group.kind {
         GroupKind::Province => "everywhere".to_owned(),
         kind => format!("{} {}", kind.as_str(), group.name),
@@ -155,13 +154,13 @@ fn group_text(report: &Report, group: usize) -> String {
 }
 
 fn print_table(report: &Report, rows: &[Row<'_>], out: &mut dyn Write) -> Result<(), CommandError> {
-    for (at, group) in report.groups.iter().enumerate() {
+    for group in &report.groups {
         let hint = match group.kind {
             GroupKind::Street => "is the street closed?",
             GroupKind::Area => "is something wrong in the area?",
             GroupKind::Province => "look at the edge first",
         };
-        writeln!(out, "{} signs are silent together ({}): {hint}", group.signs, group_text(report, at))?;
+        writeln!(out, "{} signs are silent together ({}): {hint}", group.signs, group_text(group))?;
     }
     if !report.groups.is_empty() {
         writeln!(out)?;

@@ -136,6 +136,14 @@ pub struct Scan {
     pub origin: Origin,
 }
 
+impl Scan {
+    /// Whether it is one that the headline figures count, as [`DEFINITION`] says.
+    #[must_use]
+    pub fn is_headline(&self) -> bool {
+        self.outcome == Outcome::Found && self.client.agent == Agent::Person && !self.repeat
+    }
+}
+
 /// The type of a column of [`COLUMNS`], and how its value is read from a scan.
 #[derive(Debug, Clone, Copy)]
 pub enum Field {

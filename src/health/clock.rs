@@ -3,8 +3,7 @@
 //! Owns which days count: those on which anybody scanned anything. A day on which nobody did (an outage
 //! of the edge, of its line or of the power) is cut from every clock, so it changes nothing. One unit of
 //! exposure is an average day: the traffic of all other signs that day, over their mean of the [`MEAN`]
-//! days up to it. A factor on everybody's traffic, always
-//! the same, so cancels out exactly.
+//! days up to it. A factor on everybody's traffic that is always the same so cancels out exactly.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -58,16 +58,9 @@ pub fn not_in_use(signs: &[Sign], seen: &Observations) -> Vec<Assessment> {
         };
         scans.get(&(sign.code, sign.status == Status::Retired)).filter(|scans| **scans > 0)?;
         Some(Assessment {
-            code: sign.code,
-            state,
             since_ms: seen.own.get(&sign.code).map(|own| own.last_ms),
-            per_day: 0.0,
-            expected: 0.0,
-            one_in: None,
-            alarm_on: None,
             looks_copied: Some(suspicion),
-            group: None,
-            ended_alarms: 0,
+            ..Assessment::unjudged(sign.code, state)
         })
     };
     signs.iter().filter_map(row).collect()

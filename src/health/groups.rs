@@ -112,7 +112,8 @@ fn connected(silent: &[usize], rows: &[Assessment], signs: &[&Sign]) -> Vec<Vec<
     };
     for (i, &a) in order.iter().enumerate() {
         for (j, &b) in order.iter().enumerate().skip(i + 1) {
-            if (latitude(b) - latitude(a)) * METRES_OF_A_DEGREE > NEAR {
+            // From the first without a position on there is none, and two infinities have no difference.
+            if latitude(b).is_infinite() || (latitude(b) - latitude(a)) * METRES_OF_A_DEGREE > NEAR {
                 break;
             }
             if same_days(a, b) && are_near(signs[a], signs[b]) {

@@ -236,6 +236,22 @@ pub struct Assessment {
 }
 
 impl Assessment {
+    /// Of a sign that was never scanned, or is not judged.
+    const fn unjudged(code: Code, state: State) -> Self {
+        Self {
+            code,
+            state,
+            since_ms: None,
+            per_day: 0.0,
+            expected: 0.0,
+            one_in: None,
+            alarm_on: None,
+            looks_copied: None,
+            group: None,
+            ended_alarms: 0,
+        }
+    }
+
     /// Whether the sign is in use. Others are here only because they are scanned.
     pub const fn is_in_use(&self) -> bool {
         !matches!(self.looks_copied, Some(Suspicion::Planned | Suspicion::Retired))
@@ -264,6 +280,16 @@ impl Report {
     /// How many signs look copied for a reason.
     pub fn suspected(&self, suspicion: Suspicion) -> usize {
         self.rows.iter().filter(|row| row.looks_copied == Some(suspicion)).count()
+    }
+
+    /// How many groups of a kind are silent together.
+    pub fn together(&self, kind: GroupKind) -> usize {
+        self.groups.iter().filter(|group| group.kind == kind).count()
+    }
+
+    /// The group that a sign is silent with.
+    pub fn group_of(&self, row: &Assessment) -> Option<&Group> {
+        row.group.map(|at| &self.groups[at])
     }
 
     /// Alarms of the last 30 days that ended with a scan, and the signs in use that were ever scanned. Their ratio
@@ -296,12 +322,12 @@ const CLASS: usize = 30;
 
 /// What is thought of a sign of each kind before its own scans are known; of all signs under "".
 fn priors<'s>(signs: &[&'s Sign], histories: &[History<'_>]) -> HashMap<&'s str, Prior> {
+    // In the signs' order: a sum of floats in the order of a map would differ from run to run.
+    let all: Vec<(f64, f64)> = histories.iter().map(|history| history.remembered(history.clock().len())).collect();
     let mut classes: HashMap<&str, Vec<(f64, f64)>> = HashMap::new();
-    for (sign, history) in signs.iter().zip(histories) {
-        let counted = history.remembered(history.clock().len());
-        classes.entry(sign.kind.as_str()).or_default().push(counted);
+    for (sign, counted) in signs.iter().zip(&all) {
+        classes.entry(sign.kind.as_str()).or_default().push(*counted);
     }
-    let all: Vec<(f64, f64)> = classes.values().flatten().copied().collect();
     classes.retain(|_, counted| Prior::watched(counted).count() >= CLASS);
     let mut priors: HashMap<&str, Prior> =
         classes.into_iter().map(|(kind, counted)| (kind, Prior::of(&counted))).collect();
@@ -312,18 +338,7 @@ fn priors<'s>(signs: &[&'s Sign], histories: &[History<'_>]) -> HashMap<&'s str,
 /// Judges one sign that is in use.
 fn judge(sign: &Sign, history: &History<'_>, prior: &Prior, budget: f64) -> Assessment {
     let clock = history.clock();
-    let blank = Assessment {
-        code: sign.code,
-        state: State::NeverScanned,
-        since_ms: None,
-        per_day: 0.0,
-        expected: 0.0,
-        one_in: None,
-        alarm_on: None,
-        looks_copied: None,
-        group: None,
-        ended_alarms: 0,
-    };
+    let blank = Assessment::unjudged(sign.code, State::NeverScanned);
     let is_new = sign.mounted.is_some_and(|mounted| clock.today() - mounted < NEW_DAYS);
     let Some(last) = history.last() else {
         let rate = prior.posterior(0.0, 0.0);

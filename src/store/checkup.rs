@@ -6,7 +6,6 @@
 //! file is written does a batch wait. A computation that fails is
 //! counted and tried again; the last answer stays until then.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -63,15 +62,11 @@ pub struct Checked {
 
 impl Checked {
     fn new(report: &Report, computed: Timestamp) -> Self {
-        let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
-        for group in &report.groups {
-            *groups.entry(group.kind.as_str()).or_default() += 1;
-        }
         Self {
             computed,
             states: State::ALL.map(|state| (state, report.count(state))).to_vec(),
             suspicions: Suspicion::ALL.map(|reason| (reason, report.suspected(reason))).to_vec(),
-            groups: GroupKind::ALL.map(|kind| (kind, groups.get(kind.as_str()).copied().unwrap_or(0))).to_vec(),
+            groups: GroupKind::ALL.map(|kind| (kind, report.together(kind))).to_vec(),
             ended_alarms: report.ended_alarms(),
         }
     }
@@ -142,29 +137,34 @@ impl Checkup {
         lock(&self.last).clone()
     }
 
-    /// Returns whether the time has come; otherwise it is to end.
     fn wait_until(&self, due: Timestamp) -> bool {
+        self.wait(|| {
+            let left = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+            if left > LONGEST { Duration::ZERO } else { left }
+        })
+    }
+
+    /// Waits while the store is catching up: signs whose scans are still in the journal would look silent.
+    fn wait_for_the_store(&self, journal: &Journal) -> bool {
+        let since = Instant::now();
+        self.wait(|| {
+            let is_behind = since.elapsed() < PATIENCE && age_of_backlog(journal) > BEHIND;
+            if is_behind { LOOK } else { Duration::ZERO }
+        })
+    }
+
+    /// Waits until nothing is left to wait for. Returns whether to go on; otherwise it is to end.
+    fn wait(&self, left: impl Fn() -> Duration) -> bool {
         let mut stopping = lock(&self.stopping);
         while !*stopping {
-            let left = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
-            if left.is_zero() || left > LONGEST {
+            let left = left();
+            if left.is_zero() {
                 return true;
             }
             let waited = self.stop.wait_timeout(stopping, left.min(LOOK));
             stopping = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         false
-    }
-
-    /// Waits while the store is catching up: signs whose scans are still in the journal would look silent.
-    /// Returns whether to go on.
-    fn wait_for_the_store(&self, journal: &Journal) -> bool {
-        let since = Instant::now();
-        let mut stopping = lock(&self.stopping);
-        while !*stopping && since.elapsed() < PATIENCE && age_of_backlog(journal) > BEHIND {
-            stopping = self.stop.wait_timeout(stopping, LOOK).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        !*stopping
     }
 }
 

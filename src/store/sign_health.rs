@@ -4,6 +4,8 @@
 //! belongs to the day in the province's time zone on which it starts: where the offset is not of whole hours,
 //! it reaches into the next day by the rest.
 
+use std::collections::{BTreeMap, HashMap};
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
@@ -133,29 +135,29 @@ impl<'a> Days<'a> {
     }
 }
 
-/// Days of a code that are held while rows come in any order: twice what is kept of them.
-const MOST_DAYS: usize = 800;
-
-/// A store's rows on their way to being observations.
+/// A store's rows, in any order, on their way to being observations.
 #[derive(Default)]
-pub(super) struct Gathering(Observations);
+pub(super) struct Gathering {
+    everybody: BTreeMap<Day, u64>,
+    /// Of each code its hours by day, and its last headline scan.
+    own: HashMap<Code, (BTreeMap<Day, u8>, i64)>,
+    recent: Vec<Recent>,
+}
 
 impl Gathering {
     /// Adds hours with a headline scan of one code on one day, each hour once, and the last such scan. What
     /// is no code no sign has.
     pub fn hours(&mut self, code: &str, day: Day, hours: u8, last_ms: i64) {
         let Ok(code) = code.parse::<Code>() else { return };
-        *self.0.everybody.entry(day).or_default() += u64::from(hours);
-        let own = self.0.own.entry(code).or_insert(Own { days: Vec::new(), last_ms });
-        own.last_ms = own.last_ms.max(last_ms);
-        match own.days.last_mut() {
-            Some(last) if last.0 == day => last.1 = last.1.saturating_add(hours),
-            _ => own.days.push((day, hours)),
-        }
-        // Ten years of a sign are not kept to be thrown away at the end.
-        if own.days.len() > MOST_DAYS {
-            let newest = own.days.iter().map(|day| day.0).max().unwrap_or(day);
-            own.days.retain(|day| day.0 >= newest - OWN_DAYS);
+        *self.everybody.entry(day).or_default() += u64::from(hours);
+        let (days, last) = self.own.entry(code).or_insert((BTreeMap::new(), last_ms));
+        *last = last_ms.max(*last);
+        let own = days.entry(day).or_default();
+        *own = own.saturating_add(hours);
+        // At once: ten years of a sign are not kept to be thrown away at the end.
+        let first = days.last_key_value().map_or(day, |(newest, _)| newest - OWN_DAYS);
+        while days.first_key_value().is_some_and(|(day, _)| *day < first) {
+            days.pop_first();
         }
     }
 
@@ -163,24 +165,15 @@ impl Gathering {
     pub fn recent(&mut self, code: &str, outcome: &str, country: &str, scans: u64) {
         let Ok(code) = code.parse() else { return };
         let is_retired = outcome == Outcome::Retired.as_str();
-        self.0.recent.push(Recent { code, is_retired, country: country.to_owned(), scans });
+        self.recent.push(Recent { code, is_retired, country: country.to_owned(), scans });
     }
 
     /// All of it, in order.
-    pub fn finish(self) -> Observations {
-        let mut seen = self.0;
-        for own in seen.own.values_mut() {
-            own.days.sort_unstable();
-            own.days.dedup_by(|next, day| {
-                let is_same = next.0 == day.0;
-                day.1 = day.1.saturating_add(if is_same { next.1 } else { 0 });
-                is_same
-            });
-            let last = own.days.last().map_or(0, |last| last.0);
-            let first = own.days.partition_point(|day| day.0 < last - OWN_DAYS);
-            own.days.drain(..first);
-        }
-        seen.recent.sort_by(|a, b| (a.code, a.is_retired, &a.country).cmp(&(b.code, b.is_retired, &b.country)));
-        seen
+    pub fn finish(mut self) -> Observations {
+        self.recent.sort_by(|a, b| (a.code, a.is_retired, &a.country).cmp(&(b.code, b.is_retired, &b.country)));
+        let own = |(code, (days, last_ms)): (Code, (BTreeMap<Day, u8>, i64))| {
+            (code, Own { days: days.into_iter().collect(), last_ms })
+        };
+        Observations { everybody: self.everybody, own: self.own.into_iter().map(own).collect(), recent: self.recent }
     }
 }

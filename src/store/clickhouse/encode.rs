@@ -179,7 +179,7 @@ pub(super) fn sign_health(edge: &str, computed_ms: i64, report: &Report) -> Vec<
     let rows = report.rows.len();
     let mut block = Block::new(15, rows, 1024 + rows * 128);
     let each = || report.rows.iter();
-    let groups = || each().map(|row| row.group.map(|at| &report.groups[at]));
+    let groups = || each().map(|row| report.group_of(row));
     block.texts("edge", each().map(|_| edge));
     block.fixed("day", "Date", each().map(|_| date(report.day).unwrap_or_default()));
     block.fixed("computed", "DateTime64(3, 'UTC')", each().map(|_| computed_ms.to_le_bytes()));

@@ -165,19 +165,19 @@ impl ClickHouse {
     /// Sends a question to the first server, and hands on each row of its answer. Of replicas the next is asked
     /// if one does not answer.
     fn query<T: RowOwned + RowRead>(&self, sql: &str, mut each: impl FnMut(T)) -> Result<(), StoreError> {
-        let asked = if self.settings.replicas { self.settings.urls.len() } else { 1 };
+        // What was handed on can't be taken back, and would come again.
         let is_begun = Cell::new(false);
         let mut hand_on = |row| {
             is_begun.set(true);
             each(row);
         };
-        for url in &self.settings.urls[..asked - 1] {
-            match self.query_one(url, sql, &mut hand_on) {
-                Err(StoreError::Unavailable(_)) if !is_begun.get() => {}
-                answered => return answered,
-            }
-        }
-        self.query_one(&self.settings.urls[asked - 1], sql, &mut hand_on)
+        let ask = |at: usize| self.query_one(&self.settings.urls[at], sql, &mut hand_on);
+        in_turn(self.alternatives(), |error| is_away(error) && !is_begun.get(), ask)
+    }
+
+    /// How many servers may answer in place of the first: all of them where they are replicas of each other.
+    const fn alternatives(&self) -> usize {
+        if self.settings.replicas { self.clients.len() } else { 1 }
     }
 
     fn query_one<T: RowOwned + RowRead>(
@@ -246,6 +246,27 @@ impl ClickHouse {
             }
         }
     }
+}
+
+/// Whether another server may answer where this one did not.
+const fn is_away(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_))
+}
+
+/// Tries servers in turn, by their number, for as long as errors let another be tried. The last result counts.
+fn in_turn(
+    servers: usize,
+    may_try_next: impl Fn(&StoreError) -> bool,
+    mut attempt: impl FnMut(usize) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut result = attempt(0);
+    for at in 1..servers {
+        if !result.as_ref().is_err_and(&may_try_next) {
+            break;
+        }
+        result = attempt(at);
+    }
+    result
 }
 
 /// By which the server of a batch is chosen: the same at every try.

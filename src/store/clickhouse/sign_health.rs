@@ -7,7 +7,7 @@ use clickhouse::Row;
 use serde::Deserialize;
 
 use super::client::{Client, Content};
-use super::{ClickHouse, classify, encode};
+use super::{ClickHouse, classify, encode, in_turn, is_away};
 use crate::health::{Report, date_of};
 use crate::store::StoreError;
 use crate::store::sign_health::{DAY_MS, Gathering, Until};
@@ -86,17 +86,10 @@ impl ClickHouse {
 
     /// Fills `sign_hours` on every server, from what that server has; of replicas, which have the same, on one.
     pub(in crate::store) fn fill(&self, until: &Until) -> Result<(), StoreError> {
-        if !self.settings.replicas {
-            return self.clients.iter().try_for_each(|client| self.fill_server(client, until));
+        if self.settings.replicas {
+            return in_turn(self.alternatives(), is_away, |at| self.fill_server(&self.clients[at], until));
         }
-        let mut filled = Ok(());
-        for client in &self.clients {
-            filled = self.fill_server(client, until);
-            if !matches!(filled, Err(StoreError::Unavailable(_))) {
-                break;
-            }
-        }
-        filled
+        self.clients.iter().try_for_each(|client| self.fill_server(client, until))
     }
 
     fn fill_server(&self, client: &Client, until: &Until) -> Result<(), StoreError> {
@@ -131,14 +124,8 @@ impl ClickHouse {
         let block = encode::sign_health(edge, computed_ms, report);
         let token = format!("health-{edge}-{}-{:08x}", date_of(report.day), crc32fast::hash(&block));
         let key = crc32fast::hash(edge.as_bytes()).into();
-        let more = if self.settings.replicas { self.clients.len() - 1 } else { 0 };
-        for _ in 0..more {
-            match self.insert_block("sign_health", key, &token, block.clone()) {
-                Err(StoreError::Unavailable(_)) => {}
-                kept => return kept,
-            }
-        }
-        self.insert_block("sign_health", key, &token, block)
+        // After a failure an insert goes to the next replica by itself.
+        in_turn(self.alternatives(), is_away, |_| self.insert_block("sign_health", key, &token, block.clone()))
     }
 
     /// Whether `sign_hours` has what was there before its view: on every shard that has scans.

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use super::Sqlite;
 use super::tables::HEADLINE;
 use crate::core::Code;
-use crate::core::scan::{Agent, Outcome, Scan};
+use crate::core::scan::Scan;
 use crate::store::StoreError;
 use crate::store::sign_health::hour_of;
 
@@ -25,7 +25,7 @@ pub(super) struct Hours(BTreeMap<(Code, i64), (i64, i64)>);
 impl Hours {
     /// Counts a scan if it is a headline scan.
     pub fn count(&mut self, scan: &Scan) {
-        if scan.outcome == Outcome::Found && scan.client.agent == Agent::Person && !scan.repeat {
+        if scan.is_headline() {
             self.add(scan.code, scan.ts_ms);
         }
     }

@@ -68,7 +68,7 @@ impl Sqlite {
             )?;
             let day = date_of(report.day).to_string();
             for row in &report.rows {
-                let group = row.group.map(|at| &report.groups[at]);
+                let group = report.group_of(row);
                 insert.execute(params![
                     day,
                     computed_ms,
