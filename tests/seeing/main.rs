@@ -23,6 +23,7 @@ mod support;
 mod grafana;
 mod lint;
 mod month;
+mod plates;
 mod prometheus_server;
 
 mod compose;
@@ -31,5 +32,6 @@ mod dashboard_types;
 mod dashboards;
 mod dashboards_health;
 mod dashboards_look;
+mod dashboards_sign;
 mod dashboards_usage;
 mod prometheus;
