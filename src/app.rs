@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::admin::{AdminParts, AdminService, Status};
 use crate::config::Config;
 use crate::core::Stage;
-use crate::edge::{self, Counters, Shared, Tallies, UnknownRate, WorkerParts};
+use crate::edge::{self, Counters, Listener, Shared, Tallies, UnknownRate, WorkerParts};
 use crate::journal::{self, Journal, Writer};
 use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::source::{self, LastGood, Publisher, RegistryError};
@@ -63,7 +63,7 @@ pub enum StartError {
 pub struct App {
     parts: Parts,
     /// Of each worker: one on every address.
-    listeners: Vec<Vec<StdListener>>,
+    listeners: Vec<Vec<Listener>>,
     admin: StdListener,
 }
 
@@ -206,7 +206,7 @@ impl Parts {
 
     fn start_workers(
         &self,
-        listeners: Vec<Vec<StdListener>>,
+        listeners: Vec<Vec<Listener>>,
         stage: &watch::Receiver<Stage>,
     ) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
         let mut limits = self.config.edge.limits;

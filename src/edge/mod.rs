@@ -15,7 +15,6 @@ mod transport;
 mod worker;
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -30,7 +29,7 @@ pub use request::Trust;
 pub use response::Response;
 pub use scan::{ScanHandler, Shared};
 pub use tallies::{SignTally, Tallies};
-pub use transport::listen::{bind, listen};
+pub use transport::listen::{Listener, bind, listen};
 
 use crate::core::Stage;
 use crate::journal::Writer;
@@ -42,7 +41,7 @@ pub struct WorkerParts {
     /// Its number, from 0.
     pub number: usize,
     /// Its own listeners.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Listener>,
     /// What all workers share.
     pub shared: Arc<Shared>,
     /// Its own counters.

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 
 use hyper::Version;
@@ -23,6 +23,7 @@ use super::connection::{Connection, Connections, Limits, TICK};
 use super::response::{Response, closing};
 use super::scan::ScanHandler;
 use super::transport::admission::Admission;
+use super::transport::listen::Listener;
 use super::transport::plain::PlainSocket;
 use crate::core::Stage;
 
@@ -40,7 +41,7 @@ struct Worker {
 /// system refuses a runtime or a listener.
 pub(super) fn run(
     handler: ScanHandler,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     limits: Limits,
     mut stage: watch::Receiver<Stage>,
 ) -> io::Result<()> {

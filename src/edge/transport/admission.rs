@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::net::{SocketAddr, TcpStream as StdStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::Poll;
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
 
+use super::listen::Listener;
 use crate::edge::connection::Connections;
 
 /// Connections that are accepted in a row before those that are there have their turn: a burst
@@ -36,6 +37,7 @@ const ACCEPTED: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
 /// A worker's listeners, while they accept. `serve` is given each connection, as a stream that does
 /// not block and the address of its other side.
 pub(in crate::edge) struct Admission<S> {
+    /// Of the listeners that close with this process.
     queues: Vec<Rc<TcpStream>>,
     accepting: Vec<AbortHandle>,
     connections: Rc<Connections>,
@@ -44,15 +46,17 @@ pub(in crate::edge) struct Admission<S> {
 
 impl<S: Fn(StdStream, SocketAddr) + Clone + 'static> Admission<S> {
     /// Begins to accept, on this thread's runtime. Fails where epoll refuses a listener.
-    pub fn start(listeners: Vec<StdListener>, connections: &Rc<Connections>, serve: S) -> io::Result<Self> {
+    pub fn start(listeners: Vec<Listener>, connections: &Rc<Connections>, serve: S) -> io::Result<Self> {
         let (mut queues, mut accepting) = (Vec::new(), Vec::new());
-        for listener in listeners {
+        for Listener { socket, is_inherited } in listeners {
             // As a stream, whose readiness tokio shows: its listener tells epoll of each connection
             // at once (see `plain`), and its `AsyncFd` can be made by unsafe code alone.
-            let queue = Rc::new(TcpStream::from_std(OwnedFd::from(listener).into())?);
+            let queue = Rc::new(TcpStream::from_std(OwnedFd::from(socket).into())?);
             let task = spawn_local(accept(queue.clone(), connections.clone(), serve.clone()));
             accepting.push(task.abort_handle());
-            queues.push(queue);
+            if !is_inherited {
+                queues.push(queue);
+            }
         }
         Ok(Self { queues, accepting, connections: connections.clone(), serve })
     }
@@ -60,7 +64,8 @@ impl<S: Fn(StdStream, SocketAddr) + Clone + 'static> Admission<S> {
     /// The stop: gives connections within a request the time (`grace`) to finish it, and those that wait in
     /// the queues the time to be answered; closes idle ones at once. A listener closes once its queue is
     /// empty. A connection that the kernel still defers because it has sent nothing (`TCP_DEFER_ACCEPT`,
-    /// see `listen`) can't be reached from here: it is closed with the listener.
+    /// see `listen`) can't be reached from here: it is closed with the listener. An inherited listener is
+    /// let go at once: what waits in its queue, and what the kernel defers, is the next process's.
     pub async fn drain(self) {
         let Self { mut queues, accepting, connections, serve } = self;
         accepting.iter().for_each(AbortHandle::abort);
