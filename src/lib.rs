@@ -30,7 +30,7 @@
 //! ```text
 //! layer 3: app, cli, config
 //! layer 2: edge, admin
-//! layer 1: registry, source, observe, journal, store, health
+//! layer 1: registry, source, observe, journal, store, health, certificates
 //! layer 0: core, system
 //! beside:  system → core
 //! beside:  source → registry
@@ -88,6 +88,7 @@
 pub mod core;
 pub mod system;
 
+pub mod certificates;
 pub mod health;
 pub mod journal;
 pub mod observe;

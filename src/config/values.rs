@@ -63,6 +63,31 @@ pub(super) fn some_strings(value: &DeValue<'_>, at_least: &str) -> Result<Vec<St
     if list.is_empty() { Err(expected(format!("at least {at_least}"), "an empty list")) } else { Ok(list) }
 }
 
+/// A list of tables, each with these keys alone, which have strings.
+pub(super) fn tables<const N: usize>(
+    keys: [&'static str; N],
+) -> impl Fn(&DeValue<'_>) -> Result<Vec<[String; N]>, ValueError> {
+    move |value| {
+        let example = keys.map(|key| format!("{key} = \"…\"")).join(", ");
+        let wrong = |found: String| expected(format!("a list of tables such as [{{ {example} }}]"), found);
+        let list = value.as_array().ok_or_else(|| wrong(shown(value)))?;
+        let read = |item: &DeValue<'_>| {
+            let table = item.as_table().ok_or_else(|| wrong(format!("one with {}", shown(item))))?;
+            if let Some((key, _)) = table.iter().find(|(key, _)| !keys.contains(&key.get_ref().as_ref())) {
+                return Err(wrong(format!("the key {}", key.get_ref())));
+            }
+            let mut texts = [const { String::new() }; N];
+            for (key, text) in keys.iter().zip(&mut texts) {
+                let value = table.get(*key).ok_or_else(|| wrong(format!("a table without {key}")))?;
+                let found = value.get_ref();
+                found.as_str().ok_or_else(|| wrong(format!("{key} = {}", shown(found))))?.clone_into(text);
+            }
+            Ok(texts)
+        };
+        list.iter().map(|item| read(item.get_ref())).collect()
+    }
+}
+
 pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, ValueError> {
     value.as_bool().ok_or_else(|| expected("true or false", shown(value)))
 }

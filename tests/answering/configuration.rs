@@ -31,10 +31,44 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     ("edge", "home_url", "\"javascript:alert(1)\"", "expected https://, found the scheme \"javascript\""),
     ("edge", "max_connections", "0", "expected an integer from 1 to 1000000, found 0"),
+    ("edge", "max_connections_per_address", "0", "expected an integer from 1 to 1000000, found 0"),
+    ("edge", "max_requests_per_connection", "\"many\"", "expected an integer from 1 to 1000000, found \"many\""),
+    ("edge", "max_connection_age", "\"2d\"", "expected a duration from 1s to 24h such as \"5s\", found \"2d\""),
+    ("edge", "max_misses_per_address", "65535", "expected an integer from 0 to 65534, found 65535"),
     ("edge", "idle_timeout", "30", "expected a duration from 1s to 1h such as \"5s\", found 30"),
     ("edge", "request_timeout", "\"soon\"", "expected a duration from 1s to 1h such as \"5s\", found \"soon\""),
     ("edge", "grace", "\"2m\"", "expected a duration from 0s to 1m such as \"5s\", found \"2m\""),
     ("edge", "lame_duck", "\"11m\"", "expected a duration from 0s to 10m such as \"5s\", found \"11m\""),
+    ("edge", "redirect_to_https", "\"yes\"", "expected true or false, found \"yes\""),
+    ("edge", "acme_challenges", "true", "expected a string in quotes, found true"),
+    (
+        "edge.tls",
+        "listen",
+        "[\":443\"]",
+        "expected an address and a port such as \"[::]:8080\" or \"10.0.0.11:8080\", found \":443\"",
+    ),
+    (
+        "edge.tls",
+        "certificates",
+        "[{ certificate = \"cert.pem\" }]",
+        "expected a list of tables such as [{ certificate = \"…\", key = \"…\" }], found a table without key",
+    ),
+    ("edge.tls", "min_version", "\"1.1\"", "expected \"1.2\" or \"1.3\", found \"1.1\""),
+    ("edge.tls", "handshake_timeout", "\"0s\"", "expected a duration from 1s to 1m such as \"5s\", found \"0s\""),
+    ("edge.tls", "hsts", "\"never\"", "expected a duration from 0s to 17520h such as \"5s\", found \"never\""),
+    ("edge.tls", "proxy_protocol", "2", "expected true or false, found 2"),
+    (
+        "edge.proxy_protocol",
+        "listen",
+        "\"127.0.0.1:8081\"",
+        "expected a list of strings such as [\"a\", \"b\"], found \"127.0.0.1:8081\"",
+    ),
+    (
+        "edge.proxy_protocol",
+        "from",
+        "[\"10.0.0.0/33\"]",
+        "expected a network such as \"10.0.0.0/8\" or an address such as \"2001:db8::1\", found \"10.0.0.0/33\"",
+    ),
     (
         "edge.trust",
         "proxies",
@@ -206,7 +240,9 @@ fn other_slips_are_told_with_their_line() {
         (
             "",
             "[edge]\nlisten = []\n",
-            &["4: edge.listen: expected at least one address such as \"[::]:8080\", found an empty list"],
+            &[
+                "4: edge.listen: expected an address here, in edge.tls.listen or in edge.proxy_protocol.listen, found none",
+            ],
         ),
         (
             "",
@@ -395,6 +431,7 @@ fn what_is_missing_is_told() {
 #[test]
 fn relative_paths_are_relative_to_the_file() {
     let setup = Setup::new().set("registry", "places", "\"../elsewhere/places.csv\"");
+    let setup = setup.set("edge.trust", "proxies", "[\"127.0.0.1\"]");
     fs::create_dir(setup.path("elsewhere")).unwrap();
     fs::rename(setup.path("config/places.csv"), setup.path("elsewhere/places.csv")).unwrap();
     setup.run(&["check"]);

@@ -12,6 +12,8 @@ use nix::{setsockopt_impl, sockopt_impl};
 use rustix::fd::OwnedFd;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
+use super::Protocol;
+
 /// Connections that may wait to be accepted, for each listener.
 const BACKLOG: i32 = 4096;
 
@@ -20,6 +22,8 @@ const BACKLOG: i32 = 4096;
 pub struct Listener {
     /// It listens once [`listen`] was called, or since before the start.
     pub socket: TcpListener,
+    /// What its connections begin with.
+    pub protocol: Protocol,
     /// Whether somebody else holds it, too, and hands it to the next process: what waits in its queue at
     /// the stop is left to that.
     pub is_inherited: bool,
@@ -27,8 +31,9 @@ pub struct Listener {
 
 /// Binds one listener for each address; `addresses` gets the ports that were drawn for 0.
 /// None takes connections before [`listen`].
-pub fn bind(addresses: &mut [SocketAddr]) -> Result<Vec<Listener>, (SocketAddr, io::Error)> {
-    addresses.iter_mut().map(|address| bind_one(address).map_err(|error| (*address, error))).collect()
+pub fn bind(addresses: &mut [SocketAddr], protocol: Protocol) -> Result<Vec<Listener>, (SocketAddr, io::Error)> {
+    let bound = |address: &mut SocketAddr| bind_one(address, protocol).map_err(|error| (*address, error));
+    addresses.iter_mut().map(bound).collect()
 }
 
 // `TCP_DEFER_ACCEPT` (tcp(7)); std's setter is unstable, rustix has none.
@@ -50,7 +55,7 @@ pub fn listen(listeners: &[Listener]) -> io::Result<()> {
     })
 }
 
-fn bind_one(address: &mut SocketAddr) -> io::Result<Listener> {
+fn bind_one(address: &mut SocketAddr, protocol: Protocol) -> io::Result<Listener> {
     let socket = match socket_for(*address) {
         // A host without IPv6 still has IPv4.
         Err(error) if address.is_ipv6() && address.ip().is_unspecified() => {
@@ -69,7 +74,7 @@ fn bind_one(address: &mut SocketAddr) -> io::Result<Listener> {
     net::bind(&socket, address)?;
     let socket = TcpListener::from(socket);
     *address = socket.local_addr()?;
-    Ok(Listener { socket, is_inherited: false })
+    Ok(Listener { socket, protocol, is_inherited: false })
 }
 
 fn socket_for(address: SocketAddr) -> io::Result<OwnedFd> {
