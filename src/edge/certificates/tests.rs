@@ -30,12 +30,10 @@ fn made(names: &[&str], days: (i32, i32)) -> Made {
 fn made_with(key: &KeyPair, names: &[&str], days: (i32, i32)) -> Made {
     let mut params =
         CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).expect("names");
+    let today = i64::try_from(UnixTime::now().as_secs()).expect("not so late");
     let at = |days: i32| {
-        let day = Duration::from_hours(24);
-        let since_1970 = Duration::from_secs(UnixTime::now().as_secs());
-        let moved =
-            if days < 0 { since_1970 - day * days.unsigned_abs() } else { since_1970 + day * days.unsigned_abs() };
-        date_time_ymd(1970, 1, 1) + moved
+        let seconds = u64::try_from(today + i64::from(days) * 86_400).expect("after 1970");
+        date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
     };
     (params.not_before, params.not_after) = (at(days.0), at(days.1));
     let certificate = params.self_signed(key).expect("a certificate");
@@ -191,7 +189,9 @@ fn a_client_gets_the_best_certificate_of_the_name_that_it_asks_for() {
     let longer = made(&["C.example.vn"], (-1, 20));
     let later = made(&["c.example.vn"], (1, 90));
     let all = [("0", &first), ("1", &wildcard), ("2", &expired), ("3", &shorter), ("4", &longer), ("5", &later)];
-    all.iter().for_each(|(name, made)| folder.put(name, made));
+    for (name, made) in all {
+        folder.put(name, made);
+    }
     let certificates = Certificates::open(&folder.settings(&["0", "1", "2", "3", "4", "5"]));
     for (name, expected) in [
         (Some("a.example.vn"), &first),
