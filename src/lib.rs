@@ -56,8 +56,8 @@
 //! - **control** has the admin port and SIGHUP. What may take long (a reload, a scrape, a country
 //!   database) is done on threads of its own, with the lowest priority for what reads files.
 //! - **log** writes standard error, **signals** waits for signals: neither waits for anything else.
-//! - Each table and each country database has a thread that touches it, so that one which hangs (a
-//!   share that is gone) holds up no other.
+//! - Each table, country database and certificate has a thread that touches it, so that one which
+//!   hangs (a share that is gone) holds up no other.
 //! - The main thread waits for the stop, and ends the others in order.
 //!
 //! # Invariants
