@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::{CommandError, registry};
-use crate::config::Config;
+use crate::config::{Config, store_warnings};
 use crate::core::{Problem, Tag};
 use crate::observe::CountryFiles;
 use crate::registry::Status;
@@ -35,6 +35,9 @@ impl Check {
             if let Some(problem) = file.problem {
                 writeln!(out, "warning: {}: {problem}; countries stay empty", file.path.display())?;
             }
+        }
+        for warning in store_warnings(&config.store) {
+            writeln!(out, "warning: {warning}")?;
         }
         writeln!(
             out,

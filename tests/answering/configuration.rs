@@ -100,9 +100,18 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("store", "path", "[]", "expected a string in quotes, found a list"),
     (
         "store",
+        "keep",
+        "\"30d\"",
+        "expected \"0d\", which is for ever, or an age from 31d to 36500d such as \"400d\", found \"30d\"",
+    ),
+    ("store", "max_size", "\"-1B\"", "expected a size from 0B to 1024TiB such as \"16MiB\", found \"-1B\""),
+    ("store", "when_full", "\"wait\"", "expected \"drop_oldest\" or \"stop\", found \"wait\""),
+    (
+        "store",
         "url",
         "[\"localhost:8123\"]",
-        "expected the URL of an HTTP interface such as \"http://127.0.0.1:8123\", found \"localhost:8123\"",
+        "expected the URL of an HTTP interface such as \"http://127.0.0.1:8123\", \
+         found \"localhost:8123\"",
     ),
     (
         "store",

@@ -97,7 +97,12 @@ impl ClickHouse {
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(10),
         };
-        waypost::store::Settings { kind: waypost::store::Kind::ClickHouse, path: PathBuf::new(), clickhouse }
+        waypost::store::Settings {
+            kind: waypost::store::Kind::ClickHouse,
+            path: PathBuf::new(),
+            limits: waypost::store::Limits::default(),
+            clickhouse,
+        }
     }
 
     /// Waypost's own store, in this process, with its tables made.
