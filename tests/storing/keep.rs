@@ -8,6 +8,7 @@ use serde_json::Value;
 use uuid::{ContextV7, Uuid};
 use waypost::store::{Batch, Sqlite};
 
+use crate::support::clickhouse::ClickHouse;
 use crate::support::load::Load;
 use crate::support::{Edge, Random, Setup, many_signs, scan_by_a_person, wait_for};
 
@@ -172,6 +173,23 @@ fn kill_9_while_scans_are_dropped_loses_none_and_counts_none_twice() {
     assert!((load.received()..=load.sent()).contains(&stored), "{} <= {stored} <= {}", load.received(), load.sent());
     assert!(number(&edge, "SELECT scans FROM expired") > 20_000, "the test is worth what it has dropped");
     edge.metrics().assert_books_balance();
+}
+
+#[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
+fn what_is_left_is_carried_over_and_the_rest_is_said_to_be_missing() {
+    let engine = ClickHouse::start();
+    let setup = Setup::new().set("store", "keep", "\"40d\"");
+    store(&setup, "A1B2C3", 50, 9_000);
+    store(&setup, "A1B2C3", 30, 100);
+    let mut edge = setup.start();
+    wait_for("the old ones are dropped", || (edge.metrics().get(BY_AGE) == 9000.0).then_some(()));
+    edge.stop();
+    let setup = std::mem::replace(&mut edge.setup, Setup::new()).clickhouse(&engine, engine.address);
+    let output = setup.run(&["backfill"]);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(said.contains("100 scans carried over; 9000 older ones had been dropped here"), "{said}");
+    assert_eq!(engine.number("SELECT count() FROM {db}.scans"), 100);
 }
 
 #[test]

@@ -20,8 +20,8 @@ use crate::store::limits::{Gone, Limits, Room, Step, WhenFull};
 /// Scans that a step drops at most.
 const STEP: usize = 4000;
 
-/// For how long after its making a batch whose scans are gone is known. (For ever, with a batch every five
-/// seconds, would be 1 GB a year.)
+/// For how long after its making a batch whose scans are gone is known. (For ever would be 6 million rows a
+/// year, with a batch every five seconds.)
 pub(in crate::store) const REMEMBERED: Duration = Duration::from_hours(31 * 24);
 
 /// Why scans are dropped.
@@ -103,7 +103,7 @@ impl Sqlite {
     }
 
     /// What was dropped; `None` where nothing was.
-    pub(in crate::store) fn gone(&self) -> Result<Option<Gone>, StoreError> {
+    pub fn gone(&self) -> Result<Option<Gone>, StoreError> {
         self.try_gone().map_err(|error| self.unavailable(error))
     }
 
