@@ -9,6 +9,7 @@ use toml::de::DeValue;
 
 use super::secret::SecretError;
 use crate::registry::{HostPatternError, TargetError};
+use crate::store::AuthoritiesError;
 
 /// Why a value is refused.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,9 @@ pub(super) enum ValueError {
     /// It is no pattern of hosts.
     #[error(transparent)]
     Host(#[from] HostPatternError),
+    /// The authorities in the file that it names can't be used.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// The secret in the file that it names can't be used.
     #[error("{file:?}: {source}")]
     Secret { file: String, source: SecretError },

@@ -23,7 +23,7 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 pub use checkup::{Checked, Checkup, CheckupSettings, judge};
-pub use clickhouse::{ClickHouse, Schema, Settings as ClickHouseSettings};
+pub use clickhouse::{AuthoritiesError, ClickHouse, Schema, Settings as ClickHouseSettings, authorities};
 pub use delivery::Delivery;
 pub use error::{Cause, StoreError};
 pub use limits::{Gone, Limits, WhenFull};

@@ -48,6 +48,7 @@ fn embedded(path: &Path) -> Settings {
         database: String::new(),
         user: String::new(),
         password: waypost::core::Secret::default(),
+        ca_file: None,
         cluster: String::new(),
         replicas: false,
         apply_schema: false,
