@@ -81,8 +81,8 @@
 //! - A batch is stored only when the store itself confirms it: ClickHouse's own response, or a
 //!   commit to the file that still is at the store's path.
 //! - Everything in memory and in the journal has a limit, in the configuration or in a constant
-//!   beside it. The stores are limited by their disks alone: no scan is deleted from SQLite's file;
-//!   ClickHouse deletes a month of scans, and of the signs' states, 13 months after its last one (TTLs in
+//!   beside it. SQLite's file keeps all scans but for the limits of `[store]`, counts what it drops,
+//!   and takes none below `journal.min_free`; ClickHouse deletes a month of scans, and of the signs' states, 13 months after its last one (TTLs in
 //!   `sql/`), and keeps for ever what it has counted by hour and the generations of the registry.
 
 pub mod core;

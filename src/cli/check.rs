@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{CommandError, registry};
 use crate::certificates::Certificates;
-use crate::config::Config;
+use crate::config::{Config, store_warnings};
 use crate::core::{Problem, Tag, file_name};
 use crate::observe::CountryFiles;
 use crate::registry::Status;
@@ -81,6 +81,7 @@ fn warnings(config: &Config) -> Vec<String> {
             edge.max_connections_per_address
         ));
     }
+    warnings.extend(store_warnings(&config.store));
     warnings
 }
 

@@ -134,9 +134,18 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("store", "path", "[]", "expected a string in quotes, found a list"),
     (
         "store",
+        "keep",
+        "\"30d\"",
+        "expected \"0d\", which is for ever, or an age from 31d to 36500d such as \"400d\", found \"30d\"",
+    ),
+    ("store", "max_size", "\"-1B\"", "expected a size from 0B to 1024TiB such as \"16MiB\", found \"-1B\""),
+    ("store", "when_full", "\"wait\"", "expected \"drop_oldest\" or \"stop\", found \"wait\""),
+    (
+        "store",
         "url",
         "[\"localhost:8123\"]",
-        "expected the URL of an HTTP interface such as \"http://127.0.0.1:8123\", found \"localhost:8123\"",
+        "expected the URL of an HTTP interface such as \"http://127.0.0.1:8123\" or \"https://clickhouse.example.vn:8443\", \
+         found \"localhost:8123\"",
     ),
     (
         "store",
@@ -146,6 +155,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     ("store", "user", "0", "expected a string in quotes, found 0"),
     ("store", "password_file", "\"nowhere\"", "\"nowhere\": can't be read: No such file or directory (os error 2)"),
+    ("store", "ca_file", "1", "expected a string in quotes, found 1"),
     ("store", "cluster", "\"1st\"", "expected 1 to 64 characters of a-z A-Z 0-9 _, no digit first, found \"1st\""),
     ("store", "replicas", "\"no\"", "expected true or false, found \"no\""),
     ("store", "apply_schema", "1", "expected true or false, found 1"),
@@ -285,7 +295,8 @@ fn a_password_in_a_url_is_refused_and_never_shown() {
                 the environment's WAYPOST_CLICKHOUSE_PASSWORD";
     let info = format!("{bare}, found one with user info (name:password@)\n");
     let query = format!("{bare}, found one with a query or a fragment\n");
-    let http = "expected the URL of an HTTP interface such as \"http://127.0.0.1:8123\"";
+    let http = "expected the URL of an HTTP interface such as \"http://127.0.0.1:8123\" or \
+                \"https://clickhouse.example.vn:8443\"";
     for (url, said) in [
         ("[\"http://name:hunter2@127.0.0.1:8123\"]", info.clone()),
         ("[\"http://127.0.0.1:8123\", \"http://name:hunter2@127.0.0.1:8123\"]", info.clone()),
