@@ -2,6 +2,7 @@
 //!
 //! Owns the worker threads. Read `scan.rs` first: it is the path of a scan.
 
+mod certificates;
 mod connection;
 mod counters;
 mod metrics;
@@ -21,6 +22,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::watch;
 
+pub use certificates::{Acceptor, CertificateFiles, CertificateState, Certificates, Findings, TlsSettings, TlsVersion};
 pub use connection::Limits;
 pub use counters::{Counter, Counters, SERVICE_BOUNDS, ServiceTimes};
 pub use metrics::Metrics;

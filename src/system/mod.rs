@@ -8,6 +8,7 @@ pub mod logging;
 pub mod path_thread;
 pub mod priority;
 pub mod regular_file;
+pub mod secret_file;
 pub mod signals;
 mod stamp;
 
