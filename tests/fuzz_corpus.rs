@@ -51,7 +51,7 @@ macro_rules! replay {
     };
 }
 
-replay! { clickhouse codes configuration forwarded journal languages requests tables }
+replay! { clickhouse codes configuration forwarded journal languages proxy_protocol requests tables }
 
 #[test]
 fn every_target_is_run_and_has_a_corpus_that_is_small() {

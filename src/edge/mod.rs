@@ -33,6 +33,7 @@ pub use response::Response;
 pub use scan::{ScanHandler, Shared};
 pub use tallies::{SignTally, Tallies};
 pub use transport::listen::{bind, listen};
+pub use transport::proxy_protocol;
 
 use crate::core::Stage;
 use crate::journal::Writer;

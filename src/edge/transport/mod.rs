@@ -6,5 +6,4 @@
 pub(super) mod admission;
 pub(super) mod listen;
 pub(super) mod plain;
-#[allow(dead_code, reason = "used once listeners demand the header")]
-pub(super) mod proxy_protocol;
+pub mod proxy_protocol;

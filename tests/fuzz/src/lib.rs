@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod forwarded;
 pub mod journal;
 pub mod languages;
+pub mod proxy_protocol;
 pub mod requests;
 pub mod tables;
 
@@ -16,13 +17,14 @@ use waypost::config::Config;
 use waypost::core::Problems;
 
 /// Every target, by the name of its files.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, fn(&[u8])); 9] = [
     ("clickhouse", clickhouse::run),
     ("codes", codes::run),
     ("configuration", configuration::run),
     ("forwarded", forwarded::run),
     ("journal", journal::run),
     ("languages", languages::run),
+    ("proxy_protocol", proxy_protocol::run),
     ("requests", requests::run),
     ("tables", tables::run),
 ];
