@@ -152,8 +152,6 @@ fn recovered(folder: &Path) -> Option<(Vec<u8>, Contents)> {
     assert!(found.len() <= 1, "two of one file: {found:?}");
     let sealed = found.pop()?;
     let batch = read_batch(&sealed).expect("what is sealed can be read");
-    // A sealed one is taken at its word, and what is missing is found when it is delivered.
-    assert!(batch.scans.len() <= sealed.records as usize || batch.written() != sealed.records, "{sealed:?}");
     assert_eq!(fs::metadata(&sealed.path).expect("a file").len(), sealed.bytes);
     Some((fs::read(&sealed.path).expect("a file"), batch))
 }

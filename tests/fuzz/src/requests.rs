@@ -5,7 +5,7 @@
 //! handler. Each request is answered twice: as it came, and without any header but `Accept-Language`. The answers are
 //! the same, so no byte of a user agent, a cookie or an address is in one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future as _, Ready, ready};
 use std::net::SocketAddr;
@@ -70,10 +70,13 @@ pub fn run(input: &[u8]) {
             *edge = None;
         }
         let edge = edge.get_or_insert_with(Edge::new);
-        let whole = edge.answered(input, input.len().max(1));
+        let (whole, has_body) = edge.answered(input, input.len().max(1));
         // In which pieces it comes is the network's affair.
-        let pieces = edge.answered(input, 1 + input.len() % 7);
-        assert_eq!(without_date(&whole), without_date(&pieces), "another answer to the same in pieces");
+        let (pieces, _) = edge.answered(input, 1 + input.len() % 7);
+        // But a body that has not come yet, and that nobody will read, ends the connection.
+        if !has_body {
+            assert_eq!(without_date(&whole), without_date(&pieces), "another answer to the same in pieces");
+        }
         edge.check_books();
     });
 }
@@ -103,13 +106,13 @@ impl Edge {
     }
 
     /// What goes back, well-formed, where the bytes come in pieces of a size. (What hyper itself says at the end of
-    /// bytes that are no request may differ: it does not look at each piece.)
-    fn answered(&self, input: &[u8], piece: usize) -> Vec<u8> {
-        let methods = RefCell::default();
+    /// bytes that are no request may differ: it does not look at each piece.) And whether a request had a body.
+    fn answered(&self, input: &[u8], piece: usize) -> (Vec<u8>, bool) {
+        let (methods, has_body) = (RefCell::default(), Cell::new(false));
         let mut output = Vec::new();
         {
             let socket = Socket { input, piece, output: &mut output };
-            let service = Requests { edge: self, methods: &methods };
+            let service = Requests { edge: self, methods: &methods, has_body: &has_body };
             let connection = http1::Builder::new()
                 .header_read_timeout(None)
                 .max_buf_size(MAX_HEAD)
@@ -123,7 +126,7 @@ impl Edge {
         }
         let ours = check_answers(&output, &methods.into_inner());
         output.truncate(ours);
-        output
+        (output, has_body.get())
     }
 
     fn dropped(&self) -> u64 {
@@ -143,6 +146,8 @@ struct Requests<'a> {
     edge: &'a Edge,
     /// Of the requests so far.
     methods: &'a RefCell<Vec<Method>>,
+    /// Whether one of them had a body.
+    has_body: &'a Cell<bool>,
 }
 
 impl Service<Request<Incoming>> for Requests<'_> {
@@ -153,6 +158,7 @@ impl Service<Request<Incoming>> for Requests<'_> {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let handler = &self.edge.handler;
         self.methods.borrow_mut().push(request.method().clone());
+        self.has_body.set(self.has_body.get() || !request.body().is_end_stream());
         let mut bare = Request::new(());
         *bare.method_mut() = request.method().clone();
         *bare.uri_mut() = request.uri().clone();
