@@ -135,7 +135,8 @@ impl<'r, 'a> Section<'r, 'a> {
                 |meant| format!("did you mean {meant}?"),
             );
             let line = self.reader.line(key.span().start);
-            self.reader.problem(line, &self.name(name), format!("unknown key; {hint}"));
+            // A quoted key may be any text, with new lines in it.
+            self.reader.problem(line, &self.name(&name.escape_debug().to_string()), format!("unknown key; {hint}"));
         }
     }
 

@@ -39,8 +39,9 @@ pub(super) fn expected(expected: impl Into<String>, found: impl Into<String>) ->
 pub(super) fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{:?}", text.as_ref()),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
+        // What is no number may be taken for a broken one, whatever bytes are in it.
+        DeValue::Integer(number) => number.to_string().escape_debug().to_string(),
+        DeValue::Float(number) => number.to_string().escape_debug().to_string(),
         DeValue::Boolean(value) => value.to_string(),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),

@@ -82,6 +82,11 @@ const MEANING: [u8; 256] = {
     table
 };
 
+/// The character that a number from 1 to 36 stands for.
+const fn character(value: u8) -> u8 {
+    if value <= 10 { b'0' + value - 1 } else { b'A' + value - 11 }
+}
+
 impl Code {
     /// Reads a code in any spelling, with hyphens and spaces anywhere.
     pub fn parse(text: &[u8]) -> Result<Self, CodeError> {
@@ -111,8 +116,7 @@ impl Code {
         let mut text = ArrayString::new();
         let mut rest = self.0;
         while rest != 0 {
-            let value = (rest >> 122) as u8;
-            text.push(char::from(if value <= 10 { b'0' + value - 1 } else { b'A' + value - 11 }));
+            text.push(char::from(character((rest >> 122) as u8)));
             rest <<= 6;
         }
         text
@@ -154,14 +158,20 @@ impl Code {
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Option<Self> {
         let packed = u128::from_le_bytes(bytes);
+        // Twenty characters leave the last eight bits alone.
+        if packed == 0 || packed & 0xFF != 0 {
+            return None;
+        }
         let mut rest = packed;
         while rest != 0 {
-            if !(1..=36).contains(&((rest >> 122) as u8)) {
+            let value = (rest >> 122) as u8;
+            // I, L and O have numbers, and are in no canonical code.
+            if !(1..=36).contains(&value) || MEANING[usize::from(character(value))] != value {
                 return None;
             }
             rest <<= 6;
         }
-        (packed != 0).then_some(Self(packed))
+        Some(Self(packed))
     }
 
     /// Draws a new code: random characters, and their check character. Fails where the operating system
@@ -411,6 +421,27 @@ mod tests {
                     assert!(!Code::parse(&swapped).expect("a code").is_checked());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn bytes_that_no_code_has_are_none() {
+        let packed = |values: &[u8]| {
+            let place = |packed, (at, &value): (usize, &u8)| packed | u128::from(value) << (122 - 6 * at);
+            values.iter().enumerate().fold(0, place)
+        };
+        let full = packed(&[11; MAX_LEN]);
+        assert_eq!(Code::from_bytes(full.to_le_bytes()).expect("twenty characters").text().as_str(), "A".repeat(20));
+        for (packed, what) in [
+            (0, "nothing"),
+            (full | 0b0000_0100, "half a character more"),
+            (packed(&[1, 0, 1]), "a gap"),
+            (packed(&[37]), "a number of no character"),
+            (packed(&[19]), "I"),
+            (packed(&[22]), "L"),
+            (packed(&[1, 25]), "O"),
+        ] {
+            assert_eq!(Code::from_bytes(packed.to_le_bytes()), None, "{what}");
         }
     }
 

@@ -36,8 +36,8 @@ pub use request::Trust;
 pub use response::Response;
 pub use scan::{ScanHandler, Shared};
 pub use tallies::{SignTally, Tallies};
-pub use transport::Protocol;
 pub use transport::listen::{Listener, bind, listen};
+pub use transport::{Protocol, proxy_protocol};
 pub use worker::Ports;
 
 use crate::core::Stage;

@@ -129,8 +129,8 @@ pub struct Trust {
 
 impl Trust {
     /// The visitor's address: the peer's, or where that is a trusted proxy's, the
-    /// first hop from the right that is not.
-    pub(super) fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
+    /// first hop from the right that is not. At most 16 hops are walked.
+    pub fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
         let mut walk = Walk { trust: self, address: peer.ip().to_canonical(), hops: 0 };
         for line in headers.get_all(&self.header).iter().rev() {
             let line = line.to_str().unwrap_or("");

@@ -52,6 +52,7 @@ pub use folder_lock::OpenError;
 pub use format::{Header, MAX_EDGE_NAME};
 pub use ledger::{Counts, Sealed};
 pub use reader::{Contents, ReadError, parse, read, read_batch};
+pub use recovery::recover;
 pub use writer::Writer;
 
 use folder::unless_removed;

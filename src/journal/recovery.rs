@@ -54,8 +54,10 @@ impl RecoverError {
     }
 }
 
-/// Seals every segment of a folder and reports each that holds records.
-pub(super) fn recover(folder: &Path, edge: &str, mut found: impl FnMut(Sealed)) -> io::Result<()> {
+/// Seals every segment that an ended process has left in a folder, as the one named `edge`, and reports each that holds
+/// records. What can't be recovered goes to `quarantine/`. The folder must be nobody's: [`Journal::open`](super::Journal::open)
+/// locks it first. Fails only where the folder itself can't be read or synced.
+pub fn recover(folder: &Path, edge: &str, mut found: impl FnMut(Sealed)) -> io::Result<()> {
     let mut known = HashSet::new();
     for (path, state) in segments(folder)? {
         match recover_one(&path, state, edge) {

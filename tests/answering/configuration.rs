@@ -234,6 +234,7 @@ fn other_slips_are_told_with_their_line() {
     let hosts = "[registry]\nallowed_hosts = [\"example.vn\"]\n";
     for (before, after, expected) in [
         ("", "[edge]\nworker = 1\n", &["4: edge.worker: unknown key; did you mean workers?"][..]),
+        ("", "[edge]\n\"a\\nb\" = 1\n", &["4: edge.a\\nb: unknown key; allowed are name, listen"]),
         ("", "[edge]\nport = 80\n", &["4: edge.port: unknown key; allowed are name, listen, workers, public_url"]),
         ("", "[edge.trust]\nproxy = []\n", &["4: edge.trust.proxy: unknown key; allowed are proxies, header"]),
         ("", "[registri]\n", &["3: registri: unknown key; did you mean registry?"]),

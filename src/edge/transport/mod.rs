@@ -6,7 +6,7 @@
 pub(super) mod admission;
 pub(super) mod listen;
 pub(super) mod plain;
-mod proxy_protocol;
+pub mod proxy_protocol;
 pub(super) mod stream;
 pub(super) mod tls;
 

@@ -17,7 +17,7 @@ const MAX_LINE: usize = 107;
 
 /// What the first bytes of a connection are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::edge) enum Parsed {
+pub enum Parsed {
     /// The beginning of a header. At most 16 + 65,535 bytes are one.
     Incomplete,
     /// A whole header.
@@ -32,7 +32,7 @@ pub(in crate::edge) enum Parsed {
 
 /// Why the first bytes of a connection are no header. The connection can only be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::edge) enum ProxyHeaderError {
+pub enum ProxyHeaderError {
     /// Neither version begins so.
     #[error("expected a PROXY protocol header, found other bytes")]
     NoHeader,
@@ -63,7 +63,7 @@ pub(in crate::edge) enum ProxyHeaderError {
 
 /// Reads a header at the beginning of what has come so far. Wrong bytes are refused as soon as they are
 /// there: the first of all if neither version begins with it.
-pub(in crate::edge) fn parse(bytes: &[u8]) -> Result<Parsed, ProxyHeaderError> {
+pub fn parse(bytes: &[u8]) -> Result<Parsed, ProxyHeaderError> {
     if begins(bytes, WORD) {
         line(bytes)
     } else if begins(bytes, SIGNATURE) {
