@@ -19,7 +19,8 @@ pub fn run(input: &[u8]) {
 /// Limits that other parts rely on.
 fn check(config: &Config) {
     assert!((1..=1024).contains(&config.edge.workers), "{}", config.edge.workers);
-    assert!(!config.edge.listen.is_empty() && config.edge.limits.connections > 0);
+    let (edge, of) = (&config.edge, |list: &[_]| list.is_empty());
+    assert!(!(of(&edge.listen) && of(&edge.tls.listen) && of(&edge.proxy_protocol.listen)) && edge.max_connections > 0);
     assert!((1..=63).contains(&config.edge.name.len()), "{:?}", config.edge.name);
     assert!(!config.registry.rules.allowed_hosts.is_empty(), "every host is allowed");
     assert!((0.0..=1.0).contains(&config.registry.max_shrink));
