@@ -146,7 +146,7 @@ fn a_server_that_can_not_be_verified_gets_nothing_and_the_log_says_why() {
         (server(folder.path(), "server", "IP:127.0.0.1"), &other, unknown),
         (server(folder.path(), "server", "IP:127.0.0.1"), &namesake, unknown),
         (server(folder.path(), "elsewhere", "DNS:db.example.vn"), &ca, "certificate not valid for name"),
-        (expired(folder.path()), &ca, "certificate expired"),
+        (expired(folder.path()), &ca, "invalid peer certificate: Expired"),
         (own.clone(), &own.0, "it is an authority's own; make one for the server"),
     ];
     for ((certificate, key), authority, why) in cases {

@@ -261,7 +261,8 @@ fn json_has_the_shape_that_programs_were_promised() {
     let rows = [row.clone(), Seen { repeat: true, ..row.clone() }, Seen { agent: "prefetch", ..row }];
     let usage = stored(&rows).usage(&["--by", "sign"]);
     let keys: BTreeSet<&str> = usage.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(keys, ["definition", "from", "rows", "to", "total"].into());
+    assert_eq!(keys, ["definition", "from", "no_longer_kept", "rows", "to", "total"].into());
+    assert_eq!(usage["no_longer_kept"], Value::Null, "the store has all of it");
     assert!(usage["definition"].as_str().unwrap().contains("not a repeat"));
     assert_eq!((&usage["from"], &usage["to"]), (&Value::Null, &Value::Null));
     let figures = serde_json::json!({ "scans": 1, "repeats": 1, "bots": 1, "all": 3 });
