@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! worker thread (one per core, its own listeners, its own runtime)            edge/worker.rs
-//!   accept → read the head → canonical code → sign in this generation
+//!   accept, if there is room → PROXY header, TLS, where they are spoken        edge/transport/
+//!          → read the head → canonical code → sign in this generation
 //!          → target in the visitor's language → who and where, made anonymous
 //!          → append to this worker's segment → respond                        edge/scan.rs
 //!                    │  mapped memory, which outlives the process
@@ -64,10 +65,11 @@
 //!
 //! - A redirect waits for no store, reload or lookup outside the process, and for no disk but where
 //!   the system makes it: a page of the mapped segment that is being written back, or was taken out
-//!   of memory, is waited for. A lock is taken in three cases, each for moments: the first scan of
+//!   of memory, is waited for. A lock is taken in four cases, each for moments: the first scan of
 //!   a sign makes its tally (a shard of a `DashMap`), the first that a full segment has no room for
-//!   begins the next one (the journal's ledger, and those that wake its two threads), and the first
-//!   after a new generation or country database fetches it (the `watch` channel's).
+//!   begins the next one (the journal's ledger, and those that wake its two threads), the first
+//!   after a new generation or country database fetches it (the `watch` channel's), and a connection
+//!   that begins or ends is counted for its address (a shard of a `DashMap`).
 //! - One request sees one generation of the registry.
 //! - Nothing of a request reaches a `Location`, a log or a metric; of a visitor's address
 //!   and user agent nothing leaves the worker's stack but hashes under a key of this process,
