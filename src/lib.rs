@@ -57,6 +57,7 @@
 //! - **control** has the admin port and SIGHUP. What may take long (a reload, a scrape, a country
 //!   database) is done on threads of its own, with the lowest priority for what reads files.
 //! - **log** writes standard error, **signals** waits for signals: neither waits for anything else.
+//! - **challenges** reads what ACME clients write, where the configuration has a folder for it.
 //! - Each table, country database and certificate has a thread that touches it, so that one which
 //!   hangs (a share that is gone) holds up no other.
 //! - The main thread waits for the stop, and ends the others in order.
