@@ -24,6 +24,7 @@ use crate::journal::{self, Journal, Writer};
 use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::source::{self, LastGood, Publisher, RegistryError};
 use crate::store::{Checkup, CheckupSettings, Delivery};
+use crate::system::activation::{self, ActivationError, Inherited};
 use crate::system::logging::DroppedLines;
 use crate::system::signals::Signals;
 use crate::system::{descriptors, priority};
@@ -51,6 +52,15 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// Sockets that were handed over can't be used.
+    #[error("sockets from systemd:\n{0}")]
+    Activation(#[from] ActivationError),
+    /// The admin port's socket was handed over with an address for which the configuration has no token.
+    #[error(
+        "the socket \"admin\" on {0}: expected an address on loopback, or a token in admin.token_file, or the same \
+         address in admin.listen with admin.allow_without_token = true; found none of these"
+    )]
+    OpenAdmin(SocketAddr),
     /// A thread or a runtime can't be made.
     #[error("the system refuses a thread or a runtime")]
     System(#[from] io::Error),
@@ -85,9 +95,14 @@ struct Parts {
 }
 
 impl App {
-    /// Builds every part, in the order in which they depend on each other.
-    pub fn build(config: Config, log: Arc<DroppedLines>) -> Result<Self, StartError> {
+    /// Builds every part, in the order in which they depend on each other. `inherited` are sockets that
+    /// take the place of addresses in the configuration.
+    pub fn build(config: Config, mut inherited: Inherited, log: Arc<DroppedLines>) -> Result<Self, StartError> {
         let started = Timestamp::now();
+        let mut addresses = config.edge.listen.clone();
+        let http = inherited.take_for("http", &mut addresses);
+        let admin = inherited_admin(&config, &mut inherited)?;
+        inherited.finish()?;
         // Beside the journal: it is the folder that is kept over a restart.
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
         let last_good = LastGood::at(beside.join("registry-last-good.json"));
@@ -98,13 +113,19 @@ impl App {
         let _warm = observe::classify(b"");
 
         let cant_listen = |(address, source)| StartError::Listen { address, source };
-        let mut addresses = config.edge.listen.clone();
         let mut listeners = Vec::new();
         for _ in 0..config.edge.workers {
             listeners.push(edge::bind(&mut addresses).map_err(cant_listen)?);
         }
-        let admin =
-            StdListener::bind(config.admin.listen).map_err(|error| cant_listen((config.admin.listen, error)))?;
+        for (listeners, sockets) in listeners.iter_mut().zip(activation::spread(http, config.edge.workers)?) {
+            listeners.extend(sockets.into_iter().map(|socket| Listener { socket, is_inherited: true }));
+        }
+        let admin = match admin {
+            Some(admin) => admin,
+            None => {
+                StdListener::bind(config.admin.listen).map_err(|error| cant_listen((config.admin.listen, error)))?
+            }
+        };
         admin.set_nonblocking(true)?;
 
         let journal = Journal::open(config.journal.clone(), config.edge.workers)?;
@@ -122,7 +143,7 @@ impl App {
             checkup: Arc::default(),
             shared: Arc::new(shared(&config)),
             counters: listeners.iter().map(|_| Arc::default()).collect(),
-            addresses,
+            addresses: addresses_of(&listeners)?,
             config,
         };
         Ok(Self { parts, listeners, admin })
@@ -305,6 +326,39 @@ impl Parts {
             stage,
         }
     }
+}
+
+/// The admin port's socket, if it is handed over. What the configuration demands of an address beyond
+/// loopback it demands of the socket's, too.
+fn inherited_admin(config: &Config, inherited: &mut Inherited) -> Result<Option<StdListener>, StartError> {
+    let mut sockets = inherited.take_for("admin", &mut vec![config.admin.listen]);
+    if let [first, more @ ..] = &*sockets
+        && !more.is_empty()
+    {
+        let (address, count) = (first.local_addr()?, sockets.len());
+        let problem = format!("socket \"admin\" on {address}: expected one socket, found {count}");
+        return Err(ActivationError::Sockets(vec![problem]).into());
+    }
+    let Some(admin) = sockets.pop() else { return Ok(None) };
+    let address = admin.local_addr()?;
+    let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+    // Where the configured one is not on loopback, it has a token or the word that none is needed.
+    if config.admin.access.token.is_none() && is_loopback(config.admin.listen) && !is_loopback(address) {
+        return Err(StartError::OpenAdmin(address));
+    }
+    Ok(Some(admin))
+}
+
+/// Each address once, however many sockets have it.
+fn addresses_of(listeners: &[Vec<Listener>]) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses = Vec::new();
+    for Listener { socket, .. } in listeners.iter().flatten() {
+        let address = socket.local_addr()?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
 }
 
 /// What the workers share, as it is at the start.
