@@ -95,6 +95,8 @@ pub struct Counters {
     pub timed_out: Counter,
     /// Connections that ended in an error, or in what is not HTTP.
     pub connection_errors: Counter,
+    /// Turns of the worker, four a second whatever it does: one that does not take them hangs.
+    pub ticks: Counter,
     /// From a request's bytes read to its response handed to the kernel.
     pub service: ServiceTimes,
 }

@@ -62,6 +62,7 @@ pub(super) fn run(
                 _ = ticks.tick() => {
                     connections.sweep();
                     worker.handler.tick();
+                    worker.handler.counters().ticks.add();
                 }
                 changed = stage.changed() => {
                     let stage = *stage.borrow_and_update();
