@@ -109,7 +109,7 @@ fn no_answer_is_lost_whatever_a_connection_was_doing() {
     }
     edge.wait_until_stored();
     let counted = edge.counts()["A1B2C3"];
-    assert_eq!(counted, 7 * EACH as u64 + answered, "{answered} of the silent");
+    assert_eq!(counted, 8 * EACH as u64 + answered, "{answered} of the silent");
     edge.stop();
 }
 
