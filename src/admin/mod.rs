@@ -76,7 +76,7 @@ impl AdminService {
         let AdminParts { access, edge, collectors, publisher, status, stage } = parts;
         let connections = Arc::new(Connections::new());
         let metrics = {
-            let (metrics, renderings) = (Metrics::new(edge, collectors), Renderings::default());
+            let (metrics, renderings) = (Metrics::new(edge, status.started, collectors), Renderings::default());
             let connections = connections.clone();
             SingleFlight::new("metrics", move |_| renderings.add(&metrics, &connections))
         };
