@@ -8,7 +8,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use crate::admin::{AdminParts, AdminService, Status};
 use crate::certificates::Certificates;
@@ -32,6 +32,7 @@ use crate::source::{self, LastGood, Publisher, RegistryError};
 use crate::store::{Checkup, CheckupSettings, Delivery};
 use crate::system::activation::{self, ActivationError, Inherited};
 use crate::system::logging::DroppedLines;
+use crate::system::notify::Manager;
 use crate::system::signals::Signals;
 use crate::system::{descriptors, priority};
 
@@ -98,8 +99,6 @@ struct Parts {
     ports: Ports,
     /// One for each worker.
     counters: Vec<Arc<Counters>>,
-    /// One for each worker: rises while it is not held up.
-    ticks: Vec<Arc<AtomicU64>>,
     /// Addresses of the public port, as they are bound, and what is spoken there.
     addresses: Vec<(SocketAddr, Protocol)>,
 }
@@ -149,7 +148,6 @@ impl App {
             ports: ports(&config, &certificates)?,
             certificates: Arc::new(certificates),
             counters: listeners.iter().map(|_| Arc::default()).collect(),
-            ticks: listeners.iter().map(|_| Arc::default()).collect(),
             addresses: addresses_of(&listeners)?,
             config,
         };
@@ -247,7 +245,6 @@ impl Parts {
                 countries: self.countries.subscribe(),
                 writer: Writer::new(&self.journal, number),
                 ports: self.ports.clone(),
-                ticks: self.ticks[number].clone(),
                 stage: stage.clone(),
             };
             worker.start()
@@ -282,14 +279,18 @@ impl Parts {
         let service = AdminService::new(self.admin_parts(stage.clone()));
         let (publisher, poll) = (self.publisher.clone(), self.config.registry.poll);
         let (countries, certificates) = (self.countries.clone(), self.certificates.clone());
+        let (manager, counters) = (Arc::new(Manager::from_env()), self.counters.clone());
         spawn("control", move || {
             runtime.block_on(async {
+                let of_hangups =
+                    Hangups { manager: manager.clone(), publisher: publisher.clone(), stage: stage.clone() };
+                tokio::spawn(feed_watchdog(manager, counters, stage));
                 let watches = [
                     tokio::spawn(source::watch(publisher, poll)),
                     tokio::spawn(watch_files(countries, certificates, poll)),
                 ];
                 let serving = tokio::spawn(service.clone().serve(admin));
-                reload_on_hangup(&signals, &service, stage).await;
+                of_hangups.obey(&signals, &service).await;
                 for watch in watches {
                     watch.abort();
                 }
@@ -441,13 +442,60 @@ pub fn shared(config: &Config) -> Shared {
     }
 }
 
-/// Reloads the registry at each SIGHUP, until the edge closes.
-async fn reload_on_hangup(signals: &Signals, service: &Arc<AdminService>, mut stage: watch::Receiver<Stage>) {
-    loop {
-        tokio::select! {
-            () = signals.hangup.notified() => service.reload(),
-            _ = stage.wait_for(|stage| *stage >= Stage::Closing) => return,
+/// What SIGHUP does, and what the service manager is told of that, the start and the stop.
+struct Hangups {
+    manager: Arc<Manager>,
+    publisher: Arc<Publisher>,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Hangups {
+    /// Reloads the registry at each SIGHUP, until the edge closes.
+    async fn obey(self, signals: &Signals, service: &Arc<AdminService>) {
+        let mut stage = self.stage.clone();
+        self.ready().await;
+        loop {
+            tokio::select! {
+                () = signals.hangup.notified() => self.manager.reloading().await,
+                _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
+            }
+            tokio::select! {
+                () = service.reload() => self.ready().await,
+                _ = stage.wait_for(|stage| *stage > Stage::Serving) => break,
+            }
         }
+        self.manager.stopping().await;
+        loop {
+            tokio::select! {
+                () = async { signals.hangup.notified().await; service.reload().await } => (),
+                _ = stage.wait_for(|stage| *stage >= Stage::Closing) => return,
+            }
+        }
+    }
+
+    async fn ready(&self) {
+        let registry = self.publisher.current();
+        let (signs, generation) = (registry.signs().len(), registry.generation);
+        self.manager.ready(&format!("serving {signs} signs of generation {generation}")).await;
+    }
+}
+
+/// Tells the service manager that all is well as long as every worker takes its turns. At the stop workers
+/// end, and it has a bound of its own.
+async fn feed_watchdog(manager: Arc<Manager>, counters: Vec<Arc<Counters>>, stage: watch::Receiver<Stage>) {
+    let Some(period) = manager.watchdog_period() else { return };
+    let mut before = vec![0; counters.len()];
+    let mut turns = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let now: Vec<u64> = counters.iter().map(|counters| counters.ticks.get()).collect();
+        let hanging = now.iter().zip(&before).position(|(now, before)| now == before);
+        match hanging.filter(|_| *stage.borrow() < Stage::Closing) {
+            None => manager.alive().await,
+            Some(worker) => tracing::error!(worker, ?period, "a worker hangs: the watchdog is not fed"),
+        }
+        before = now;
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{Gauge, MetricFamily};
 use prometheus::{Encoder as _, TextEncoder};
 
 use super::server::Connections;
@@ -23,6 +24,8 @@ const MAX_RENDERINGS: usize = 4;
 /// All that is asked for figures at a scrape.
 pub(super) struct Metrics {
     collectors: Vec<Arc<dyn Collector>>,
+    /// When the process began, in seconds.
+    started: i64,
 }
 
 /// Which release this is, of which edge.
@@ -54,21 +57,33 @@ struct Numbered {
 
 impl Metrics {
     /// The figures of this release, of the parts and of the process.
-    pub fn new(edge: String, parts: Vec<Arc<dyn Collector>>) -> Self {
+    pub fn new(edge: String, started: Timestamp, parts: Vec<Arc<dyn Collector>>) -> Self {
         let mut collectors: Vec<Arc<dyn Collector>> = vec![Arc::new(BuildInfo { edge })];
         collectors.extend(parts);
-        Self { collectors }
+        Self { collectors, started: started.as_second() }
     }
 
     fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut families: Vec<MetricFamily> =
             self.collectors.iter().flat_map(|collector| collector.collect()).collect();
         // Made anew: one that is kept shows old figures where the system gives none.
-        families.extend(ProcessCollector::for_self().collect());
+        families.extend(ProcessCollector::for_self().collect().into_iter().map(|family| self.with_start(family)));
         let mut text = Vec::with_capacity(16 * 1024);
         TextEncoder::new().encode(&families, &mut text)?;
         text.shrink_to_fit();
         Ok(text)
+    }
+
+    /// The start, which the collector takes from `/proc/stat`, and leaves at 0 where a confined service
+    /// (`ProcSubset=pid`) has none.
+    #[allow(clippy::cast_precision_loss, reason = "seconds")]
+    fn with_start(&self, mut family: MetricFamily) -> MetricFamily {
+        if family.name() == "process_start_time_seconds" {
+            let mut gauge = Gauge::default();
+            gauge.set_value(self.started as f64);
+            family.mut_metric().iter_mut().for_each(|metric| metric.set_gauge(gauge.clone()));
+        }
+        family
     }
 }
 

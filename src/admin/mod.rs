@@ -76,7 +76,7 @@ impl AdminService {
         let AdminParts { access, edge, collectors, publisher, status, stage } = parts;
         let connections = Arc::new(Connections::new());
         let metrics = {
-            let (metrics, renderings) = (Metrics::new(edge, collectors), Renderings::default());
+            let (metrics, renderings) = (Metrics::new(edge, status.started, collectors), Renderings::default());
             let connections = connections.clone();
             SingleFlight::new("metrics", move |_| renderings.add(&metrics, &connections))
         };
@@ -91,10 +91,12 @@ impl AdminService {
         server::serve(listener, self, stage).await;
     }
 
-    /// Has the registry read again, without waiting for it.
-    pub fn reload(&self) {
-        if let Err(error) = self.reloads.join(false) {
-            tracing::error!(%error, "the registry can't be reloaded: the system refuses a thread");
+    /// Has the registry read again, and waits until that is done. It is done too where nobody waits any more.
+    pub async fn reload(&self) {
+        match self.reloads.join(false) {
+            // It has logged its problems; where it broke off there is nothing to be said but that.
+            Ok(reloaded) => drop(reloaded.await),
+            Err(error) => tracing::error!(%error, "the registry can't be reloaded: the system refuses a thread"),
         }
     }
 

@@ -6,14 +6,17 @@
 mod backfill;
 mod check;
 mod codes;
+mod generate;
 mod health;
 mod journal;
+mod probe;
 mod resolve;
 mod schema;
 mod serve;
 mod usage;
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -41,6 +44,7 @@ pub struct Arguments {
 enum Command {
     Serve(serve::Serve),
     Check(check::Check),
+    Probe(probe::Probe),
     Resolve(resolve::Resolve),
     Usage(usage::UsageOf),
     Health(health::HealthOf),
@@ -48,6 +52,8 @@ enum Command {
     Codes(codes::Codes),
     Schema(schema::SchemaOf),
     Backfill(backfill::Backfill),
+    #[command(hide = true)]
+    Generate(generate::Generate),
 }
 
 /// Why a command fails. The person at the terminal gets the text of the error and of its sources.
@@ -121,6 +127,24 @@ pub enum CommandError {
         /// Of how many.
         segments: usize,
     },
+    /// The admin port does not answer.
+    #[error("the admin port {address} does not answer; is the edge running?")]
+    NoAnswer {
+        /// Where it was asked.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The edge does not want visitors.
+    #[error("the admin port {address}: expected status 200, found {status} {said}")]
+    NotReady {
+        /// Where it was asked.
+        address: SocketAddr,
+        /// Three digits.
+        status: String,
+        /// The reason it gives.
+        said: String,
+    },
     /// There is no embedded store.
     #[error("{} (store.path) is not there; there is nothing to carry over", .0.display())]
     NothingToCarry(PathBuf),
@@ -160,6 +184,7 @@ impl Arguments {
         match &self.command {
             Command::Check(check) => check.run(&self.config, out),
             Command::Serve(serve) => serve.run(Config::read(&self.config)?),
+            Command::Probe(probe) => probe.run(&Config::read(&self.config)?, out),
             Command::Resolve(resolve) => resolve.run(&Config::read(&self.config)?, out),
             Command::Usage(usage) => usage.run(&Config::read(&self.config)?, out),
             Command::Health(health) => health.run(&Config::read(&self.config)?, out),
@@ -167,6 +192,7 @@ impl Arguments {
             Command::Schema(schema) => schema.run(&Config::read(&self.config)?, out),
             Command::Backfill(backfill) => backfill.run(&Config::read(&self.config)?, out),
             Command::Codes(codes) => codes.run(&Config::read(&self.config)?, out),
+            Command::Generate(generate) => generate.run(),
         }
     }
 }

@@ -149,6 +149,8 @@ pub struct Counters {
     pub connection_errors: Counter,
     /// Connections closed from here, by [`Closed`].
     closed: [Counter; Closed::ALL.len()],
+    /// Turns of the worker, four a second whatever it does: one that does not take them hangs.
+    pub ticks: Counter,
     /// From a request's bytes read to its response handed to the kernel.
     pub service: ServiceTimes,
 }

@@ -19,7 +19,6 @@ mod worker;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::watch;
@@ -63,8 +62,6 @@ pub struct WorkerParts {
     pub countries: watch::Receiver<Arc<Databases>>,
     /// Where its scans are recorded.
     pub writer: Writer,
-    /// Rises four times a second while the worker is not held up.
-    pub ticks: Arc<AtomicU64>,
     /// How far the process is on its way to the end.
     pub stage: watch::Receiver<Stage>,
 }
@@ -74,7 +71,7 @@ impl WorkerParts {
     pub fn start(self) -> io::Result<JoinHandle<io::Result<()>>> {
         thread::Builder::new().name(format!("worker-{}", self.number)).spawn(move || {
             let handler = ScanHandler::new(self.shared, self.counters, self.registry, self.countries, self.writer);
-            worker::run(handler, self.listeners, self.ports, &self.ticks, self.stage)
+            worker::run(handler, self.listeners, self.ports, self.stage)
         })
     }
 }

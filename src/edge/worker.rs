@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use hyper::Version;
@@ -70,13 +69,11 @@ struct Worker {
     is_closing: Cell<bool>,
 }
 
-/// Serves until told to stop, then lets connections end. Returns when the last has. `ticks` rises while the
-/// worker is not held up. Fails where the system refuses a runtime or a listener.
+/// Serves until told to stop, then lets connections end. Returns when the last has. Fails where the system refuses a runtime or a listener.
 pub(super) fn run(
     handler: ScanHandler,
     listeners: Vec<Listener>,
     ports: Ports,
-    ticks: &AtomicU64,
     mut stage: watch::Receiver<Stage>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
@@ -95,16 +92,16 @@ pub(super) fn run(
             move |admitted| worker.clone().serve(admitted, &connections)
         };
         let admission = Admission::start(listeners, &ports.proxies, &connections, &serve)?;
-        let mut interval = tokio::time::interval(TICK);
+        let mut ticks = tokio::time::interval(TICK);
         // A worker that was held up must not take its own delay for the visitors'.
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = interval.tick() => {
+                _ = ticks.tick() => {
                     connections.sweep();
                     worker.handler.tick();
                     worker.certificates.borrow_mut().newest();
-                    ticks.fetch_add(1, Ordering::Relaxed);
+                    worker.handler.counters().ticks.add();
                 }
                 changed = stage.changed() => {
                     let stage = *stage.borrow_and_update();

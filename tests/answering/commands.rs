@@ -24,9 +24,10 @@ fn alone(arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["serve"],
         &["check"],
+        &["probe"],
         &["resolve"],
         &["usage"],
         &["codes", "new"],
@@ -413,4 +414,35 @@ fn a_configuration_may_be_named_from_within_its_folder() {
     wait_for("the copy of the registry", || setup.path("config/registry-last-good.json").exists().then_some(()));
     edge.kill().unwrap();
     edge.wait().unwrap();
+}
+
+#[test]
+fn probe_says_whether_the_edge_wants_visitors() {
+    // The configuration has the port itself, which `start_with_log` puts there.
+    let mut edge = Setup::new().set("edge", "lame_duck", "\"1m\"").start_with_log(Stdio::null());
+    let probe = |edge: &Edge| said(&edge.setup.command(&["probe"]).output().unwrap());
+    assert_eq!(probe(&edge), (0, "ready\n".to_owned(), String::new()));
+    edge.signal("TERM");
+    wait_for("the stop", || (edge.admin("GET", "/readyz").status == 503).then_some(()));
+    let (code, out, error) = probe(&edge);
+    assert_eq!((code, &*out), (1, ""));
+    assert!(error.contains("expected status 200, found 503 stopping"), "{error}");
+    edge.kill();
+    let (code, _, error) = probe(&edge);
+    assert!(code == 1 && error.contains("does not answer; is the edge running?: "), "{error}");
+}
+
+#[test]
+fn the_manual_and_the_completions_are_made_from_the_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(alone(&["generate", path]), (0, String::new(), String::new()));
+    let read =
+        |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(read("man/waypost.1").contains("waypost\\-serve(1)"));
+    assert!(read("man/waypost-journal-ls.1").contains("Example"));
+    for completions in ["waypost.bash", "_waypost", "waypost.fish"] {
+        let text = read(&format!("completions/{completions}"));
+        assert!(text.contains("probe") && text.contains("config"), "{completions}");
+    }
 }

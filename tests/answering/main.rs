@@ -36,6 +36,8 @@ mod observe;
 mod pages;
 mod privacy;
 mod reload;
+mod restart;
 mod scan;
 mod slow_tables;
 mod stop;
+mod systemd;

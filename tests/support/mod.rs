@@ -10,6 +10,7 @@ pub mod refuse;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -70,6 +71,8 @@ pub struct Setup {
     settings: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
     environment: Vec<(&'static str, PathBuf)>,
     descriptors: Option<u32>,
+    /// What `serve` is handed over, as systemd does it, with the names.
+    sockets: (Vec<OwnedFd>, &'static str),
 }
 
 impl Setup {
@@ -80,6 +83,7 @@ impl Setup {
             settings: BTreeMap::new(),
             environment: Vec::new(),
             descriptors: None,
+            sockets: (Vec::new(), ""),
         };
         fs::create_dir(setup.folder.path().join("config")).unwrap();
         let setup = setup
@@ -118,6 +122,12 @@ impl Setup {
     /// Sets a variable of the edge's environment.
     pub fn env(mut self, name: &'static str, value: impl Into<PathBuf>) -> Self {
         self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Hands over sockets at each start, two at most, with names such as `http:admin`; the test keeps them, too.
+    pub fn sockets<S: AsFd>(mut self, sockets: &[&S], names: &'static str) -> Self {
+        self.sockets = (sockets.iter().map(|socket| socket.as_fd().try_clone_to_owned().unwrap()).collect(), names);
         self
     }
 
@@ -176,6 +186,27 @@ impl Setup {
         command
     }
 
+    /// `serve`, with the sockets that are handed over.
+    pub fn serve(&self, log: impl Into<Stdio>) -> Command {
+        let serve = self.command(&["serve"]);
+        let (sockets, names) = &self.sockets;
+        let mut command = if sockets.is_empty() {
+            serve
+        } else {
+            // The shell becomes the edge, so its number is right. The sockets come to it in the place of its
+            // input and its output: other descriptors would go to the children of other tests, too.
+            let mut shell = Command::new("sh");
+            let hand_over = "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_PID=$$; exec \"$@\"";
+            shell.args(["-c", hand_over, "sh"]).arg(serve.get_program()).args(serve.get_args()).env_remove("RUST_LOG");
+            shell.env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDNAMES", names);
+            shell
+        };
+        let socket =
+            |index| sockets.get(index).map_or(Stdio::null(), |socket: &OwnedFd| socket.try_clone().unwrap().into());
+        command.envs(self.environment.iter().cloned()).stdin(socket(0)).stdout(socket(1)).stderr(log);
+        command
+    }
+
     /// Starts the edge with a log of one's own, and returns once it serves.
     pub fn start_with_log(self, log: impl Into<Stdio>) -> Edge {
         let (address, admin) = (free_address(), free_address());
@@ -220,10 +251,7 @@ impl Edge {
         assert!(self.child.is_none(), "it is running");
         self.starts += 1;
         let log = File::create(self.log_path()).unwrap();
-        let mut command = self.setup.command(&["serve"]);
-        command.envs(self.setup.environment.iter().cloned());
-        command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        self.child = Some(command.spawn().unwrap());
+        self.child = Some(self.setup.serve(log).env("RUST_LOG", "debug").spawn().unwrap());
         let log = self.log_path();
         let (addresses, admin) = wait_for("the edge serves", || {
             let text = fs::read_to_string(&log).unwrap();
