@@ -186,6 +186,7 @@ fn whole(group: &mut BenchmarkGroup<'_, criterion::measurement::WallTime>, url: 
         database: "waypost".to_owned(),
         user: "default".to_owned(),
         password: Secret::default(),
+        ca_file: None,
         cluster: String::new(),
         replicas: false,
         apply_schema: false,

@@ -8,22 +8,29 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use hyper::header::HeaderValue;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::admin::{AdminParts, AdminService, Status};
+use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::core::Stage;
-use crate::edge::{self, Counters, Shared, Tallies, UnknownRate, WorkerParts};
+use crate::edge::{
+    self, Capacity, Challenges, Counters, Listener, Misses, Plaintext, Ports, Protocol, Shared, Tallies, UnknownRate,
+    WorkerParts,
+};
 use crate::journal::{self, Journal, Writer};
 use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::source::{self, LastGood, Publisher, RegistryError};
 use crate::store::{Checkup, CheckupSettings, Delivery};
+use crate::system::activation::{self, ActivationError, Inherited};
 use crate::system::logging::DroppedLines;
 use crate::system::signals::Signals;
 use crate::system::{descriptors, priority};
@@ -51,6 +58,15 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// Sockets that were handed over can't be used.
+    #[error("sockets from systemd:\n{0}")]
+    Activation(#[from] ActivationError),
+    /// The admin port's socket was handed over with an address for which the configuration has no token.
+    #[error(
+        "the socket \"admin\" on {0}: expected an address on loopback, or a token in admin.token_file, or the same \
+         address in admin.listen with admin.allow_without_token = true; found none of these"
+    )]
+    OpenAdmin(SocketAddr),
     /// A thread or a runtime can't be made.
     #[error("the system refuses a thread or a runtime")]
     System(#[from] io::Error),
@@ -63,7 +79,7 @@ pub enum StartError {
 pub struct App {
     parts: Parts,
     /// Of each worker: one on every address.
-    listeners: Vec<Vec<StdListener>>,
+    listeners: Vec<Vec<Listener>>,
     admin: StdListener,
 }
 
@@ -78,16 +94,24 @@ struct Parts {
     delivery: Arc<Delivery>,
     checkup: Arc<Checkup>,
     shared: Arc<Shared>,
+    certificates: Arc<Certificates>,
+    ports: Ports,
     /// One for each worker.
     counters: Vec<Arc<Counters>>,
-    /// Addresses of the public port, as they are bound.
-    addresses: Vec<SocketAddr>,
+    /// One for each worker: rises while it is not held up.
+    ticks: Vec<Arc<AtomicU64>>,
+    /// Addresses of the public port, as they are bound, and what is spoken there.
+    addresses: Vec<(SocketAddr, Protocol)>,
 }
 
 impl App {
-    /// Builds every part, in the order in which they depend on each other.
-    pub fn build(config: Config, log: Arc<DroppedLines>) -> Result<Self, StartError> {
+    /// Builds every part, in the order in which they depend on each other. `inherited` are sockets that
+    /// take the place of addresses in the configuration.
+    pub fn build(config: Config, mut inherited: Inherited, log: Arc<DroppedLines>) -> Result<Self, StartError> {
         let started = Timestamp::now();
+        let doors = doors(&config, &mut inherited);
+        let admin = inherited_admin(&config, &mut inherited)?;
+        inherited.finish()?;
         // Beside the journal: it is the folder that is kept over a restart.
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
         let last_good = LastGood::at(beside.join("registry-last-good.json"));
@@ -98,13 +122,13 @@ impl App {
         let _warm = observe::classify(b"");
 
         let cant_listen = |(address, source)| StartError::Listen { address, source };
-        let mut addresses = config.edge.listen.clone();
-        let mut listeners = Vec::new();
-        for _ in 0..config.edge.workers {
-            listeners.push(edge::bind(&mut addresses).map_err(cant_listen)?);
-        }
-        let admin =
-            StdListener::bind(config.admin.listen).map_err(|error| cant_listen((config.admin.listen, error)))?;
+        let listeners = open_doors(doors, config.edge.workers)?;
+        let admin = match admin {
+            Some(admin) => admin,
+            None => {
+                StdListener::bind(config.admin.listen).map_err(|error| cant_listen((config.admin.listen, error)))?
+            }
+        };
         admin.set_nonblocking(true)?;
 
         let journal = Journal::open(config.journal.clone(), config.edge.workers)?;
@@ -112,6 +136,7 @@ impl App {
         for listeners in &listeners {
             edge::listen(listeners)?;
         }
+        let certificates = Certificates::open(&config.edge.tls.settings);
         let parts = Parts {
             started,
             log,
@@ -121,8 +146,11 @@ impl App {
             delivery: Arc::default(),
             checkup: Arc::default(),
             shared: Arc::new(shared(&config)),
+            ports: ports(&config, &certificates)?,
+            certificates: Arc::new(certificates),
             counters: listeners.iter().map(|_| Arc::default()).collect(),
-            addresses,
+            ticks: listeners.iter().map(|_| Arc::default()).collect(),
+            addresses: addresses_of(&listeners)?,
             config,
         };
         Ok(Self { parts, listeners, admin })
@@ -206,11 +234,9 @@ impl Parts {
 
     fn start_workers(
         &self,
-        listeners: Vec<Vec<StdListener>>,
+        listeners: Vec<Vec<Listener>>,
         stage: &watch::Receiver<Stage>,
     ) -> io::Result<Vec<JoinHandle<io::Result<()>>>> {
-        let mut limits = self.config.edge.limits;
-        limits.connections = descriptors::connections_of_each(listeners.len(), limits.connections);
         let start = |(number, listeners)| {
             let worker = WorkerParts {
                 number,
@@ -220,7 +246,8 @@ impl Parts {
                 registry: self.publisher.subscribe(),
                 countries: self.countries.subscribe(),
                 writer: Writer::new(&self.journal, number),
-                limits,
+                ports: self.ports.clone(),
+                ticks: self.ticks[number].clone(),
                 stage: stage.clone(),
             };
             worker.start()
@@ -230,8 +257,8 @@ impl Parts {
 
     /// Says where it serves, and what.
     fn announce(&self, admin: SocketAddr) {
-        for address in &self.addresses {
-            tracing::info!(%address, "listening");
+        for (address, protocol) in &self.addresses {
+            tracing::info!(%address, tls = protocol.has_tls, proxy_protocol = protocol.has_proxy_header, "listening");
         }
         tracing::info!(address = %admin, "admin listening");
         let registry = self.publisher.current();
@@ -253,11 +280,14 @@ impl Parts {
         stage: watch::Receiver<Stage>,
     ) -> io::Result<JoinHandle<()>> {
         let service = AdminService::new(self.admin_parts(stage.clone()));
-        let (publisher, countries, poll) = (self.publisher.clone(), self.countries.clone(), self.config.registry.poll);
+        let (publisher, poll) = (self.publisher.clone(), self.config.registry.poll);
+        let (countries, certificates) = (self.countries.clone(), self.certificates.clone());
         spawn("control", move || {
             runtime.block_on(async {
-                let watches =
-                    [tokio::spawn(source::watch(publisher, poll)), tokio::spawn(watch_countries(countries, poll))];
+                let watches = [
+                    tokio::spawn(source::watch(publisher, poll)),
+                    tokio::spawn(watch_files(countries, certificates, poll)),
+                ];
                 let serving = tokio::spawn(service.clone().serve(admin));
                 reload_on_hangup(&signals, &service, stage).await;
                 for watch in watches {
@@ -276,6 +306,7 @@ impl Parts {
         let edge = edge::Metrics {
             counters: self.counters.clone(),
             shared: self.shared.clone(),
+            capacity: self.ports.capacity.clone(),
             per_sign: self.config.admin.per_sign_metrics,
         };
         AdminParts {
@@ -288,15 +319,17 @@ impl Parts {
                 self.checkup.clone(),
                 self.publisher.clone(),
                 self.countries.clone(),
+                self.certificates.clone(),
                 self.log.clone(),
             ],
             publisher: self.publisher.clone(),
             status: Status {
                 started: self.started,
-                listen: self.addresses.clone(),
+                listen: self.addresses.iter().map(|(address, _)| *address).collect(),
                 workers: self.counters.len(),
                 publisher: self.publisher.clone(),
                 countries: self.countries.clone(),
+                certificates: self.certificates.clone(),
                 journal: self.journal.clone(),
                 store: self.config.store.kind,
                 delivery: self.delivery.clone(),
@@ -305,6 +338,92 @@ impl Parts {
             stage,
         }
     }
+}
+
+/// The admin port's socket, if it is handed over. What the configuration demands of an address beyond
+/// loopback it demands of the socket's, too.
+fn inherited_admin(config: &Config, inherited: &mut Inherited) -> Result<Option<StdListener>, StartError> {
+    let mut sockets = inherited.take_for("admin", &mut vec![config.admin.listen]);
+    if let [first, more @ ..] = &*sockets
+        && !more.is_empty()
+    {
+        let (address, count) = (first.local_addr()?, sockets.len());
+        let problem = format!("socket \"admin\" on {address}: expected one socket, found {count}");
+        return Err(ActivationError::Sockets(vec![problem]).into());
+    }
+    let Some(admin) = sockets.pop() else { return Ok(None) };
+    let address = admin.local_addr()?;
+    let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+    // Where the configured one is not on loopback, it has a token or the word that none is needed.
+    if config.admin.access.token.is_none() && is_loopback(config.admin.listen) && !is_loopback(address) {
+        return Err(StartError::OpenAdmin(address));
+    }
+    Ok(Some(admin))
+}
+
+/// What visitors connect to in one way: sockets that are handed over, and addresses to be bound.
+struct Doors {
+    protocol: Protocol,
+    inherited: Vec<StdListener>,
+    addresses: Vec<SocketAddr>,
+}
+
+/// The public port as the configuration has it, and the sockets that take its place.
+fn doors(config: &Config, inherited: &mut Inherited) -> [Doors; 3] {
+    let edge = &config.edge;
+    let kinds = [
+        ("http", &edge.listen, Protocol { has_tls: false, has_proxy_header: false }),
+        ("https", &edge.tls.listen, Protocol { has_tls: true, has_proxy_header: edge.tls.has_proxy_header }),
+        ("proxy", &edge.proxy_protocol.listen, Protocol { has_tls: false, has_proxy_header: true }),
+    ];
+    kinds.map(|(name, addresses, protocol)| {
+        let mut addresses = addresses.clone();
+        Doors { protocol, inherited: inherited.take_for(name, &mut addresses), addresses }
+    })
+}
+
+/// Binds what is to be bound, for each worker anew, and spreads what was handed over.
+fn open_doors(doors: [Doors; 3], workers: usize) -> Result<Vec<Vec<Listener>>, StartError> {
+    let mut listeners: Vec<Vec<Listener>> = (0..workers).map(|_| Vec::new()).collect();
+    for Doors { protocol, inherited, mut addresses } in doors {
+        let shares = activation::spread(inherited, workers)?;
+        for (of_worker, share) in listeners.iter_mut().zip(shares) {
+            let bound = edge::bind(&mut addresses, protocol);
+            of_worker.extend(bound.map_err(|(address, source)| StartError::Listen { address, source })?);
+            of_worker.extend(share.into_iter().map(|socket| Listener { socket, protocol, is_inherited: true }));
+        }
+    }
+    Ok(listeners)
+}
+
+/// Each address once, however many sockets have it.
+fn addresses_of(listeners: &[Vec<Listener>]) -> io::Result<Vec<(SocketAddr, Protocol)>> {
+    let mut addresses = Vec::new();
+    for Listener { socket, protocol, .. } in listeners.iter().flatten() {
+        let address = (socket.local_addr()?, *protocol);
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+/// What visitors meet before a request of theirs is read.
+fn ports(config: &Config, certificates: &Certificates) -> io::Result<Ports> {
+    let edge = &config.edge;
+    let most = descriptors::connections(edge.workers, edge.max_connections);
+    let hsts = format!("max-age={}", edge.tls.hsts.as_secs());
+    Ok(Ports {
+        limits: edge.limits,
+        capacity: Arc::new(Capacity::new(most, edge.max_connections_per_address, edge.trust.proxies.clone())),
+        proxies: edge.proxy_protocol.from.clone().into(),
+        plaintext: Plaintext {
+            https: edge.redirect_to_https.then(|| edge.public_url.trim_end_matches('/').into()),
+            challenges: edge.acme_challenges.as_deref().map(Challenges::start).transpose()?,
+        },
+        certificates: certificates.subscribe(),
+        hsts: HeaderValue::from_str(&hsts).ok().filter(|_| !edge.tls.hsts.is_zero()),
+    })
 }
 
 /// What the workers share, as it is at the start.
@@ -317,6 +436,7 @@ pub fn shared(config: &Config) -> Shared {
         repeats: Repeats::new(config.observe.repeat_window),
         tallies: Tallies::default(),
         unknown_rate: UnknownRate::new(config.observe.max_unknown_per_second),
+        misses: Misses::new(config.edge.max_misses_per_address),
         pages: config.pages.clone(),
     }
 }
@@ -331,13 +451,17 @@ async fn reload_on_hangup(signals: &Signals, service: &Arc<AdminService>, mut st
     }
 }
 
-/// Looks at the country databases as often as at the registry.
-async fn watch_countries(countries: Arc<CountryFiles>, poll: Duration) {
+/// Looks at the country databases and the certificates as often as at the registry.
+async fn watch_files(countries: Arc<CountryFiles>, certificates: Arc<Certificates>, poll: Duration) {
     loop {
         tokio::time::sleep(poll).await;
-        let countries = countries.clone();
+        let (countries, certificates) = (countries.clone(), certificates.clone());
         // Reading 100 MB takes a while, and must not hold the admin port up.
-        tokio::task::spawn_blocking(move || countries.refresh()).await.ok();
+        let refresh = move || {
+            countries.refresh();
+            certificates.refresh();
+        };
+        tokio::task::spawn_blocking(refresh).await.ok();
     }
 }
 

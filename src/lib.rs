@@ -30,7 +30,7 @@
 //! ```text
 //! layer 3: app, cli, config
 //! layer 2: edge, admin
-//! layer 1: registry, source, observe, journal, store, health
+//! layer 1: registry, source, observe, journal, store, health, certificates
 //! layer 0: core, system
 //! beside:  system → core
 //! beside:  source → registry
@@ -56,8 +56,8 @@
 //! - **control** has the admin port and SIGHUP. What may take long (a reload, a scrape, a country
 //!   database) is done on threads of its own, with the lowest priority for what reads files.
 //! - **log** writes standard error, **signals** waits for signals: neither waits for anything else.
-//! - Each table and each country database has a thread that touches it, so that one which hangs (a
-//!   share that is gone) holds up no other.
+//! - Each table, country database and certificate has a thread that touches it, so that one which
+//!   hangs (a share that is gone) holds up no other.
 //! - The main thread waits for the stop, and ends the others in order.
 //!
 //! # Invariants
@@ -81,13 +81,14 @@
 //! - A batch is stored only when the store itself confirms it: ClickHouse's own response, or a
 //!   commit to the file that still is at the store's path.
 //! - Everything in memory and in the journal has a limit, in the configuration or in a constant
-//!   beside it. The stores are limited by their disks alone: no scan is deleted from SQLite's file;
-//!   ClickHouse deletes a month of scans, and of the signs' states, 13 months after its last one (TTLs in
+//!   beside it. SQLite's file keeps all scans but for the limits of `[store]`, counts what it drops,
+//!   and takes none below `journal.min_free`; ClickHouse deletes a month of scans, and of the signs' states, 13 months after its last one (TTLs in
 //!   `sql/`), and keeps for ever what it has counted by hour and the generations of the registry.
 
 pub mod core;
 pub mod system;
 
+pub mod certificates;
 pub mod health;
 pub mod journal;
 pub mod observe;

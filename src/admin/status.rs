@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::certificates::{CertificateState, Certificates};
 use crate::core::Tag;
 use crate::core::scan::DEFINITION;
 use crate::journal::{Counts, Journal};
@@ -29,6 +30,8 @@ pub struct Status {
     pub publisher: Arc<Publisher>,
     /// The country databases.
     pub countries: Arc<CountryFiles>,
+    /// The certificates.
+    pub certificates: Arc<Certificates>,
     /// The journal.
     pub journal: Arc<Journal>,
     /// Which store.
@@ -56,6 +59,7 @@ impl Status {
             "store": self.store(),
             "health": self.health(),
             "geoip": self.geoip(),
+            "certificates": self.certificates(),
             "definition": DEFINITION,
         })
     }
@@ -136,6 +140,19 @@ impl Status {
             "look_copied": counts(last.suspicions.iter().map(|(reason, signs)| (reason.as_str(), *signs)).collect()),
             "ended_alarms": { "alarms": last.ended_alarms.0, "signs": last.ended_alarms.1 },
         })
+    }
+
+    fn certificates(&self) -> Value {
+        let certificate = |state: CertificateState| {
+            json!({
+                "certificate": state.certificate.display().to_string(),
+                "names": state.names,
+                "not_before": state.not_before.map(|time| time.to_string()),
+                "not_after": state.not_after.map(|time| time.to_string()),
+                "problem": state.problem,
+            })
+        };
+        self.certificates.states().into_iter().map(certificate).collect()
     }
 
     fn geoip(&self) -> Vec<Value> {

@@ -13,7 +13,8 @@ use crate::store::{ClickHouse, Sqlite, StoreError};
 ///
 /// From store.path to store.url, batch by batch, each with the identity that it was stored under. The
 /// command can be stopped at any moment and run again: it goes on where it was, and a batch that had
-/// arrived is not counted twice.
+/// arrived is not counted twice. (Unless an edge drops a part of it between two runs, by store.keep or
+/// store.max_size: let the edges deliver to ClickHouse first.)
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost backfill")]
 pub(super) struct Backfill {}
@@ -44,7 +45,15 @@ impl Backfill {
                 writeln!(io::stderr(), "{} of {all} scans", all - left + carried).ok();
             }
         }
-        writeln!(out, "{carried} scans carried over; {all} in all are in ClickHouse")?;
+        match from.gone()? {
+            None => writeln!(out, "{carried} scans carried over; {all} in all are in ClickHouse")?,
+            // They may have been carried over before they were dropped.
+            Some(gone) => writeln!(
+                out,
+                "{carried} scans carried over; {} older ones had been dropped here (store.keep, store.max_size)",
+                gone.scans
+            )?,
+        }
         Ok(())
     }
 }

@@ -4,10 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use super::{CommandError, registry};
-use crate::config::Config;
-use crate::core::{Problem, Tag};
+use crate::certificates::Certificates;
+use crate::config::{Config, store_warnings};
+use crate::core::{Problem, Tag, file_name};
 use crate::observe::CountryFiles;
 use crate::registry::Status;
+use crate::system::descriptors;
 
 /// Validate the configuration and the tables; opens no port and writes nothing
 ///
@@ -30,11 +32,16 @@ impl Check {
             }
             _ => return Err(problems.into()),
         };
-        // A country database may be missing; the edge serves all the same, so this is no error.
-        for file in CountryFiles::open(&config.observe.geoip).states() {
-            if let Some(problem) = file.problem {
-                writeln!(out, "warning: {}: {problem}; countries stay empty", file.path.display())?;
-            }
+        let certificates = Certificates::check(&config.edge.tls.settings, &config.edge.public_host());
+        let file = file_name(path);
+        for problem in certificates.problems {
+            problems.add(&file, 0, "edge.tls.certificates", problem);
+        }
+        if !problems.is_empty() {
+            return Err(problems.into());
+        }
+        for warning in certificates.warnings.into_iter().chain(warnings(&config)) {
+            writeln!(out, "warning: {warning}")?;
         }
         writeln!(
             out,
@@ -48,6 +55,34 @@ impl Check {
         )?;
         Ok(())
     }
+}
+
+/// What the edge serves with all the same, but should be known.
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for file in CountryFiles::open(&config.observe.geoip).states() {
+        if let Some(problem) = file.problem {
+            warnings.push(format!("{}: {problem}; countries stay empty", file.path.display()));
+        }
+    }
+    let edge = &config.edge;
+    if let Some((most, limit)) = descriptors::misfit(edge.workers, edge.max_connections) {
+        warnings.push(format!(
+            "edge.max_connections: expected at most {most}, which the limit of open files here ({limit}) leaves, found \
+             {}; {most} are held",
+            edge.max_connections
+        ));
+    }
+    let is_local = edge.listen.iter().all(|address| address.ip().to_canonical().is_loopback());
+    if is_local && !edge.listen.is_empty() && edge.trust.proxies.is_empty() {
+        warnings.push(format!(
+            "edge.trust.proxies: expected the address of the proxy that must be in front, since edge.listen is on loopback \
+             alone, found an empty list; all visitors count as one address, and together have {} connections",
+            edge.max_connections_per_address
+        ));
+    }
+    warnings.extend(store_warnings(&config.store));
+    warnings
 }
 
 /// Whether the registry can be checked in spite of a problem of the configuration.

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use super::CommandError;
 use crate::app::{App, StartError};
 use crate::config::{Config, LogFormat};
+use crate::system::activation::Inherited;
 use crate::system::descriptors;
 use crate::system::logging::Log;
 use crate::system::signals::Signals;
@@ -22,6 +23,8 @@ pub(super) struct Serve {}
 impl Serve {
     #[allow(clippy::unused_self, reason = "as the other commands")]
     pub fn run(&self, config: Config) -> Result<(), CommandError> {
+        // Before the first thread.
+        let inherited = Inherited::take().map_err(StartError::Activation)?;
         let filter = std::env::var("RUST_LOG").ok().and_then(|text| EnvFilter::try_new(without_trace(&text)).ok());
         let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
         let log = Log::start().map_err(StartError::System)?;
@@ -40,7 +43,7 @@ impl Serve {
         descriptors::raise_limit();
         // What the edge writes is for its owner alone.
         rustix::process::umask(Mode::RWXG | Mode::RWXO);
-        let served = App::build(config, log.dropped_lines()).and_then(|app| app.serve(&signals));
+        let served = App::build(config, inherited, log.dropped_lines()).and_then(|app| app.serve(&signals));
         log.finish();
         Ok(served?)
     }

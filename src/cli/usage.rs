@@ -1,6 +1,6 @@
 //! `waypost usage`
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
@@ -8,12 +8,13 @@ use super::{CommandError, TableFormat, of_csv, registry, time};
 use crate::config::Config;
 use crate::core::Code;
 use crate::core::scan::DEFINITION;
-use crate::store::{self, By, Question, Row, Tally, Usage};
+use crate::store::{self, By, Gone, Question, Row, Tally, Usage};
 
 /// Count scans by sign, place, area, day, hour, language, country or app
 ///
 /// Reads the store. Scans of the last few seconds are still in the journal and not counted
-/// yet. Names of places and areas are those in the tables as they are now.
+/// yet. Those that the store no longer has (store.keep, store.max_size) are not counted, and the answer says
+/// so. Names of places and areas are those in the tables as they are now.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  waypost usage --by place --from 2027-02-27 --to 2027-03-05\n  \
 waypost usage --by sign --silent --format csv > signs.csv")]
@@ -56,10 +57,27 @@ impl UsageOf {
         let usage = store::ask(&config.store, &question, &registry, &config.registry.rules.timezone)?;
         match self.format {
             TableFormat::Json => print_json(&question, &usage, out),
-            TableFormat::Csv => print_csv(self.by, &usage, out),
-            TableFormat::Table => print_table(self.by, &usage, out),
+            TableFormat::Csv => {
+                print_csv(self.by, &usage, out)?;
+                // A table of figures has no place for it.
+                if let Some(gone) = usage.gone {
+                    writeln!(io::stderr(), "{}", note(config, gone))?;
+                }
+                Ok(())
+            }
+            TableFormat::Table => {
+                print_table(self.by, &usage, out)?;
+                usage.gone.map_or(Ok(()), |gone| writeln!(out, "{}", note(config, gone)).map_err(Into::into))
+            }
         }
     }
+}
+
+/// What is not counted because it is not there any more.
+fn note(config: &Config, gone: Gone) -> String {
+    let before = gone.before.to_zoned_datetime(config.registry.rules.timezone.clone());
+    let before = before.strftime("%Y-%m-%dT%H:%M:%S%:z");
+    format!("scans before {before} are no longer kept: {} were dropped, of all outcomes", gone.scans)
 }
 
 fn print_json(question: &Question, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -82,6 +100,7 @@ fn print_json(question: &Question, usage: &Usage, out: &mut dyn Write) -> Result
         "to": question.to.map(|time| time.to_string()),
         "rows": usage.rows.iter().map(row).collect::<Vec<_>>(),
         "total": figures(usage.total),
+        "no_longer_kept": usage.gone.map(|gone| json!({ "before": gone.before.to_string(), "scans": gone.scans })),
     });
     writeln!(out, "{answer:#}")?;
     Ok(())

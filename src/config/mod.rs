@@ -28,6 +28,7 @@ pub use health::Health;
 pub use log::LogFormat;
 pub use observe::Observe;
 pub use registry::Registry;
+pub use store::warnings as store_warnings;
 
 use crate::core::{Problems, file_name};
 use crate::edge::Pages;
@@ -117,7 +118,7 @@ fn read_sections(mut top: Section<'_, '_>) -> Config {
     let pages = pages::read(pages_section, &public_host, home_url, registry.rules.default_language);
     let observe = Observe::read(top.section("observe"));
     let journal = journal::read(top.section("journal"), &edge);
-    let store = store::read(top.section("store"), journal.segment);
+    let store = store::read(top.section("store"), &journal);
     let health = Health::read(top.section("health"));
     let log = log::read(top.section("log"));
     top.finish();

@@ -1,24 +1,34 @@
 //! `[store]`: where scans end up.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeValue;
-use url::Url;
+use url::{Host, Url};
 
 use super::reader::Section;
-use super::values::{ValueError, boolean, duration, expected, one_of, shown, shown_size, some_strings, string};
+use super::values::{
+    ValueError, age, boolean, duration, expected, one_of, shown, shown_size, size, some_strings, string,
+};
 use super::{HOUR, SECOND, secret};
 use crate::core::Secret;
-use crate::store::{ClickHouseSettings, Kind, Settings};
+use crate::journal;
+use crate::store::{ClickHouseSettings, Kind, Limits, Settings, WhenFull, authorities};
 
 /// Largest segment that ClickHouse takes: one insert is one block, of 1,048,449 rows at most
 /// (`min_insert_block_size_rows`), and 64 MiB are about 800,000 scans.
 const MAX_BLOCK: u64 = 64 << 20;
 
-/// `segment` is the journal's key, in bytes.
-pub(super) fn read(mut section: Section<'_, '_>, segment: u64) -> Settings {
+/// Most days that scans are kept for, but for ever: a century.
+const MOST_KEEP: Duration = Duration::from_hours(36500 * 24);
+/// Least segments that fit the embedded store: one of 16 MiB, 200,000 scans, takes 26 MB there.
+const LEAST_SEGMENTS: u64 = 4;
+
+pub(super) fn read(mut section: Section<'_, '_>, journal: &journal::Settings) -> Settings {
+    let segment = journal.segment;
     let kind = section.get("kind", Kind::Sqlite, one_of(&[("sqlite", Kind::Sqlite), ("clickhouse", Kind::ClickHouse)]));
     let path = section.path("path", "../data/waypost.db");
+    let limits = limits(&mut section, kind, journal);
     let clickhouse = clickhouse(&mut section);
     if kind == Kind::ClickHouse && segment > MAX_BLOCK {
         let what =
@@ -26,7 +36,64 @@ pub(super) fn read(mut section: Section<'_, '_>, segment: u64) -> Settings {
         section.problem("kind", &expected(what, shown_size(segment)));
     }
     section.finish();
-    Settings { kind, path, clickhouse }
+    Settings { kind, path, limits, clickhouse }
+}
+
+/// What the embedded store keeps.
+fn limits(section: &mut Section<'_, '_>, kind: Kind, journal: &journal::Settings) -> Limits {
+    let keep = section.get("keep", None, age(Limits::LEAST_KEEP, MOST_KEEP));
+    let max_size = section.get("max_size", 0, size(0, 1 << 50));
+    let least = LEAST_SEGMENTS * journal.segment;
+    if kind == Kind::Sqlite && max_size > 0 && max_size < least {
+        let what =
+            format!("0B, which is no limit, or at least {}: {LEAST_SEGMENTS} of journal.segment", shown_size(least));
+        section.problem("max_size", &expected(what, shown_size(max_size)));
+    }
+    let words = &[("drop_oldest", WhenFull::DropOldest), ("stop", WhenFull::Stop)];
+    let when_full = section.get("when_full", WhenFull::default(), one_of(words));
+    Limits { keep, max_size: (max_size > 0).then_some(max_size), when_full, min_free: journal.min_free }
+}
+
+/// What is allowed and is likely to be a slip.
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    match settings.kind {
+        Kind::Sqlite => beyond_the_disk(settings).into_iter().collect(),
+        Kind::ClickHouse => unencrypted(&settings.clickhouse),
+    }
+}
+
+/// Which servers on other machines get the password over plain HTTP.
+fn unencrypted(settings: &ClickHouseSettings) -> Vec<String> {
+    if settings.password.0.is_empty() {
+        return Vec::new();
+    }
+    let is_elsewhere = |url: &Url| match url.host() {
+        Some(Host::Domain(name)) => name != "localhost",
+        Some(Host::Ipv4(address)) => !address.is_loopback(),
+        Some(Host::Ipv6(address)) => !address.is_loopback(),
+        None => false,
+    };
+    let urls = settings.urls.iter().filter_map(|url| Url::parse(url).ok());
+    urls.filter(|url| url.scheme() == "http" && is_elsewhere(url))
+        .map(|url| {
+            let server = url.origin().ascii_serialization();
+            format!("store.url: {server} gets the password and all scans unencrypted, from another machine; https:// encrypts them")
+        })
+        .collect()
+}
+
+/// Whether the embedded store is to grow to a size that its disk does not have.
+fn beyond_the_disk(settings: &Settings) -> Option<String> {
+    let Limits { max_size: Some(most), min_free, .. } = settings.limits else { return None };
+    // The file and its folder may be yet to be made.
+    let there = settings.path.ancestors().find(|path| path.exists())?;
+    let system = rustix::fs::statvfs(there).ok()?;
+    let has = std::fs::metadata(&settings.path).map_or(0, |file| file.len());
+    let may_have = (has + system.f_bavail.saturating_mul(system.f_frsize)).saturating_sub(min_free);
+    (most > may_have).then(|| {
+        let [most, may_have] = [most, may_have >> 20 << 20].map(shown_size);
+        format!("store.max_size: {most} is more than the {may_have} that its disk has for it, beside journal.min_free")
+    })
 }
 
 fn clickhouse(section: &mut Section<'_, '_>) -> ClickHouseSettings {
@@ -35,6 +102,7 @@ fn clickhouse(section: &mut Section<'_, '_>) -> ClickHouseSettings {
         database: section.get("database", "waypost".to_owned(), identifier),
         user: section.string("user", "default"),
         password: password(section),
+        ca_file: ca_file(section),
         cluster: section.get("cluster", String::new(), |value| {
             if value.as_str() == Some("") { Ok(String::new()) } else { identifier(value) }
         }),
@@ -60,6 +128,22 @@ fn password(section: &mut Section<'_, '_>) -> Secret {
     }
 }
 
+/// A file of certificates, which can be read; `None` where none is named.
+fn ca_file(section: &mut Section<'_, '_>) -> Option<PathBuf> {
+    let file = section.string("ca_file", "");
+    if file.is_empty() {
+        return None;
+    }
+    let path = section.beside(&file);
+    match authorities(&path) {
+        Ok(_) => Some(path),
+        Err(source) => {
+            section.problem("ca_file", &ValueError::Authorities(source));
+            None
+        }
+    }
+}
+
 fn http_urls(value: &DeValue<'_>) -> Result<Vec<String>, ValueError> {
     // A single string is not shown: there may be a password in it.
     if value.as_str().is_some() {
@@ -72,7 +156,8 @@ fn http_urls(value: &DeValue<'_>) -> Result<Vec<String>, ValueError> {
 
 /// The URL of an HTTP interface. An error shows none in which there may be a password.
 fn http_url(text: &str) -> Result<(), ValueError> {
-    const EXPECTED: &str = "the URL of an HTTP interface such as \"http://127.0.0.1:8123\"";
+    const EXPECTED: &str =
+        "the URL of an HTTP interface such as \"http://127.0.0.1:8123\" or \"https://clickhouse.example.vn:8443\"";
     const SECRETS: &str = "a URL without name and password, which belong in store.user and in store.password_file or \
                            the environment's WAYPOST_CLICKHOUSE_PASSWORD";
     // Also where it can't be read as a URL.
@@ -83,7 +168,7 @@ fn http_url(text: &str) -> Result<(), ValueError> {
         return Err(expected(SECRETS, "one with a query or a fragment"));
     }
     match Url::parse(text) {
-        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(()),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
         // `http://user:password`, without a host.
         Err(url::ParseError::InvalidPort) => Err(expected(EXPECTED, "one whose port is not a number")),
         _ if is_host_and_port(text) => Err(expected(EXPECTED, format!("{text:?}"))),

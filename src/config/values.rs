@@ -9,6 +9,7 @@ use toml::de::DeValue;
 
 use super::secret::SecretError;
 use crate::registry::{HostPatternError, TargetError};
+use crate::store::AuthoritiesError;
 
 /// Why a value is refused.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,9 @@ pub(super) enum ValueError {
     /// It is no pattern of hosts.
     #[error(transparent)]
     Host(#[from] HostPatternError),
+    /// The authorities in the file that it names can't be used.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// The secret in the file that it names can't be used.
     #[error("{file:?}: {source}")]
     Secret { file: String, source: SecretError },
@@ -64,6 +68,31 @@ pub(super) fn some_strings(value: &DeValue<'_>, at_least: &str) -> Result<Vec<St
     if list.is_empty() { Err(expected(format!("at least {at_least}"), "an empty list")) } else { Ok(list) }
 }
 
+/// A list of tables, each with these keys alone, which have strings.
+pub(super) fn tables<const N: usize>(
+    keys: [&'static str; N],
+) -> impl Fn(&DeValue<'_>) -> Result<Vec<[String; N]>, ValueError> {
+    move |value| {
+        let example = keys.map(|key| format!("{key} = \"…\"")).join(", ");
+        let wrong = |found: String| expected(format!("a list of tables such as [{{ {example} }}]"), found);
+        let list = value.as_array().ok_or_else(|| wrong(shown(value)))?;
+        let read = |item: &DeValue<'_>| {
+            let table = item.as_table().ok_or_else(|| wrong(format!("one with {}", shown(item))))?;
+            if let Some((key, _)) = table.iter().find(|(key, _)| !keys.contains(&key.get_ref().as_ref())) {
+                return Err(wrong(format!("the key {}", key.get_ref())));
+            }
+            let mut texts = [const { String::new() }; N];
+            for (key, text) in keys.iter().zip(&mut texts) {
+                let value = table.get(*key).ok_or_else(|| wrong(format!("a table without {key}")))?;
+                let found = value.get_ref();
+                found.as_str().ok_or_else(|| wrong(format!("{key} = {}", shown(found))))?.clone_into(text);
+            }
+            Ok(texts)
+        };
+        list.iter().map(|item| read(item.get_ref())).collect()
+    }
+}
+
 pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, ValueError> {
     value.as_bool().ok_or_else(|| expected("true or false", shown(value)))
 }
@@ -98,6 +127,26 @@ pub(super) fn duration(least: Duration, most: Duration) -> impl Fn(&DeValue<'_>)
         read.filter(|duration| (least..=most).contains(duration)).ok_or_else(|| {
             let [least, most] = [least, most].map(shown_duration);
             expected(format!("a duration from {least} to {most} such as \"5s\""), shown(value))
+        })
+    }
+}
+
+/// An age in whole days such as `"400d"`, or a duration; `None` is none, written as `"0d"`.
+pub(super) fn age(least: Duration, most: Duration) -> impl Fn(&DeValue<'_>) -> Result<Option<Duration>, ValueError> {
+    const HOURS: u64 = 24;
+    move |value| {
+        let days = |text: &str| text.strip_suffix('d')?.trim().parse::<u64>().ok();
+        let read = value.as_str().and_then(|text| match days(text) {
+            Some(days) => days.checked_mul(HOURS * 60 * 60).map(Duration::from_secs),
+            None => text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok()),
+        });
+        let read = read.filter(|age| age.is_zero() || (least..=most).contains(age));
+        read.map(|age| (!age.is_zero()).then_some(age)).ok_or_else(|| {
+            let [least, most] = [least, most].map(|age| age.as_secs() / (HOURS * 60 * 60));
+            expected(
+                format!("\"0d\", which is for ever, or an age from {least}d to {most}d such as \"400d\""),
+                shown(value),
+            )
         })
     }
 }
@@ -152,6 +201,23 @@ pub(super) fn one_of<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&D
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_is_one_of_days_or_a_duration_and_none_is_for_ever() {
+        let read = |text: &'static str| {
+            let value = DeValue::String(text.into());
+            age(Duration::from_hours(31 * 24), Duration::from_hours(36500 * 24))(&value).ok()
+        };
+        for (text, hours) in [("31d", 31 * 24), ("400d", 9600), ("9600h", 9600), ("36500 d", 36500 * 24)] {
+            assert_eq!(read(text), Some(Some(Duration::from_hours(hours))), "{text}");
+        }
+        for text in ["0d", "0s"] {
+            assert_eq!(read(text), Some(None), "{text}");
+        }
+        for wrong in ["", "d", "400", "-40d", "30d", "1.5d", "36501d", "99999999999999999999d", "one year"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_size_is_read_as_it_is_shown() {

@@ -63,6 +63,52 @@ impl ServiceTimes {
     }
 }
 
+/// Why a connection was closed before its client did it, or before a response said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// It gave way to a newcomer at `edge.max_connections`.
+    Evicted,
+    /// It was one too many of its address, or gave way to a newcomer from there.
+    PerAddress,
+    /// The TLS handshake failed, or took too long.
+    Handshake,
+    /// The PROXY header was missing, wrong, slow, or from somebody who may not send it.
+    ProxyHeader,
+    /// The process had no descriptor left for a newcomer.
+    Descriptors,
+    /// It had no request for too long.
+    Idle,
+    /// A request did not come whole, or a response was not taken, for too long.
+    Slow,
+}
+
+impl Closed {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Evicted,
+        Self::PerAddress,
+        Self::Handshake,
+        Self::ProxyHeader,
+        Self::Descriptors,
+        Self::Idle,
+        Self::Slow,
+    ];
+
+    /// The word in the metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::PerAddress => "per_address",
+            Self::Handshake => "handshake",
+            Self::ProxyHeader => "proxy_header",
+            Self::Descriptors => "descriptors",
+            Self::Idle => "idle",
+            Self::Slow => "slow",
+        }
+    }
+}
+
 /// One worker's counters. Aligned so that no two workers write one cache line.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -81,6 +127,12 @@ pub struct Counters {
     pub inspected: Counter,
     /// `/`, `/go`, `/robots.txt` and `/favicon.ico`.
     pub page: Counter,
+    /// Of the unknown and inspected, those beyond what an address may miss in a minute.
+    pub misses_throttled: Counter,
+    /// `308` to the public URL.
+    pub to_https: Counter,
+    /// Challenges of an ACME server.
+    pub challenge: Counter,
     /// `404` for anything else.
     pub other: Counter,
     /// `405`
@@ -95,6 +147,16 @@ pub struct Counters {
     pub timed_out: Counter,
     /// Connections that ended in an error, or in what is not HTTP.
     pub connection_errors: Counter,
+    /// Connections closed from here, by [`Closed`].
+    closed: [Counter; Closed::ALL.len()],
     /// From a request's bytes read to its response handed to the kernel.
     pub service: ServiceTimes,
+}
+
+impl Counters {
+    /// Connections that were closed for a reason.
+    #[must_use]
+    pub fn closed(&self, why: Closed) -> &Counter {
+        &self.closed[why as usize]
+    }
 }

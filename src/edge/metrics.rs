@@ -5,7 +5,8 @@ use std::sync::Arc;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::counters::{Counter, Counters, SERVICE_BOUNDS};
+use super::capacity::Capacity;
+use super::counters::{Closed, Counter, Counters, SERVICE_BOUNDS};
 use super::scan::Shared;
 use crate::core::metrics::{Families, Value as _};
 
@@ -15,6 +16,8 @@ pub struct Metrics {
     pub counters: Vec<Arc<Counters>>,
     /// Where the tallies by sign are.
     pub shared: Arc<Shared>,
+    /// How many connections there may be.
+    pub capacity: Arc<Capacity>,
     /// Whether there is a counter for each sign.
     pub per_sign: bool,
 }
@@ -48,9 +51,10 @@ impl Metrics {
         let mut requests = families.counters(
             "waypost_requests_total",
             "Requests of visitors that were answered, by outcome: found (a redirect), retired, unknown (no sign has \
-             the code), inspected (CODE+), page, other (404), method_not_allowed.",
+             the code), inspected (CODE+), page, other (404), method_not_allowed, to_https (sent on to the public \
+             URL), challenge (of an ACME server).",
         );
-        let outcomes: [Named; 7] = [
+        let outcomes: [Named; 9] = [
             ("found", |c| &c.found),
             ("retired", |c| &c.retired),
             ("unknown", |c| &c.unknown),
@@ -58,6 +62,8 @@ impl Metrics {
             ("page", |c| &c.page),
             ("other", |c| &c.other),
             ("method_not_allowed", |c| &c.method_not_allowed),
+            ("to_https", |c| &c.to_https),
+            ("challenge", |c| &c.challenge),
         ];
         for (outcome, figure) in outcomes {
             requests.add(&[("outcome", outcome)], self.sum(figure));
@@ -72,6 +78,11 @@ impl Metrics {
             "waypost_unknown_unrecorded_total",
             "Requests for unknown codes beyond observe.max_unknown_per_second: counted, not recorded.",
             self.sum(|c| &c.unknown_unrecorded),
+        );
+        families.counter(
+            "waypost_misses_throttled_total",
+            "Requests for unknown codes beyond edge.max_misses_per_address: answered by a short 404, not recorded.",
+            self.sum(|c| &c.misses_throttled),
         );
     }
 
@@ -91,6 +102,22 @@ impl Metrics {
             "waypost_connections_timed_out_total",
             "Connections of visitors that were closed for being idle or slow.",
             self.sum(|c| &c.timed_out),
+        );
+        let mut closed = families.counters(
+            "waypost_connections_closed_total",
+            "Connections of visitors that were closed from here, by reason: evicted (gave way at edge.max_connections), \
+             per_address (beyond edge.max_connections_per_address), handshake (TLS failed or took too long), \
+             proxy_header (missing, wrong, slow or not allowed), descriptors (none left), idle, slow.",
+        );
+        for why in Closed::ALL {
+            closed.add(&[("reason", why.as_str())], self.counters.iter().map(|of| of.closed(why).get()).sum::<u64>());
+        }
+        drop(closed);
+        families.gauge(
+            "waypost_connections_limit",
+            "Most connections of visitors that are held at a time: edge.max_connections, or what the limit of open files \
+             leaves of it.",
+            self.capacity.most() as u64,
         );
         families.counter(
             "waypost_connection_errors_total",

@@ -2,11 +2,13 @@
 //!
 //! Owns the worker threads. Read `scan.rs` first: it is the path of a scan.
 
-mod certificates;
+mod capacity;
 mod connection;
 mod counters;
 mod metrics;
+mod misses;
 mod pages;
+mod plaintext;
 mod rate;
 mod request;
 mod response;
@@ -16,24 +18,28 @@ mod transport;
 mod worker;
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::watch;
 
-pub use certificates::{Acceptor, CertificateFiles, CertificateState, Certificates, Findings, TlsSettings, TlsVersion};
+pub use capacity::Capacity;
 pub use connection::Limits;
-pub use counters::{Counter, Counters, SERVICE_BOUNDS, ServiceTimes};
+pub use counters::{Closed, Counter, Counters, SERVICE_BOUNDS, ServiceTimes};
 pub use metrics::Metrics;
+pub use misses::Misses;
 pub use pages::Pages;
+pub use plaintext::{Challenges, Plaintext};
 pub use rate::UnknownRate;
 pub use request::Trust;
 pub use response::Response;
 pub use scan::{ScanHandler, Shared};
 pub use tallies::{SignTally, Tallies};
-pub use transport::listen::{bind, listen};
+pub use transport::Protocol;
+pub use transport::listen::{Listener, bind, listen};
 pub use transport::proxy_protocol;
+pub use worker::Ports;
 
 use crate::core::Stage;
 use crate::journal::Writer;
@@ -45,7 +51,9 @@ pub struct WorkerParts {
     /// Its number, from 0.
     pub number: usize,
     /// Its own listeners.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Listener>,
+    /// What visitors meet there.
+    pub ports: Ports,
     /// What all workers share.
     pub shared: Arc<Shared>,
     /// Its own counters.
@@ -56,8 +64,8 @@ pub struct WorkerParts {
     pub countries: watch::Receiver<Arc<Databases>>,
     /// Where its scans are recorded.
     pub writer: Writer,
-    /// Limits of its connections.
-    pub limits: Limits,
+    /// Rises four times a second while the worker is not held up.
+    pub ticks: Arc<AtomicU64>,
     /// How far the process is on its way to the end.
     pub stage: watch::Receiver<Stage>,
 }
@@ -67,7 +75,7 @@ impl WorkerParts {
     pub fn start(self) -> io::Result<JoinHandle<io::Result<()>>> {
         thread::Builder::new().name(format!("worker-{}", self.number)).spawn(move || {
             let handler = ScanHandler::new(self.shared, self.counters, self.registry, self.countries, self.writer);
-            worker::run(handler, self.listeners, self.limits, self.stage)
+            worker::run(handler, self.listeners, self.ports, &self.ticks, self.stage)
         })
     }
 }

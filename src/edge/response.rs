@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue,
-    LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    LOCATION, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 
 /// A response as hyper takes it: its body is one piece of memory.
@@ -71,6 +71,11 @@ pub(super) fn fixed(content_type: &'static str, text: &'static str) -> Response 
     response
 }
 
+/// The answer to an ACME server's challenge (RFC 8555 section 8.3).
+pub(super) fn challenge(bytes: Vec<u8>) -> Response {
+    body(StatusCode::OK, "application/octet-stream", bytes)
+}
+
 /// `404 Not Found`, for a path that is neither a code, an alias nor a page of ours.
 pub(super) fn not_found() -> Response {
     body(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 not found\n")
@@ -101,6 +106,11 @@ pub(super) fn redirect(status: StatusCode, location: &str) -> Response {
 /// Says that the connection ends with this response.
 pub(super) fn closing(response: &mut Response) {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// Says that this host is to be asked by https alone (RFC 6797); `policy` says for how long.
+pub(super) fn strict_transport(response: &mut Response, policy: &HeaderValue) {
+    response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, policy.clone());
 }
 
 fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) -> Response {

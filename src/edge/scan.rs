@@ -20,6 +20,7 @@ use hyper::StatusCode;
 use tokio::sync::watch;
 
 use super::counters::Counters;
+use super::misses::Misses;
 use super::pages::{self, Pages};
 use super::rate::UnknownRate;
 use super::request::{Method, Request, Trust};
@@ -47,6 +48,8 @@ pub struct Shared {
     pub tallies: Tallies,
     /// How many requests for unknown codes are recorded.
     pub unknown_rate: UnknownRate,
+    /// Who asks for many codes that no sign has.
+    pub misses: Misses,
     /// Our own pages.
     pub pages: Pages,
 }
@@ -143,6 +146,9 @@ impl ScanHandler {
         let pages = &self.shared.pages;
         let Some(sign) = scanned.sign else {
             self.counters.unknown.add();
+            if self.misses_too_much(request) {
+                return Reply::Page(response::not_found());
+            }
             self.record(request, registry, scanned, "");
             return Reply::Page(pages.unknown(&request.languages, Some(scanned.code)));
         };
@@ -158,6 +164,16 @@ impl ScanHandler {
         self.counters.found.add();
         self.record(request, registry, scanned, target.language);
         Reply::Redirect(target.url, targets.several_languages())
+    }
+
+    /// Counts a miss. Returns whether it is one too many of its address.
+    fn misses_too_much(&self, request: &Request<'_>) -> bool {
+        let address = self.shared.trust.client(request.peer, request.headers);
+        let is_beyond = self.shared.misses.is_beyond(address, request.received_ms);
+        if is_beyond {
+            self.counters.misses_throttled.add();
+        }
+        is_beyond
     }
 
     /// Makes the scan anonymous, then writes it down. `served` is the language of the target sent.
@@ -206,6 +222,7 @@ impl ScanHandler {
             self.counters.inspected.add();
             return match registry.sign(code) {
                 Some(sign) => pages.inspect(languages, sign, request.received_ms),
+                None if self.misses_too_much(request) => response::not_found(),
                 None => pages.unknown(languages, Some(code)),
             };
         }
@@ -243,19 +260,19 @@ impl<'r> Scanned<'r> {
 }
 
 /// A worker's own pointer to what others replace.
-struct View<T> {
+pub(super) struct View<T> {
     newest: watch::Receiver<Arc<T>>,
     seen: Arc<T>,
 }
 
 impl<T> View<T> {
-    fn new(mut newest: watch::Receiver<Arc<T>>) -> Self {
+    pub fn new(mut newest: watch::Receiver<Arc<T>>) -> Self {
         let seen = newest.borrow_and_update().clone();
         Self { newest, seen }
     }
 
     /// The newest there is: one atomic load, and a lock only when it has been replaced.
-    fn newest(&mut self) -> &T {
+    pub fn newest(&mut self) -> &T {
         if self.newest.has_changed().unwrap_or(false) {
             self.seen = self.newest.borrow_and_update().clone();
         }

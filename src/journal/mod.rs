@@ -111,11 +111,13 @@ pub enum Dropped {
     JournalFull = 2,
     /// The file system reports another error.
     IoError = 3,
+    /// The store has reached its limit, and is to keep what it has rather than what comes.
+    StoreFull = 4,
 }
 
 impl Dropped {
     /// Every reason.
-    pub const ALL: [Self; 4] = [Self::NotReady, Self::DiskFull, Self::JournalFull, Self::IoError];
+    pub const ALL: [Self; 5] = [Self::NotReady, Self::DiskFull, Self::JournalFull, Self::IoError, Self::StoreFull];
 
     /// The word in the metrics.
     #[must_use]
@@ -125,6 +127,7 @@ impl Dropped {
             Self::DiskFull => "disk_full",
             Self::JournalFull => "journal_full",
             Self::IoError => "io_error",
+            Self::StoreFull => "store_full",
         }
     }
 }
@@ -227,6 +230,12 @@ impl Journal {
     /// `seal_after_outage`; when it is back those beyond `seal_after` are sealed at once.
     pub fn set_store_away(&self, away: bool) {
         self.sealer.set_store_away(away);
+    }
+
+    /// The store has reached its limit, or has room again. While it is full nothing is recorded, and each scan
+    /// is counted as dropped; what is recorded stays, to be delivered when there is room.
+    pub fn set_store_full(&self, is_full: bool) {
+        self.sealer.set_store_full(is_full);
     }
 
     /// From here to [`Journal::release`] the segment is being delivered. Should its file be removed

@@ -69,6 +69,8 @@ pub(super) struct Sealer {
     wake_up: WakeUp,
     /// Whether the store takes no batches.
     is_store_away: AtomicBool,
+    /// Whether nothing is recorded because the store has reached its limit.
+    is_store_full: AtomicBool,
     syncs: AtomicU64,
     errors: AtomicU64,
 }
@@ -83,6 +85,7 @@ impl Sealer {
             lock: Mutex::new(lock),
             wake_up: WakeUp::default(),
             is_store_away: AtomicBool::new(false),
+            is_store_full: AtomicBool::new(false),
             syncs: AtomicU64::new(0),
             errors: AtomicU64::new(0),
         }
@@ -122,6 +125,17 @@ impl Sealer {
     /// The store takes no batches, or takes them again.
     pub fn set_store_away(&self, away: bool) {
         self.is_store_away.store(away, Ordering::Relaxed);
+    }
+
+    /// The store has reached its limit, or has room again.
+    pub fn set_store_full(&self, is_full: bool) {
+        self.is_store_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is recorded; asked for each scan.
+    #[inline]
+    pub fn is_store_full(&self) -> bool {
+        self.is_store_full.load(Ordering::Relaxed)
     }
 
     /// Whether a segment of this age is to be sealed; takes no lock.

@@ -112,11 +112,16 @@ impl Slot {
     }
 
     /// Counts a scan that found no segment.
-    pub fn count_dropped(&self) {
+    pub fn count_without_segment(&self) {
         self.dropped[usize::from(self.missing.load(Ordering::Relaxed))].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Scans that found no segment, for one reason.
+    /// Counts a scan that was not to be recorded.
+    pub fn count_dropped(&self, reason: Dropped) {
+        self.dropped[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Scans that were not recorded, for one reason.
     pub fn dropped(&self, reason: Dropped) -> u64 {
         self.dropped[reason as usize].load(Ordering::Relaxed)
     }

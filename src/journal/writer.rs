@@ -9,11 +9,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Journal;
 use super::format::Payload;
 use super::sealer::{Due, Sealer};
 use super::segment::Appender;
 use super::slot::Slot;
+use super::{Dropped, Journal};
 use crate::core::scan::Scan;
 
 /// The sole writer of one worker's segments. The journal's folder stays locked while there is one.
@@ -41,6 +41,10 @@ impl Writer {
     /// Records a scan; when this returns it is safe from `kill -9`, or counted as dropped.
     #[inline]
     pub fn append(&mut self, scan: &Scan) {
+        if self.sealer.is_store_full() {
+            self.slot.count_dropped(Dropped::StoreFull);
+            return;
+        }
         let payload = Payload::encode(scan);
         if let Some(current) = &mut self.current
             && current.append(payload.bytes()).is_ok()
@@ -55,7 +59,7 @@ impl Writer {
         self.begin_next();
         let appended = self.current.as_mut().is_some_and(|next| next.append(payload).is_ok());
         if !appended {
-            self.slot.count_dropped();
+            self.slot.count_without_segment();
         }
     }
 

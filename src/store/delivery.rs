@@ -3,7 +3,8 @@
 //! Owns the delivery, on a thread of its own: a sealed segment becomes one batch, is offered to the
 //! store until the store confirms it, and is then settled with the journal. The oldest goes first,
 //! but for a batch that the store does not take while it takes others: that one steps aside, and is
-//! tried again later. Nothing is dropped here.
+//! tried again later. Nothing that is recorded is dropped on its way; what the store has is kept within the
+//! limits of the embedded store before each batch, and the journal is told when there is no room.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use jiff::tz::TimeZone;
 use tokio::sync::watch::Receiver;
 use uuid::Uuid;
 
+use super::limits::Room;
 use super::{Batch, Cause, Settings, Store, StoreError, Stored};
 use crate::core::Backoff;
 use crate::journal::{self, Journal, Sealed, SettleError};
@@ -27,6 +29,8 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_s
 const PUBLISH: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(5));
 /// Between tries to count what an earlier release has stored.
 const COUNT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+/// Between tries to drop what is beyond the limits.
+const DROP: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 /// How long a batch steps aside, each time it does.
 const ASIDE: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(10));
 /// Tries of a batch that the store answers and does not take, before another is tried.
@@ -59,6 +63,12 @@ pub struct Delivery {
     pub aside: AtomicU64,
     /// How often the embedded store's file was found moved, replaced or removed.
     pub replaced: AtomicU64,
+    /// Scans that the embedded store has dropped for their age.
+    pub expired_by_age: AtomicU64,
+    /// Scans that it has dropped for its size.
+    pub expired_by_size: AtomicU64,
+    /// Bytes of the embedded store's file and of its write-ahead log; 0 with ClickHouse, or before it is open.
+    pub bytes: AtomicU64,
     stopping: AtomicBool,
 }
 
@@ -85,6 +95,9 @@ impl Delivery {
             has_uncounted: false,
             count: COUNT,
             count_after: Instant::now(),
+            drop: DROP,
+            drop_after: Instant::now(),
+            is_full: false,
             failed: None,
             untaken: BTreeMap::new(),
         };
@@ -127,6 +140,11 @@ struct DeliveryLoop<'a> {
     count: Backoff,
     /// When to count on after it failed.
     count_after: Instant,
+    drop: Backoff,
+    /// When to drop on after it failed.
+    drop_after: Instant,
+    /// Whether the store has no room, as it was last seen.
+    is_full: bool,
     /// How the last try failed, if it did.
     failed: Option<Failure>,
     /// Batches that the store has answered and not taken.
@@ -222,7 +240,16 @@ impl DeliveryLoop<'_> {
         }
         self.publish();
         self.count_older();
-        let Some(sealed) = self.next() else { return Ok(false) };
+        let room = self.make_room();
+        match room {
+            Room::NotYet => return Ok(true),
+            Room::Full => {
+                self.figures.pause(WAIT);
+                return Ok(false);
+            }
+            Room::Enough | Room::More => {}
+        }
+        let Some(sealed) = self.next(room) else { return Ok(false) };
         // A file that was replaced while there was nothing to store gets no batch any more.
         let Some(store) = self.store.as_mut().filter(|store| !store.is_replaced()) else { return Ok(true) };
         self.journal.hold(&sealed);
@@ -290,9 +317,56 @@ impl DeliveryLoop<'_> {
         }
     }
 
-    fn next(&self) -> Option<Sealed> {
-        // Does not wait while there is something to count.
-        let wait = if self.has_uncounted && Instant::now() >= self.count_after { Duration::ZERO } else { WAIT };
+    /// Drops some of what is beyond the store's limits, and tells the journal whether to record. What is not
+    /// counted by hour yet waits for that. A failure holds up no scan.
+    fn make_room(&mut self) -> Room {
+        let is_due = !self.has_uncounted && Instant::now() >= self.drop_after;
+        let Some(store) = self.store.as_mut().filter(|_| is_due) else { return Room::Enough };
+        self.figures.bytes.store(store.bytes(), Ordering::Relaxed);
+        let step = match store.make_room() {
+            Ok(step) => step,
+            Err(error) => {
+                self.figures.retries.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "scans beyond the store's limits are not dropped yet");
+                self.drop_after = Instant::now() + self.drop.next_jittered();
+                return Room::Enough;
+            }
+        };
+        self.drop.reset();
+        self.figures.expired_by_age.fetch_add(step.by_age, Ordering::Relaxed);
+        self.figures.expired_by_size.fetch_add(step.by_size, Ordering::Relaxed);
+        if step.by_age + step.by_size > 0 {
+            tracing::debug!(
+                by_age = step.by_age,
+                by_size = step.by_size,
+                "scans beyond the store's limits are dropped"
+            );
+        }
+        // While room is made the store is as full as it was.
+        if step.room != Room::NotYet {
+            self.set_full(step.room == Room::Full);
+        }
+        step.room
+    }
+
+    fn set_full(&mut self, is_full: bool) {
+        self.journal.set_store_full(is_full);
+        if is_full != self.is_full {
+            self.is_full = is_full;
+            let path = self.settings.path.display();
+            if is_full {
+                tracing::error!(%path, "the store has reached store.max_size; nothing is recorded until it has room");
+            } else {
+                tracing::info!(%path, "the store has room again; scans are recorded");
+            }
+        }
+    }
+
+    /// The next batch to try.
+    fn next(&self, room: Room) -> Option<Sealed> {
+        // Does not wait while there is something to count or to drop.
+        let is_counting = self.has_uncounted && Instant::now() >= self.count_after;
+        let wait = if is_counting || room == Room::More { Duration::ZERO } else { WAIT };
         self.journal.next(wait, |waiting| self.choose(waiting))
     }
 

@@ -32,7 +32,7 @@ impl Collector for Delivery {
         );
         families.counter(
             "waypost_store_retries_total",
-            "Attempts to deliver to the store that failed, and are retried: to connect to it, to open it, to store a batch of scans or to count older ones by hour.",
+            "Attempts to deliver to the store that failed, and are retried: to connect to it, to open it, to store a batch of scans, to count older ones by hour or to drop those beyond the limits.",
             self.retries.load(Relaxed),
         );
         families.gauge(
@@ -44,6 +44,18 @@ impl Collector for Delivery {
             "waypost_store_replaced_total",
             "Times that the embedded store's file was found moved, replaced or removed, and opened anew.",
             self.replaced.load(Relaxed),
+        );
+        let mut expired = families.counters(
+            "waypost_store_scans_expired_total",
+            "Scans that the embedded store had and has dropped, by reason: beyond store.keep (age) or store.max_size (size).",
+        );
+        expired.add(&[("reason", "age")], self.expired_by_age.load(Relaxed));
+        expired.add(&[("reason", "size")], self.expired_by_size.load(Relaxed));
+        drop(expired);
+        families.gauge(
+            "waypost_store_size_bytes",
+            "Size of the embedded store's file and its write-ahead log, in bytes; 0 with ClickHouse.",
+            self.bytes.load(Relaxed),
         );
         families.gauge(
             "waypost_store_credentials_refused",

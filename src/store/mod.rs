@@ -9,6 +9,7 @@ mod checkup;
 pub mod clickhouse;
 mod delivery;
 mod error;
+mod limits;
 mod metrics;
 mod question;
 mod sign_health;
@@ -17,19 +18,22 @@ mod sqlite;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 pub use checkup::{Checked, Checkup, CheckupSettings, judge};
-pub use clickhouse::{ClickHouse, Schema, Settings as ClickHouseSettings};
+pub use clickhouse::{AuthoritiesError, ClickHouse, Schema, Settings as ClickHouseSettings, authorities};
 pub use delivery::Delivery;
 pub use error::{Cause, StoreError};
+pub use limits::{Gone, Limits, WhenFull};
 pub use question::{By, Question, Row, Tally, Usage};
 pub use sign_health::{fill, keep, observe};
 pub use sqlite::{Sqlite, SqliteError};
 
 use crate::core::scan::Scan;
 use crate::registry::Registry;
+use limits::Step;
 use question::Counting;
 
 /// One sealed segment, as a store takes it.
@@ -59,6 +63,8 @@ pub struct Settings {
     pub kind: Kind,
     /// The embedded store's file.
     pub path: PathBuf,
+    /// How much it keeps.
+    pub limits: Limits,
     /// ClickHouse's servers, and how to talk to them.
     pub clickhouse: ClickHouseSettings,
 }
@@ -93,28 +99,33 @@ pub fn ask(
 ) -> Result<Usage, StoreError> {
     let mut counting = Counting::new(question, registry, timezone);
     let add = |key, tally| counting.add(key, tally);
+    let mut gone = None;
     match settings.kind {
         Kind::Sqlite => {
-            Sqlite::open_read_only(&settings.path)?.map_or(Ok(()), |store| store.tallies(question, add))?;
+            if let Some(store) = Sqlite::open_read_only(&settings.path)? {
+                store.tallies(question, add)?;
+                gone = store.gone()?;
+            }
         }
         Kind::ClickHouse => {
             let only_ask = ClickHouseSettings { apply_schema: false, ..settings.clickhouse.clone() };
             ClickHouse::open(&only_ask, timezone)?.tallies(question, add)?;
         }
     }
-    Ok(counting.finish())
+    let gone = gone.filter(|gone| question.from.is_none_or(|from| from < gone.before));
+    Ok(Usage { gone, ..counting.finish() })
 }
 
 /// An open store.
 enum Store {
-    Sqlite(Sqlite),
+    Sqlite(Sqlite, Limits),
     ClickHouse(ClickHouse),
 }
 
 impl Store {
     fn open(settings: &Settings, timezone: &TimeZone) -> Result<Self, StoreError> {
         match settings.kind {
-            Kind::Sqlite => Sqlite::open(&settings.path).map(Self::Sqlite),
+            Kind::Sqlite => Sqlite::open(&settings.path).map(|store| Self::Sqlite(store, settings.limits)),
             Kind::ClickHouse => ClickHouse::open(&settings.clickhouse, timezone).map(Self::ClickHouse),
         }
     }
@@ -122,7 +133,7 @@ impl Store {
     /// Whether the embedded store's file is no longer the one at its path.
     fn is_replaced(&self) -> bool {
         match self {
-            Self::Sqlite(store) => store.is_replaced(),
+            Self::Sqlite(store, _) => store.is_replaced(),
             Self::ClickHouse(_) => false,
         }
     }
@@ -130,7 +141,7 @@ impl Store {
     /// Fails if the embedded store's file is no longer the one at its path.
     fn ensure_in_place(&self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(store) => store.ensure_in_place(),
+            Self::Sqlite(store, _) => store.ensure_in_place(),
             Self::ClickHouse(_) => Ok(()),
         }
     }
@@ -138,7 +149,7 @@ impl Store {
     /// Prepares to close it: everything that was stored is in its file then.
     fn leave(&self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(store) => store.leave(),
+            Self::Sqlite(store, _) => store.leave(),
             Self::ClickHouse(_) => Ok(()),
         }
     }
@@ -146,14 +157,14 @@ impl Store {
     /// Whether a batch could be offered to it.
     fn ping(&mut self, id: Uuid) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(store) => store.ping(),
+            Self::Sqlite(store, limits) => store.ensure_free(limits.min_free).and_then(|()| store.ping()),
             Self::ClickHouse(store) => store.ping(id),
         }
     }
 
     fn insert(&mut self, batch: &Batch) -> Result<Stored, StoreError> {
         match self {
-            Self::Sqlite(store) => store.insert(batch),
+            Self::Sqlite(store, limits) => store.ensure_free(limits.min_free).and_then(|()| store.insert(batch)),
             // It does not tell whether it had the batch already.
             Self::ClickHouse(store) => store.insert(batch).map(|()| Stored::New),
         }
@@ -162,16 +173,33 @@ impl Store {
     /// Counts some of what an earlier release has stored without counting it. Returns whether there is more.
     fn count_older(&mut self) -> Result<bool, StoreError> {
         match self {
-            Self::Sqlite(store) => store.count_older(),
+            Self::Sqlite(store, _) => store.count_older(),
             // It is filled with the first computation: see [`fill`].
             Self::ClickHouse(_) => Ok(false),
+        }
+    }
+
+    /// Drops some of what is beyond the embedded store's limits.
+    fn make_room(&mut self) -> Result<Step, StoreError> {
+        match self {
+            Self::Sqlite(store, limits) => store.make_room(limits, Timestamp::now()),
+            // Its tables have a lifetime.
+            Self::ClickHouse(_) => Ok(Step::default()),
+        }
+    }
+
+    /// Bytes of the embedded store's files.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Sqlite(store, _) => store.bytes(),
+            Self::ClickHouse(_) => 0,
         }
     }
 
     /// For how long an earlier try of a batch is remembered; `None`: for ever.
     fn forgets_after(&self) -> Option<Duration> {
         match self {
-            Self::Sqlite(_) => None,
+            Self::Sqlite(_, limits) => limits.may_drop().then_some(sqlite::REMEMBERED),
             Self::ClickHouse(_) => Some(Schema::WINDOW_AGE),
         }
     }
@@ -179,7 +207,7 @@ impl Store {
     /// The embedded store has no use for the registry: `waypost usage` reads the files.
     fn publish(&mut self, edge: &str, registry: &Registry) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(_) => Ok(()),
+            Self::Sqlite(..) => Ok(()),
             Self::ClickHouse(store) => store.publish(edge, registry),
         }
     }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::limits::Gone;
 use crate::core::Code;
 use crate::registry::{PlaceRef, Registry};
 
@@ -109,6 +110,8 @@ pub struct Usage {
     pub rows: Vec<Row>,
     /// All of them together.
     pub total: Tally,
+    /// What the question is about and the store no longer has.
+    pub gone: Option<Gone>,
 }
 
 /// A store's figures on their way to being an answer.
@@ -164,7 +167,7 @@ impl<'a> Counting<'a> {
         if !matches!(self.question.by, By::Day | By::Hour) {
             rows.sort_by_key(|row| Reverse((row.tally.scans, row.tally.all)));
         }
-        Usage { rows, total }
+        Usage { rows, total, gone: None }
     }
 }
 

@@ -5,10 +5,11 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Descriptors of everything but workers and visitors' connections: some forty files, pipes and
-/// sockets, and twenty of the admin port's clients.
-const OTHERS: u64 = 64;
-/// Those that each worker has besides: listeners, its runtime's, segments.
-const OF_A_WORKER: u64 = 8;
+/// sockets, and 64 connections of the admin port's clients.
+const OTHERS: u64 = 112;
+/// Those that each worker has besides: listeners, its runtime's, segments, a spare, and the connections that have
+/// given way and are about to end.
+const OF_A_WORKER: u64 = 8 + 16;
 
 /// Raises the soft limit of open files, usually 1,024, to the hard one: each connection needs a
 /// descriptor.
@@ -20,16 +21,26 @@ pub fn raise_limit() {
     }
 }
 
-/// Connections that each worker may have, `wanted` at most and one at least: visitors can't take
-/// descriptors from the journal, the store or the admin port.
-pub fn connections_of_each(workers: usize, wanted: usize) -> usize {
+/// Connections that there may be: `wanted`, or what the limit of open files leaves of it: visitors can't take descriptors from the journal, the store or the admin port.
+pub fn connections(workers: usize, wanted: usize) -> usize {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
-    let others = OTHERS + OF_A_WORKER * workers as u64;
-    let room = usize::try_from(limit.saturating_sub(others)).unwrap_or(usize::MAX) / workers;
-    let connections = wanted.min(room.max(1));
-    if connections < wanted {
-        let most = connections * workers;
+    let most = fit(limit, workers, wanted);
+    if most < wanted {
         tracing::warn!(limit, most, "the limit of open files is too small for edge.max_connections; fewer are held");
     }
-    connections
+    most
+}
+
+/// Connections that there may be once the limit is raised, and that limit, if it leaves fewer than `wanted`.
+pub fn misfit(workers: usize, wanted: usize) -> Option<(usize, u64)> {
+    let limit = getrlimit(Resource::Nofile).maximum?;
+    let most = fit(limit, workers, wanted);
+    (most < wanted).then_some((most, limit))
+}
+
+fn fit(limit: u64, workers: usize, wanted: usize) -> usize {
+    let others = OTHERS + OF_A_WORKER * workers as u64;
+    // Of a limit as small as the reserve a quarter, for few admin clients come, and no burst.
+    let room = limit.saturating_sub(others).max(limit / 4).max(1);
+    wanted.min(usize::try_from(room).unwrap_or(usize::MAX))
 }

@@ -3,6 +3,7 @@
 //!
 //! Owns the rule that only a thread made for it waits without a bound for a file, a pipe or a signal.
 
+pub mod activation;
 pub mod descriptors;
 pub mod logging;
 pub mod path_thread;

@@ -69,7 +69,7 @@ fn arguments_that_are_not_understood_exit_2() {
 
 #[test]
 fn check_exits_0_or_1_and_tells_what_there_is() {
-    let setup = Setup::new();
+    let setup = Setup::new().set("edge.trust", "proxies", "[\"127.0.0.1\"]");
     let ok = "configuration OK: 1 places, 2 signs (2 active, 0 planned, 0 retired), languages vi, en\n";
     assert_eq!(said(&setup.run(&["check"])), (0, ok.to_owned(), String::new()));
     let setup = setup.file("config/signs.csv", "code,place,status\nA1,two,active\n");

@@ -31,10 +31,44 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     ("edge", "home_url", "\"javascript:alert(1)\"", "expected https://, found the scheme \"javascript\""),
     ("edge", "max_connections", "0", "expected an integer from 1 to 1000000, found 0"),
+    ("edge", "max_connections_per_address", "0", "expected an integer from 1 to 1000000, found 0"),
+    ("edge", "max_requests_per_connection", "\"many\"", "expected an integer from 1 to 1000000, found \"many\""),
+    ("edge", "max_connection_age", "\"2d\"", "expected a duration from 1s to 24h such as \"5s\", found \"2d\""),
+    ("edge", "max_misses_per_address", "65535", "expected an integer from 0 to 65534, found 65535"),
     ("edge", "idle_timeout", "30", "expected a duration from 1s to 1h such as \"5s\", found 30"),
     ("edge", "request_timeout", "\"soon\"", "expected a duration from 1s to 1h such as \"5s\", found \"soon\""),
     ("edge", "grace", "\"2m\"", "expected a duration from 0s to 1m such as \"5s\", found \"2m\""),
     ("edge", "lame_duck", "\"11m\"", "expected a duration from 0s to 10m such as \"5s\", found \"11m\""),
+    ("edge", "redirect_to_https", "\"yes\"", "expected true or false, found \"yes\""),
+    ("edge", "acme_challenges", "true", "expected a string in quotes, found true"),
+    (
+        "edge.tls",
+        "listen",
+        "[\":443\"]",
+        "expected an address and a port such as \"[::]:8080\" or \"10.0.0.11:8080\", found \":443\"",
+    ),
+    (
+        "edge.tls",
+        "certificates",
+        "[{ certificate = \"cert.pem\" }]",
+        "expected a list of tables such as [{ certificate = \"…\", key = \"…\" }], found a table without key",
+    ),
+    ("edge.tls", "min_version", "\"1.1\"", "expected \"1.2\" or \"1.3\", found \"1.1\""),
+    ("edge.tls", "handshake_timeout", "\"0s\"", "expected a duration from 1s to 1m such as \"5s\", found \"0s\""),
+    ("edge.tls", "hsts", "\"never\"", "expected a duration from 0s to 17520h such as \"5s\", found \"never\""),
+    ("edge.tls", "proxy_protocol", "2", "expected true or false, found 2"),
+    (
+        "edge.proxy_protocol",
+        "listen",
+        "\"127.0.0.1:8081\"",
+        "expected a list of strings such as [\"a\", \"b\"], found \"127.0.0.1:8081\"",
+    ),
+    (
+        "edge.proxy_protocol",
+        "from",
+        "[\"10.0.0.0/33\"]",
+        "expected a network such as \"10.0.0.0/8\" or an address such as \"2001:db8::1\", found \"10.0.0.0/33\"",
+    ),
     (
         "edge.trust",
         "proxies",
@@ -100,9 +134,18 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("store", "path", "[]", "expected a string in quotes, found a list"),
     (
         "store",
+        "keep",
+        "\"30d\"",
+        "expected \"0d\", which is for ever, or an age from 31d to 36500d such as \"400d\", found \"30d\"",
+    ),
+    ("store", "max_size", "\"-1B\"", "expected a size from 0B to 1024TiB such as \"16MiB\", found \"-1B\""),
+    ("store", "when_full", "\"wait\"", "expected \"drop_oldest\" or \"stop\", found \"wait\""),
+    (
+        "store",
         "url",
         "[\"localhost:8123\"]",
-        "expected the URL of an HTTP interface such as \"http://127.0.0.1:8123\", found \"localhost:8123\"",
+        "expected the URL of an HTTP interface such as \"http://127.0.0.1:8123\" or \"https://clickhouse.example.vn:8443\", \
+         found \"localhost:8123\"",
     ),
     (
         "store",
@@ -112,6 +155,7 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ),
     ("store", "user", "0", "expected a string in quotes, found 0"),
     ("store", "password_file", "\"nowhere\"", "\"nowhere\": can't be read: No such file or directory (os error 2)"),
+    ("store", "ca_file", "1", "expected a string in quotes, found 1"),
     ("store", "cluster", "\"1st\"", "expected 1 to 64 characters of a-z A-Z 0-9 _, no digit first, found \"1st\""),
     ("store", "replicas", "\"no\"", "expected true or false, found \"no\""),
     ("store", "apply_schema", "1", "expected true or false, found 1"),
@@ -207,7 +251,9 @@ fn other_slips_are_told_with_their_line() {
         (
             "",
             "[edge]\nlisten = []\n",
-            &["4: edge.listen: expected at least one address such as \"[::]:8080\", found an empty list"],
+            &[
+                "4: edge.listen: expected an address here, in edge.tls.listen or in edge.proxy_protocol.listen, found none",
+            ],
         ),
         (
             "",
@@ -250,7 +296,8 @@ fn a_password_in_a_url_is_refused_and_never_shown() {
                 the environment's WAYPOST_CLICKHOUSE_PASSWORD";
     let info = format!("{bare}, found one with user info (name:password@)\n");
     let query = format!("{bare}, found one with a query or a fragment\n");
-    let http = "expected the URL of an HTTP interface such as \"http://127.0.0.1:8123\"";
+    let http = "expected the URL of an HTTP interface such as \"http://127.0.0.1:8123\" or \
+                \"https://clickhouse.example.vn:8443\"";
     for (url, said) in [
         ("[\"http://name:hunter2@127.0.0.1:8123\"]", info.clone()),
         ("[\"http://127.0.0.1:8123\", \"http://name:hunter2@127.0.0.1:8123\"]", info.clone()),
@@ -396,6 +443,7 @@ fn what_is_missing_is_told() {
 #[test]
 fn relative_paths_are_relative_to_the_file() {
     let setup = Setup::new().set("registry", "places", "\"../elsewhere/places.csv\"");
+    let setup = setup.set("edge.trust", "proxies", "[\"127.0.0.1\"]");
     fs::create_dir(setup.path("elsewhere")).unwrap();
     fs::rename(setup.path("config/places.csv"), setup.path("elsewhere/places.csv")).unwrap();
     setup.run(&["check"]);

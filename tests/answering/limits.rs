@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::http::{Connection, bytes, raw};
+use crate::support::http::{self, Connection, bytes, raw};
 use crate::support::{Edge, Metrics, PHONE, Random, SetOnDrop, Setup, wait_for};
 
 /// A connection is cut off when a sweep finds it over its limit of a second: 1 to 1.5 s. A busy machine needs longer.
@@ -167,25 +167,128 @@ fn a_client_that_scans_slowly_but_does_is_kept() {
     assert_eq!(edge.metrics().get("waypost_connections_timed_out_total"), 0.0);
 }
 
+/// A connection that has had an answer, and is idle.
+fn idle(edge: &Edge) -> Connection {
+    let mut connection = Connection::open(edge.address()).unwrap();
+    assert_eq!(connection.get("/A1B2C3", &[]).unwrap().status, 302);
+    connection
+}
+
+/// A connection with half a request.
+fn half_a_request(edge: &Edge) -> TcpStream {
+    let mut stream = TcpStream::connect(edge.address()).unwrap();
+    stream.write_all(b"GET /A1B2C3 HTTP/1.1\r\n").unwrap();
+    stream
+}
+
+fn closed(metrics: &Metrics, reason: &str) -> u64 {
+    metrics.total_of(&format!("waypost_connections_closed_total{{reason=\"{reason}\"}}"))
+}
+
+/// The limit is one number for the process, however many workers there are.
 #[test]
-fn connections_beyond_the_limit_wait_for_their_turn() {
-    let edge = Setup::new().set("edge", "max_connections", "4").start();
-    let mut open: Vec<Connection> = (0..4).map(|_| Connection::open(edge.address()).unwrap()).collect();
-    for connection in &mut open {
-        assert_eq!(connection.get("/A1B2C3", &[]).unwrap().status, 302);
+fn at_the_limit_of_connections_a_visitor_is_served_and_the_longest_idle_pays() {
+    for workers in ["1", "2"] {
+        let edge = Setup::new().set("edge", "workers", workers).set("edge", "max_connections", "4").start();
+        let mut open: Vec<Connection> = (0..30).map(|_| idle(&edge)).collect();
+        let metrics = edge.metrics();
+        assert_eq!(metrics.get("waypost_connections_open"), 4.0, "{workers} workers");
+        assert_eq!(closed(&metrics, "evicted"), 26);
+        assert_eq!(open.pop().unwrap().get("/A1B2C3", &[]).unwrap().status, 302, "the newest is there");
+        if workers == "1" {
+            let mut still = |_| open.pop().unwrap().get("/A1B2C3", &[]).is_ok();
+            assert_eq!((0..29).map(&mut still).filter(|is| *is).count(), 3, "and the three before it");
+        }
     }
-    let mut fifth = TcpStream::connect(edge.address()).unwrap();
-    fifth.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
-    fifth.write_all(&bytes("GET", "/A1B2C3", &[])).unwrap();
-    let error = fifth.read(&mut [0; 16]).unwrap_err();
+}
+
+#[test]
+fn at_the_limit_those_who_are_slow_to_ask_go_before_those_who_had_an_answer() {
+    let edge = Setup::new().set("edge", "max_connections", "4").start();
+    let mut regulars = [idle(&edge), idle(&edge)];
+    let mut slow = [half_a_request(&edge), half_a_request(&edge)];
+    // A second, and a sweep's share, is what a phone may take.
+    std::thread::sleep(Duration::from_secs(2));
+    let _newcomers = [idle(&edge), idle(&edge)];
+    assert_eq!(closed(&edge.metrics(), "evicted"), 2);
+    for regular in &mut regulars {
+        assert_eq!(regular.get("/A1B2C3", &[]).unwrap().status, 302);
+    }
+    for slow in &mut slow {
+        assert!(slow.read(&mut [0; 16]).is_ok_and(|read| read == 0), "closed");
+    }
+}
+
+#[test]
+fn at_the_limit_a_flood_of_half_requests_keeps_nobody_out() {
+    let edge = Setup::new().set("edge", "max_connections", "4").start();
+    for _ in 0..20 {
+        let _hostile: Vec<TcpStream> = (0..20).map(|_| half_a_request(&edge)).collect();
+        assert_eq!(edge.scan("/A1B2C3").status, 302);
+    }
+    assert!(closed(&edge.metrics(), "evicted") > 100);
+}
+
+#[test]
+fn where_all_are_being_answered_a_newcomer_waits() {
+    let edge = Setup::new().set("edge", "max_connections", "1").set("edge", "request_timeout", "\"1h\"").start();
+    let mut busy = TcpStream::connect(edge.address()).unwrap();
+    busy.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let pages = bytes("GET", "/", &[]).repeat(2000);
+    // Until the answers fill all buffers on the way.
+    while busy.write_all(&pages).is_ok() {}
+    let mut newcomer = TcpStream::connect(edge.address()).unwrap();
+    newcomer.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+    newcomer.write_all(&bytes("GET", "/A1B2C3", &[])).unwrap();
+    let error = newcomer.read(&mut [0; 16]).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
-    assert_eq!(edge.metrics().get("waypost_connections_open"), 4.0);
-    assert_eq!(open[0].get("/A1B2C3", &[]).unwrap().status, 302, "those that are open go on");
-    open.pop();
-    fifth.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    drop(busy);
+    newcomer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let mut status = [0; 12];
-    fifth.read_exact(&mut status).unwrap();
+    newcomer.read_exact(&mut status).unwrap();
     assert_eq!(&status, b"HTTP/1.1 302");
+}
+
+/// All who share an address, as a school does, are served; they cost each other idle connections alone.
+#[test]
+fn one_address_has_so_many_connections_and_its_newcomers_are_served() {
+    let setup = Setup::new().set("edge", "max_connections_per_address", "3");
+    let edge = setup.set("edge", "listen", "[\"127.0.0.1:0\", \"[::1]:0\"]").start();
+    let mut elsewhere = Connection::open(edge.addresses[1]).unwrap();
+    assert_eq!(elsewhere.get("/A1B2C3", &[]).unwrap().status, 302);
+    let _here: Vec<Connection> = (0..20).map(|_| idle(&edge)).collect();
+    let metrics = edge.metrics();
+    assert_eq!((metrics.get("waypost_connections_open"), closed(&metrics, "per_address")), (4.0, 17));
+    assert_eq!(elsewhere.get("/A1B2C3", &[]).unwrap().status, 302, "another address pays nothing");
+}
+
+#[test]
+fn trusted_proxies_may_have_any_number_of_connections() {
+    let setup = Setup::new().set("edge", "max_connections_per_address", "3");
+    let edge = setup.set("edge.trust", "proxies", "[\"127.0.0.0/8\"]").start();
+    let _open: Vec<Connection> = (0..20).map(|_| idle(&edge)).collect();
+    assert_eq!(edge.metrics().get("waypost_connections_open"), 20.0);
+}
+
+#[test]
+fn a_connection_ends_with_its_last_request_or_the_first_beyond_its_age() {
+    let edge = Setup::new().set("edge", "max_requests_per_connection", "3").start();
+    let mut connection = Connection::open(edge.address()).unwrap();
+    let mut ends = || {
+        let reply = connection.get("/A1B2C3", &[]).unwrap();
+        (reply.status, reply.header("connection") == Some("close"))
+    };
+    assert_eq!([ends(), ends(), ends()], [(302, false), (302, false), (302, true)]);
+    assert!(connection.get("/A1B2C3", &[]).is_err(), "it is closed");
+
+    let edge = Setup::new().set("edge", "max_connection_age", "\"1s\"").start();
+    let mut connection = Connection::open(edge.address()).unwrap();
+    let mut answers = 0;
+    wait_for("it is old", || {
+        answers += 1;
+        (connection.get("/A1B2C3", &[]).unwrap().header("connection") == Some("close")).then_some(())
+    });
+    assert!(answers > 2, "not before it was");
 }
 
 #[test]
@@ -302,7 +405,8 @@ fn no_bytes_make_it_panic() {
 
 #[test]
 fn guessed_codes_beyond_the_rate_are_answered_and_only_counted() {
-    let edge = Setup::new().set("observe", "max_unknown_per_second", "5").start();
+    let setup = Setup::new().set("observe", "max_unknown_per_second", "5");
+    let edge = setup.set("edge", "max_misses_per_address", "65534").start();
     let mut connection = Connection::open(edge.address()).unwrap();
     for number in 0..1000 {
         assert_eq!(connection.get(&format!("/Z{number}"), &[("User-Agent", PHONE)]).unwrap().status, 404);
@@ -324,21 +428,46 @@ fn guessed_codes_beyond_the_rate_are_answered_and_only_counted() {
 }
 
 #[test]
+fn who_guesses_codes_gets_a_short_answer_without_a_record_and_codes_of_signs_as_ever() {
+    let edge = Setup::new().set("edge", "max_misses_per_address", "3").start();
+    let get = |path: &str, by: &str| http::request(edge.address(), "GET", path, &[("X-Forwarded-For", by)]).unwrap();
+    let is_page = |path: &str| get(path, "").header("content-type").unwrap().starts_with("text/html");
+    // Within a minute of the clock, so at most twice as many.
+    let pages = ["/Z1", "/Z2+", "/Z3", "/Z4", "/Z5+", "/Z6", "/Z7", "/Z8+", "/Z9"].map(is_page);
+    let count = pages.iter().filter(|is_page| **is_page).count();
+    assert!(pages[..3] == [true; 3] && (3..=6).contains(&count), "{pages:?}");
+    assert_eq!(get("/A1B2C3", "").status, 302);
+    assert!(is_page("/A1B2C4+"), "what is no miss is a page as ever");
+    edge.wait_until_stored();
+    let recorded =
+        edge.database().query_row("SELECT count(*) FROM scans WHERE outcome = 'unknown'", [], |row| row.get(0));
+    let (recorded, metrics): (u32, _) = (recorded.unwrap(), edge.metrics());
+    assert!((2..=4).contains(&recorded), "only those that were answered by a page: {recorded}");
+    assert_eq!(metrics.total_of("waypost_misses_throttled_total"), 9 - count as u64);
+    assert_eq!(metrics.total_of("waypost_requests_total{outcome=\"unknown\"}"), 6);
+}
+
+#[test]
+fn behind_a_proxy_misses_are_the_visitors_own() {
+    let setup = Setup::new().set("edge", "max_misses_per_address", "1");
+    let edge = setup.set("edge.trust", "proxies", "[\"127.0.0.0/8\"]").start();
+    for visitor in 1..=9 {
+        let by = format!("192.0.2.{visitor}");
+        let reply = http::request(edge.address(), "GET", "/Z1", &[("X-Forwarded-For", &by)]).unwrap();
+        assert!(reply.header("content-type").unwrap().starts_with("text/html"), "the first of each");
+    }
+}
+
+#[test]
 fn visitors_leave_descriptors_to_the_journal_and_the_admin_port() {
     let edge = Setup::new().descriptors(128).set("journal", "segment", "\"64KiB\"").start();
-    let mut regular = Connection::open(edge.address()).unwrap();
-    regular.get("/A1B2C3", &[]).unwrap();
     // Half a request each, so that the kernel shows them and the edge waits for the rest.
-    let half = |_| {
-        let mut stream = TcpStream::connect(edge.address()).unwrap();
-        stream.write_all(b"GET /A1B2C3 HTTP/1.1\r\n").unwrap();
-        stream
-    };
-    let _silent: Vec<TcpStream> = (0..300).map(half).collect();
-    wait_for("as many as may be", || (edge.metrics().get("waypost_connections_open") >= 50.0).then_some(()));
+    let _silent: Vec<TcpStream> = (0..300).map(|_| half_a_request(&edge)).collect();
+    wait_for("all were accepted", || (closed(&edge.metrics(), "evicted") >= 200).then_some(()));
+    assert_eq!(edge.metrics().get("waypost_connections_open"), edge.metrics().get("waypost_connections_limit"));
     // Several segments are begun and sealed meanwhile.
     for _ in 0..3000 {
-        assert_eq!(regular.get("/A1B2C3", &[("User-Agent", PHONE)]).unwrap().status, 302);
+        assert_eq!(edge.scan("/A1B2C3").status, 302);
     }
     edge.wait_until_stored();
     let metrics = edge.metrics();
@@ -348,30 +477,19 @@ fn visitors_leave_descriptors_to_the_journal_and_the_admin_port() {
 }
 
 #[test]
-fn out_of_descriptors_it_says_so_once_serves_who_is_there_and_goes_on_after() {
+fn out_of_descriptors_it_says_so_once_and_serves_who_comes() {
     let setup = Setup::new().set("edge", "request_timeout", "\"1h\"").set("journal", "seal_after", "\"1h\"");
     let edge = setup.start();
-    let (mut regular, mut admin) = (Connection::open(edge.address()).unwrap(), Connection::open(edge.admin).unwrap());
-    assert_eq!(regular.get("/A1B2C3", &[]).unwrap().status, 302);
+    let mut admin = Connection::open(edge.admin).unwrap();
     let host = edge.admin.to_string();
-    let mut errors = || {
-        let page = admin.get("/metrics", &[("Host", &host)]).unwrap().body;
-        Metrics::parse(&page).get("waypost_accept_errors_total")
-    };
-    assert_eq!(errors(), 0.0);
+    let mut metrics = || Metrics::parse(&admin.get("/metrics", &[("Host", &host)]).unwrap().body);
     // Lower than what it had at its start, by which it set its own limit of connections.
     edge.limit_descriptors(10);
-    let held: Vec<TcpStream> = (0..30)
-        .map(|_| {
-            let mut stream = TcpStream::connect(edge.address()).unwrap();
-            stream.write_all(b"GET /A1B2C3 HTTP/1.1\r\n").unwrap();
-            stream
-        })
-        .collect();
-    // Once for each time that it begins; at first a file that is closed may end it for a moment.
-    let said = || edge.log().matches("connections can't be accepted").count() as f64;
-    wait_for("it is said, and tried again and again", || (said() >= 1.0 && errors() >= said() + 3.0).then_some(()));
-    assert_eq!(regular.get("/A1B2C3", &[]).unwrap().status, 302);
+    let held: Vec<TcpStream> = (0..60).map(|_| half_a_request(&edge)).collect();
+    wait_for("most gave way to others", || (closed(&metrics(), "descriptors") >= 40).then_some(()));
+    assert!(metrics().get("waypost_accept_errors_total") >= 40.0);
+    assert_eq!(edge.scan("/A1B2C3").status, 302, "a newcomer");
+    assert_eq!(edge.log().matches("connections can't be accepted").count(), 1, "once a minute");
     drop(held);
     assert_eq!(edge.scan("/A1B2C3").status, 302);
 }

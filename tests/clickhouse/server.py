@@ -5,9 +5,10 @@ The engine is chdb: ClickHouse 26.9 as a library in this process. What a query m
 does, which token repeats and what an error says is therefore ClickHouse itself; only the HTTP in
 front is written here, as much of it as the Rust crate `clickhouse` and curl use.
 
-    python server.py --port 0 --data FOLDER [--user NAME --password PW]
+    python server.py --port 0 --data FOLDER [--user NAME --password PW] [--tls CERTIFICATE KEY]
 
-prints `listening 127.0.0.1:PORT` when it is ready. FOLDER may be one left by an earlier process, also
+prints `listening 127.0.0.1:PORT` when it is ready, and with --tls before it `tls 127.0.0.1:PORT` of a second port, which
+is for https alone. FOLDER may be one left by an earlier process, also
 by one that was killed. SIGTERM lets the running query end, and ends.
 
 What it is not: a server.
@@ -28,6 +29,7 @@ import base64
 import json
 import re
 import signal
+import ssl
 import struct
 import sys
 import threading
@@ -373,8 +375,17 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         # Clients that hang up are what the tests are about.
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)
+
+
+def serve_tls(server: Server, certificate: str, key: str) -> None:
+    """Serves on a thread of its own. Each connection's own thread shakes hands, and not the one that accepts."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    print(f"tls 127.0.0.1:{server.server_port}", flush=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
 def main() -> None:
@@ -383,9 +394,13 @@ def main() -> None:
     arguments.add_argument("--data", type=Path, required=True)
     arguments.add_argument("--user")
     arguments.add_argument("--password", default="")
+    arguments.add_argument("--tls", nargs=2, metavar=("CERTIFICATE", "KEY"))
     options = arguments.parse_args()
     engine = Engine(options.data.absolute())
-    server = Server(options.port, engine, (options.user, options.password) if options.user else None)
+    login = (options.user, options.password) if options.user else None
+    server = Server(options.port, engine, login)
+    if options.tls:
+        serve_tls(Server(0, engine, login), *options.tls)
     # The exception ends `serve_forever`; `shutdown` would wait for the loop it was called from.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     print(f"listening 127.0.0.1:{server.server_port}", flush=True)

@@ -21,6 +21,8 @@ mod support;
 mod confirmed;
 mod delivery;
 mod health;
+mod https;
+mod keep;
 mod sign_health;
 mod token;
 mod usage;

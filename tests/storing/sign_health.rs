@@ -16,7 +16,7 @@ use waypost::health::{
     Suspicion, examine,
 };
 use waypost::registry::Status;
-use waypost::store::{self, Batch, Kind, Settings, Sqlite};
+use waypost::store::{self, Batch, Kind, Limits, Settings, Sqlite};
 
 use crate::support::clickhouse::ClickHouse;
 use crate::support::load::Load;
@@ -48,13 +48,14 @@ fn embedded(path: &Path) -> Settings {
         database: String::new(),
         user: String::new(),
         password: waypost::core::Secret::default(),
+        ca_file: None,
         cluster: String::new(),
         replicas: false,
         apply_schema: false,
         connect_timeout: std::time::Duration::ZERO,
         timeout: std::time::Duration::ZERO,
     };
-    Settings { kind: Kind::Sqlite, path: path.to_owned(), clickhouse }
+    Settings { kind: Kind::Sqlite, path: path.to_owned(), limits: Limits::default(), clickhouse }
 }
 
 /// Scans of so many days, in batches of two edges: of some signs often, of some rarely, of some not for long;

@@ -18,6 +18,9 @@ use super::Setup;
 pub struct ClickHouse {
     folder: TempDir,
     child: Option<Child>,
+    /// Certificate and key of the port for https.
+    certificate: Option<(PathBuf, PathBuf)>,
+    pub tls_address: Option<SocketAddr>,
     pub address: SocketAddr,
     /// Its own for each test, so that tests can share a server.
     pub database: String,
@@ -25,12 +28,29 @@ pub struct ClickHouse {
 
 impl ClickHouse {
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// With a port for https besides; never a server of one's own.
+    pub fn start_tls(certificate: PathBuf, key: PathBuf) -> Self {
+        Self::start_with(Some((certificate, key)))
+    }
+
+    fn start_with(certificate: Option<(PathBuf, PathBuf)>) -> Self {
         let database = format!("waypost_test_{}", uuid::Uuid::now_v7().simple());
-        let mut engine =
-            Self { folder: tempfile::tempdir().unwrap(), child: None, address: ([127, 0, 0, 1], 0).into(), database };
+        let mut engine = Self {
+            folder: tempfile::tempdir().unwrap(),
+            child: None,
+            certificate,
+            tls_address: None,
+            address: ([127, 0, 0, 1], 0).into(),
+            database,
+        };
         match std::env::var("WAYPOST_TEST_CLICKHOUSE") {
-            Ok(url) => engine.address = url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap(),
-            Err(_) => engine.start_engine(),
+            Ok(url) if engine.certificate.is_none() => {
+                engine.address = url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+            }
+            _ => engine.start_engine(),
         }
         engine
     }
@@ -41,11 +61,19 @@ impl ClickHouse {
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clickhouse/server.py");
         let mut command = Command::new(python);
         command.arg(script).args(["--port", "0", "--data"]).arg(self.folder.path());
+        if let Some((certificate, key)) = &self.certificate {
+            command.arg("--tls").args([certificate, key]);
+        }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening ").and_then(|address| address.parse().ok());
-        self.address = address.unwrap_or_else(|| panic!("the engine did not start: {line:?}"));
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let mut address = |what: &str| {
+            let mut line = String::new();
+            lines.read_line(&mut line).unwrap();
+            let address = line.trim().strip_prefix(what).and_then(|address| address.trim().parse().ok());
+            address.unwrap_or_else(|| panic!("the engine did not start: {line:?}"))
+        };
+        self.tls_address = self.certificate.is_some().then(|| address("tls"));
+        self.address = address("listening");
         self.child = Some(child);
     }
 
@@ -91,13 +119,19 @@ impl ClickHouse {
             database: self.database.clone(),
             user: "default".to_owned(),
             password: waypost::core::Secret::default(),
+            ca_file: None,
             cluster: String::new(),
             replicas: false,
             apply_schema: true,
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(10),
         };
-        waypost::store::Settings { kind: waypost::store::Kind::ClickHouse, path: PathBuf::new(), clickhouse }
+        waypost::store::Settings {
+            kind: waypost::store::Kind::ClickHouse,
+            path: PathBuf::new(),
+            limits: waypost::store::Limits::default(),
+            clickhouse,
+        }
     }
 
     /// Waypost's own store, in this process, with its tables made.

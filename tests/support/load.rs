@@ -65,6 +65,9 @@ impl Load {
                                 assert_eq!(reply.status, 302, "{reply:?}");
                                 counts.received.fetch_add(1, Ordering::Relaxed);
                                 check(code, reply.location().unwrap());
+                                if reply.header("connection") == Some("close") {
+                                    break;
+                                }
                             }
                             Err(_) => {
                                 errors.fetch_add(1, Ordering::Relaxed);

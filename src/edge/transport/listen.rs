@@ -12,13 +12,28 @@ use nix::{setsockopt_impl, sockopt_impl};
 use rustix::fd::OwnedFd;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
+use super::Protocol;
+
 /// Connections that may wait to be accepted, for each listener.
 const BACKLOG: i32 = 4096;
 
+/// A socket of the public port.
+#[derive(Debug)]
+pub struct Listener {
+    /// It listens once [`listen`] was called, or since before the start.
+    pub socket: TcpListener,
+    /// What its connections begin with.
+    pub protocol: Protocol,
+    /// Whether somebody else holds it, too, and hands it to the next process: what waits in its queue at
+    /// the stop is left to that.
+    pub is_inherited: bool,
+}
+
 /// Binds one listener for each address; `addresses` gets the ports that were drawn for 0.
 /// None takes connections before [`listen`].
-pub fn bind(addresses: &mut [SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, io::Error)> {
-    addresses.iter_mut().map(|address| bind_one(address).map_err(|error| (*address, error))).collect()
+pub fn bind(addresses: &mut [SocketAddr], protocol: Protocol) -> Result<Vec<Listener>, (SocketAddr, io::Error)> {
+    let bound = |address: &mut SocketAddr| bind_one(address, protocol).map_err(|error| (*address, error));
+    addresses.iter_mut().map(bound).collect()
 }
 
 // `TCP_DEFER_ACCEPT` (tcp(7)); std's setter is unstable, rustix has none.
@@ -28,16 +43,19 @@ sockopt_impl!(DeferAccept, SetOnly, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, u
 const SILENCE: usize = 1;
 
 /// Begins to take connections. Called once nothing can fail any more: the kernel gives a
-/// listener its share of them even if another edge has the port, and closes them with it.
-pub fn listen(listeners: &[TcpListener]) -> io::Result<()> {
-    listeners.iter().try_for_each(|listener| {
-        net::listen(listener, BACKLOG)?;
+/// listener its share of them even if another edge has the port, and closes them with it. One that
+/// is inherited gets the same backlog and options.
+pub fn listen(listeners: &[Listener]) -> io::Result<()> {
+    listeners.iter().try_for_each(|Listener { socket, .. }| {
+        // Accepted sockets inherit it on Linux, which saves a system call for each.
+        sockopt::set_tcp_nodelay(socket, true)?;
+        net::listen(socket, BACKLOG)?;
         // The visitor speaks first: with the request there, accepting and reading take one wake.
-        Ok(nix::sys::socket::setsockopt(listener, DeferAccept, &SILENCE)?)
+        Ok(nix::sys::socket::setsockopt(socket, DeferAccept, &SILENCE)?)
     })
 }
 
-fn bind_one(address: &mut SocketAddr) -> io::Result<TcpListener> {
+fn bind_one(address: &mut SocketAddr, protocol: Protocol) -> io::Result<Listener> {
     let socket = match socket_for(*address) {
         // A host without IPv6 still has IPv4.
         Err(error) if address.is_ipv6() && address.ip().is_unspecified() => {
@@ -53,12 +71,10 @@ fn bind_one(address: &mut SocketAddr) -> io::Result<TcpListener> {
     }
     sockopt::set_socket_reuseaddr(&socket, true)?;
     sockopt::set_socket_reuseport(&socket, true)?;
-    // Accepted sockets inherit it on Linux, which saves a system call for each.
-    sockopt::set_tcp_nodelay(&socket, true)?;
     net::bind(&socket, address)?;
-    let listener = TcpListener::from(socket);
-    *address = listener.local_addr()?;
-    Ok(listener)
+    let socket = TcpListener::from(socket);
+    *address = socket.local_addr()?;
+    Ok(Listener { socket, protocol, is_inherited: false })
 }
 
 fn socket_for(address: SocketAddr) -> io::Result<OwnedFd> {

@@ -84,18 +84,17 @@ fn line(bytes: &[u8]) -> Result<Parsed, ProxyHeaderError> {
     let Some(end) = room.windows(2).position(|two| two == b"\r\n") else {
         return if bytes.len() < MAX_LINE { Ok(Parsed::Incomplete) } else { Err(ProxyHeaderError::TooLong) };
     };
-    let source = source_of(&bytes[..end]).ok_or(ProxyHeaderError::Line)?;
+    let mut words = bytes[WORD.len()..end].split(|&byte| byte == b' ');
+    let source = match words.next() {
+        // What follows is to be ignored, whatever it is.
+        Some(b"UNKNOWN") => None,
+        family => Some(source_of(family.unwrap_or_default(), words).ok_or(ProxyHeaderError::Line)?),
+    };
     Ok(Parsed::Header { len: end + 2, source })
 }
 
-/// The source in a line without its end; the inner `None` is UNKNOWN.
-fn source_of(line: &[u8]) -> Option<Option<SocketAddr>> {
-    let mut words = line[WORD.len()..].split(|&byte| byte == b' ');
-    let family = words.next()?;
-    if family == b"UNKNOWN" {
-        // What follows is to be ignored, whatever it is.
-        return Some(None);
-    }
+/// The source in the words behind a family: two addresses and two ports.
+fn source_of<'w>(family: &[u8], mut words: impl Iterator<Item = &'w [u8]>) -> Option<SocketAddr> {
     let mut word = || std::str::from_utf8(words.next()?).ok();
     let (source, destination, source_port, destination_port) = (word()?, word()?, word()?, word()?);
     let address = |text: &str| match family {
@@ -107,7 +106,7 @@ fn source_of(line: &[u8]) -> Option<Option<SocketAddr>> {
     };
     let (source, source_port) = (address(source)?, port(source_port)?);
     address(destination).zip(port(destination_port))?;
-    words.next().is_none().then(|| Some(canonical(source, source_port)))
+    words.next().is_none().then(|| canonical(source, source_port))
 }
 
 /// A decimal number without leading zeros or a sign.

@@ -21,12 +21,12 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::timeout;
 use url::Url;
 
 use super::Settings;
+use super::connector::{AuthoritiesError, Connector, advice};
 
 /// A body is compressed and sent in pieces of this size.
 const PIECE: usize = 1 << 20;
@@ -67,6 +67,9 @@ pub enum ClientError {
         /// Which of the two.
         key: &'static str,
     },
+    /// No server can be verified.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// The runtime that requests run on can't be made.
     #[error("requests to ClickHouse can't be made: {0}")]
     Runtime(io::Error),
@@ -129,7 +132,7 @@ pub enum RequestError {
 
 /// One server.
 pub(super) struct Client {
-    http: HttpClient<HttpConnector, Pieces>,
+    http: HttpClient<Connector, Pieces>,
     url: Url,
     headers: HeaderMap,
     timeout: Duration,
@@ -137,10 +140,7 @@ pub(super) struct Client {
 
 impl Client {
     /// A client for each configured server; they share one pool of connections.
-    pub fn for_each_url(settings: &Settings) -> Result<Vec<Self>, ClientError> {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(settings.connect_timeout));
-        connector.set_nodelay(true);
+    pub fn for_each_url(settings: &Settings, connector: Connector) -> Result<Vec<Self>, ClientError> {
         let http = HttpClient::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(2)).build(connector);
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("waypost/", env!("CARGO_PKG_VERSION"))));
@@ -271,9 +271,10 @@ fn shown(duration: Duration) -> String {
 }
 
 /// An error and what is behind it: hyper's own text says "client error (Connect)" and no more. An
-/// error that already names what is behind it does not do so twice.
+/// error that already names what is behind it does not do so twice. Of a certificate, what may be done.
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source()).map(ToString::to_string);
+    let causes = causes.chain(advice(error).map(str::to_owned));
     causes.fold(error.to_string(), |text, cause| if text.ends_with(&cause) { text } else { format!("{text}: {cause}") })
 }
 

@@ -9,6 +9,7 @@
 //! only questions go by the `clickhouse` crate, which hides what that judgement needs.
 
 mod client;
+mod connector;
 pub mod encode;
 mod question;
 mod schema;
@@ -16,12 +17,15 @@ mod sign_health;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clickhouse::error::Error as QueryError;
 use clickhouse::{RowOwned, RowRead};
 use hyper::StatusCode;
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::rt::TokioExecutor;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use tokio::runtime::{Builder, Runtime};
@@ -29,13 +33,15 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 pub use client::{ClientError, RequestError};
+pub use connector::{AuthoritiesError, authorities};
 pub use schema::Schema;
 
-use super::{Batch, StoreError};
+use super::{Batch, Cause, StoreError};
 use crate::core::Secret;
 use crate::core::scan::Scan;
 use crate::registry::Registry;
 use client::{Client, Content};
+use connector::Connector;
 
 /// Tries of a batch that the server finds fault with, before it is rejected: a body that was
 /// damaged on its way can look like one that is wrong.
@@ -52,13 +58,15 @@ pub struct Settings {
     pub user: String,
     /// Their password.
     pub password: Secret,
+    /// Certificates of the authorities that certify servers (PEM); `None`: those that the system trusts.
+    pub ca_file: Option<PathBuf>,
     /// The cluster's name; empty for one node.
     pub cluster: String,
     /// Whether the servers are replicas of each other, so that a retry may go to another.
     pub replicas: bool,
     /// Whether opening it makes what is missing of tables, views and roles.
     pub apply_schema: bool,
-    /// For a connection to be made.
+    /// For a connection to be made, with its TLS handshake.
     pub connect_timeout: Duration,
     /// For each megabyte to be sent, and for the response after the last.
     pub timeout: Duration,
@@ -67,6 +75,7 @@ pub struct Settings {
 /// One or several servers.
 pub struct ClickHouse {
     runtime: Runtime,
+    connector: Connector,
     clients: Vec<Client>,
     settings: Settings,
     timezone: TimeZone,
@@ -81,11 +90,16 @@ impl ClickHouse {
             .enable_all()
             .build()
             .map_err(|error| StoreError::Unavailable(ClientError::Runtime(error).into()))?;
-        let clients = Client::for_each_url(settings).map_err(|error| match error {
-            ClientError::Header { .. } => StoreError::Unauthorized(error.into()),
-            ClientError::Url { .. } | ClientError::Runtime(_) => StoreError::Unavailable(error.into()),
-        })?;
-        let store = Self { runtime, clients, settings: settings.clone(), timezone: timezone.clone(), failures: 0 };
+        let unusable = |error| match error {
+            ClientError::Header { .. } => StoreError::Unauthorized(Cause::from(error)),
+            ClientError::Url { .. } | ClientError::Authorities(_) | ClientError::Runtime(_) => {
+                StoreError::Unavailable(error.into())
+            }
+        };
+        let connector = Connector::new(settings).map_err(|error| unusable(error.into()))?;
+        let clients = Client::for_each_url(settings, connector.clone()).map_err(unusable)?;
+        let store =
+            Self { runtime, connector, clients, settings: settings.clone(), timezone: timezone.clone(), failures: 0 };
         if settings.apply_schema {
             store.apply_schema()?;
         }
@@ -188,7 +202,8 @@ impl ClickHouse {
     ) -> Result<(), StoreError> {
         let settings = &self.settings;
         let url = url.to_owned();
-        let client = clickhouse::Client::default()
+        let http = HttpClient::builder(TokioExecutor::new()).build(self.connector.clone());
+        let client = clickhouse::Client::with_http_client(http)
             .with_url(&url)
             .with_user(&settings.user)
             .with_password(&settings.password.0)

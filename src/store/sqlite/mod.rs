@@ -4,11 +4,12 @@
 //! batch is stored once however often it is offered. Write-ahead logging
 //! (<https://sqlite.org/wal.html>) lets `waypost usage` read while the edge writes. What is stored
 //! in a file that somebody has moved or removed is not in the store: so whoever stores asks
-//! [`Sqlite::is_replaced`] before a batch, and before its segment's file is deleted. No scan is ever
-//! deleted here: the file has no limit but the disk's.
+//! [`Sqlite::is_replaced`] before a batch, and before its segment's file is deleted. A scan is deleted only
+//! by the limits that are configured: see `room.rs`.
 
 mod hours;
 mod question;
+mod room;
 mod sign_health;
 mod tables;
 
@@ -22,6 +23,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transac
 
 use super::{Batch, StoreError, Stored};
 use hours::{Hours, Uncounted};
+pub(super) use room::REMEMBERED;
 use tables::{CONNECTION, FOREIGN, VERSION};
 
 /// A writer waits this long for another to finish.
@@ -63,6 +65,16 @@ pub enum SqliteError {
     /// It was moved, replaced or removed, and can't be closed yet.
     #[error("{0}: was moved, replaced or removed, and the old file is still being read")]
     StillRead(PathBuf),
+    /// The file system has too little left.
+    #[error("{path}: expected {min_free} bytes free on its file system (journal.min_free), found {free}")]
+    NoneToSpare {
+        /// The file.
+        path: PathBuf,
+        /// What is to be left free.
+        min_free: u64,
+        /// What is free.
+        free: u64,
+    },
 }
 
 /// The embedded store.
@@ -88,12 +100,15 @@ fn identity(path: &Path) -> Identity {
 /// The same of the database, of its write-ahead log and of the log's index
 /// (<https://sqlite.org/wal.html>).
 fn identities(path: &Path, real: &Path) -> [Identity; 3] {
-    let beside = |end| {
-        let mut name = real.as_os_str().to_owned();
-        name.push(end);
-        identity(Path::new(&name))
-    };
+    let beside = |end| identity(&beside(real, end));
     [identity(path), beside("-wal"), beside("-shm")]
+}
+
+/// The file that SQLite keeps beside a database under its name and this end.
+fn beside(real: &Path, end: &str) -> PathBuf {
+    let mut name = real.as_os_str().to_owned();
+    name.push(end);
+    name.into()
 }
 
 impl Sqlite {
@@ -120,6 +135,8 @@ impl Sqlite {
             }
             upgrade.commit().map_err(failed)?;
         }
+        // Not a version of its own: a release without it can go on with the file.
+        connection.execute_batch(tables::EXPIRED).map_err(failed)?;
         let store = Self::with(connection, path);
         if before.is_none() || store.identities[0] != before {
             return Err(replaced(path));
@@ -260,10 +277,12 @@ impl Sqlite {
         };
         // A batch that was stored before is perhaps still to be counted.
         let uncounted = if new > 0 { None } else { Uncounted::read(&transaction)? };
+        // What is missing from it was perhaps dropped.
+        let gone_before = if new > 0 { i64::MIN } else { room::gone_before(&transaction)? };
         let mut hours = Hours::default();
         {
             let mut insert = transaction.prepare_cached(&tables::insert())?;
-            for (seq, scan) in &batch.scans {
+            for (seq, scan) in batch.scans.iter().filter(|(_, scan)| scan.ts_ms >= gone_before) {
                 let is_new = tables::execute(&mut insert, number, *seq, scan)?;
                 if is_new && !uncounted.as_ref().is_some_and(|left| left.has(number, *seq)) {
                     hours.count(scan);

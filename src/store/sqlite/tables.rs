@@ -13,7 +13,7 @@ pub(super) const VERSION: i64 = 2;
 
 /// Counts the tables that are not ours.
 pub(super) const FOREIGN: &str = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
-    AND name NOT IN ('batches', 'scans', 'carried', 'sign_hours', 'uncounted', 'sign_health')";
+    AND name NOT IN ('batches', 'scans', 'carried', 'sign_hours', 'uncounted', 'sign_health', 'expired')";
 
 /// Which scans the headline figures count.
 pub(super) const HEADLINE: &str = "(outcome = 'found' AND agent = 'person' AND repeat = 0)";
@@ -22,8 +22,17 @@ pub(super) const HEADLINE: &str = "(outcome = 'found' AND agent = 'person' AND r
 const KEYS: usize = 2;
 
 /// For each connection that writes. `synchronous = FULL` makes a commit durable before the segment's file is
-/// deleted.
-pub(super) const CONNECTION: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;";
+/// deleted. A write-ahead log that has grown, while somebody was reading for long, is cut to 64 MiB again.
+pub(super) const CONNECTION: &str =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;";
+
+/// What was dropped, by the reason: age or size.
+pub(super) const EXPIRED: &str = "
+    CREATE TABLE IF NOT EXISTS expired (
+        reason TEXT PRIMARY KEY,
+        scans  INTEGER NOT NULL, -- how many, so far
+        until  INTEGER NOT NULL  -- all are from before this time, in milliseconds since the Unix epoch, UTC
+    ) STRICT, WITHOUT ROWID;";
 
 /// Makes the tables, and brings those of an earlier version up to this one; in one transaction. What was stored
 /// before scans were counted by hour is noted in `uncounted`.

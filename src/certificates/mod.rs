@@ -333,25 +333,23 @@ impl Collector for Certificates {
         let mut families = Families::default();
         let acceptor = self.current.published.current();
         let names = acceptor.choice.in_use(Timestamp::now());
-        let times: [(&str, &str, fn(&Pair) -> Timestamp); 2] = [
-            (
-                "waypost_tls_certificate_not_after_timestamp_seconds",
-                "Until when the certificate in use for a name is valid, in seconds since the Unix epoch.",
-                |pair| pair.not_after,
-            ),
-            (
-                "waypost_tls_certificate_not_before_timestamp_seconds",
-                "From when the certificate in use for a name is valid, in seconds since the Unix epoch.",
-                |pair| pair.not_before,
-            ),
-        ];
-        for (metric, help, time) in times {
+        let mut times = |metric: &str, help: &str, time: fn(&Pair) -> Timestamp| {
             let mut family = families.gauges(metric, help);
             for (name, pair) in &names {
                 let seconds = u64::try_from(time(pair).as_second()).unwrap_or(0);
                 family.add(&[("name", name)], seconds);
             }
-        }
+        };
+        times(
+            "waypost_tls_certificate_not_after_timestamp_seconds",
+            "Until when the certificate in use for a name is valid, in seconds since the Unix epoch.",
+            |pair| pair.not_after,
+        );
+        times(
+            "waypost_tls_certificate_not_before_timestamp_seconds",
+            "From when the certificate in use for a name is valid, in seconds since the Unix epoch.",
+            |pair| pair.not_before,
+        );
         let slots = self.current.slots();
         let unusable = slots.iter().zip(&self.threads).filter(|(slot, thread)| slot.unusable(thread).is_some());
         families.gauge(

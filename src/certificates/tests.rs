@@ -1,0 +1,511 @@
+//! What a client is served while files are good, half written, expired or missing: handshakes in memory with
+//! rustls' client.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Command;
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConnection, SignatureScheme,
+};
+use tempfile::TempDir;
+
+use super::*;
+
+/// A certificate that was made for a test.
+struct Made {
+    der: Vec<u8>,
+    chain: String,
+    key: String,
+}
+
+/// For these names, valid from and until so many days from now; with its own new key.
+fn made(names: &[&str], days: (i32, i32)) -> Made {
+    made_with(&KeyPair::generate().expect("a key"), names, days)
+}
+
+fn made_with(key: &KeyPair, names: &[&str], days: (i32, i32)) -> Made {
+    let mut params =
+        CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).expect("names");
+    let today = i64::try_from(UnixTime::now().as_secs()).expect("not so late");
+    let at = |days: i32| {
+        let seconds = u64::try_from(today + i64::from(days) * 86_400).expect("after 1970");
+        date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
+    };
+    (params.not_before, params.not_after) = (at(days.0), at(days.1));
+    let certificate = params.self_signed(key).expect("a certificate");
+    Made { der: certificate.der().to_vec(), chain: certificate.pem(), key: key.serialize_pem() }
+}
+
+/// A folder with pairs of files.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn files(&self, name: &str) -> CertificateFiles {
+        let path = |end: &str| self.0.path().join(format!("{name}.{end}"));
+        CertificateFiles { certificate: path("pem"), key: path("key") }
+    }
+
+    fn settings(&self, names: &[&str]) -> TlsSettings {
+        let files = names.iter().map(|name| self.files(name)).collect();
+        TlsSettings { files, min_version: TlsVersion::V1_2 }
+    }
+
+    /// Puts a file in place as ACME clients do: whole, by a rename.
+    fn write(path: &Path, text: &str) {
+        let next = path.with_extension("next");
+        fs::write(&next, text).expect("a file");
+        fs::set_permissions(&next, Permissions::from_mode(0o600)).expect("a mode");
+        fs::rename(&next, path).expect("a rename");
+    }
+
+    fn put(&self, name: &str, made: &Made) {
+        let files = self.files(name);
+        Self::write(&files.certificate, &made.chain);
+        Self::write(&files.key, &made.key);
+    }
+}
+
+impl Certificates {
+    /// A refresh, waited for.
+    fn look(&self) {
+        let asked: Vec<u64> = self.threads.iter().map(PathThread::ask).collect();
+        assert!(self.threads.iter().zip(asked).all(|(thread, number)| thread.wait(number, FIRST_READ)));
+    }
+
+    /// The problem of the first pair.
+    fn problem(&self) -> String {
+        self.states()[0].problem.clone().unwrap_or_default()
+    }
+
+    fn served(&self, name: &str) -> Vec<u8> {
+        shake(self, client(&[]), Some(name)).expect("a handshake").0
+    }
+}
+
+/// Takes any certificate, if it signs.
+#[derive(Debug)]
+struct Anyone;
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn client(protocols: &[&str]) -> ClientConfig {
+    client_of(&[&TLS12, &TLS13], protocols)
+}
+
+fn client_of(versions: &[&'static SupportedProtocolVersion], protocols: &[&str]) -> ClientConfig {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .expect("versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    config
+}
+
+/// A handshake with what is published now: the certificate that the client got, and the client; or the alert.
+fn shake(
+    certificates: &Certificates,
+    mut config: ClientConfig,
+    name: Option<&str>,
+) -> Result<(Vec<u8>, ClientConnection), AlertDescription> {
+    config.enable_sni = name.is_some();
+    let to = ServerName::try_from(name.unwrap_or("none.invalid").to_owned()).expect("a name");
+    let mut client = ClientConnection::new(Arc::new(config), to).expect("a client");
+    let acceptor = certificates.subscribe().borrow().clone();
+    let mut server = ServerConnection::new(acceptor.config()).expect("a server");
+    // Two flights each are enough, and one more for tickets.
+    for _ in 0..3 {
+        let (mut there, mut back) = (Vec::new(), Vec::new());
+        client.write_tls(&mut there).expect("memory");
+        server.read_tls(&mut there.as_slice()).expect("memory");
+        let refused = server.process_new_packets().is_err();
+        while server.wants_write() {
+            server.write_tls(&mut back).expect("memory");
+        }
+        let mut back = back.as_slice();
+        while !back.is_empty() {
+            client.read_tls(&mut back).expect("memory");
+            match client.process_new_packets() {
+                Err(Error::AlertReceived(alert)) => return Err(alert),
+                other => assert!(other.is_ok() && !refused, "{other:?}"),
+            }
+        }
+    }
+    assert!(!client.is_handshaking() && !server.is_handshaking());
+    Ok((client.peer_certificates().expect("a certificate")[0].to_vec(), client))
+}
+
+#[test]
+fn a_client_gets_the_best_certificate_of_the_name_that_it_asks_for() {
+    let folder = Folder::new();
+    let first = made(&["a.example.vn"], (-1, 90));
+    let wildcard = made(&["*.example.vn"], (-1, 90));
+    let expired = made(&["b.example.vn", "old.vn"], (-90, -1));
+    let shorter = made(&["c.example.vn"], (-1, 10));
+    let longer = made(&["C.example.vn"], (-1, 20));
+    let later = made(&["c.example.vn"], (1, 90));
+    let all = [("0", &first), ("1", &wildcard), ("2", &expired), ("3", &shorter), ("4", &longer), ("5", &later)];
+    for (name, made) in all {
+        folder.put(name, made);
+    }
+    let certificates = Certificates::open(&folder.settings(&["0", "1", "2", "3", "4", "5"]));
+    for (name, expected) in [
+        (Some("a.example.vn"), &first),
+        (Some("A.Example.VN"), &first),
+        (Some("b.example.vn"), &wildcard),
+        (Some("old.vn"), &expired),
+        (Some("c.example.vn"), &longer),
+        (Some("d.example.vn"), &wildcard),
+        (Some("example.vn"), &first),
+        (Some("x.d.example.vn"), &first),
+        (Some("192.0.2.1"), &first),
+        (None, &first),
+    ] {
+        for versions in [&[&TLS12], &[&TLS13]] {
+            let (served, _) = shake(&certificates, client_of(versions, &[]), name).expect("a handshake");
+            assert!(served == expected.der, "{name:?}");
+        }
+    }
+    let states = certificates.states();
+    assert_eq!(states[2].names, ["b.example.vn", "old.vn"]);
+    let problems: Vec<usize> = (0..6).filter(|at| states[*at].problem.is_some()).collect();
+    assert_eq!(problems, [2, 5], "{states:?}");
+}
+
+#[test]
+fn http_1_1_alone_is_spoken_and_nothing_is_kept_of_a_client() {
+    let folder = Folder::new();
+    folder.put("0", &made(&["a.vn"], (-1, 90)));
+    let certificates = Certificates::open(&folder.settings(&["0"]));
+    for (offered, expected) in [
+        (&[][..], Ok(None)),
+        (&["http/1.1"], Ok(Some(&b"http/1.1"[..]))),
+        (&["h2", "http/1.1"], Ok(Some(b"http/1.1"))),
+        (&["h2"], Err(AlertDescription::NoApplicationProtocol)),
+        (&["h3", "acme-tls/1"], Err(AlertDescription::NoApplicationProtocol)),
+    ] {
+        let shaken = shake(&certificates, client(offered), Some("a.vn")).map(|(_, client)| client);
+        assert_eq!(
+            shaken.as_ref().map(|client| client.alpn_protocol()).map_err(|alert| *alert),
+            expected,
+            "{offered:?}"
+        );
+        if let Ok(client) = shaken {
+            assert_eq!(client.tls13_tickets_received(), 0);
+        }
+    }
+    let newer = TlsSettings { min_version: TlsVersion::V1_3, ..folder.settings(&["0"]) };
+    let newer = Certificates::open(&newer);
+    assert!(shake(&newer, client_of(&[&TLS13], &[]), None).is_ok());
+    let refused = shake(&newer, client_of(&[&TLS12], &[]), None).map(|_| ());
+    assert_eq!(refused, Err(AlertDescription::ProtocolVersion));
+}
+
+#[test]
+fn a_renewal_in_two_steps_is_taken_once_the_pair_fits() {
+    let folder = Folder::new();
+    let (old, new) = (made(&["a.vn"], (-60, 30)), made(&["a.vn"], (-1, 90)));
+    let files = folder.files("0");
+    for certificate_first in [true, false] {
+        folder.put("0", &old);
+        let certificates = Certificates::open(&folder.settings(&["0"]));
+        let steps = [(&files.certificate, &new.chain), (&files.key, &new.key)];
+        let (half, rest) = if certificate_first { (steps[0], steps[1]) } else { (steps[1], steps[0]) };
+        Folder::write(half.0, half.1);
+        certificates.look();
+        assert!(certificates.served("a.vn") == old.der);
+        assert!(certificates.problem().ends_with("found that of another key"), "{}", certificates.problem());
+        Folder::write(rest.0, rest.1);
+        certificates.look();
+        assert!(certificates.served("a.vn") == new.der);
+        assert_eq!(certificates.problem(), "");
+    }
+}
+
+#[test]
+fn a_swapped_link_is_a_change() {
+    // As in Kubernetes: the files are links through `data`, which is itself a link.
+    let folder = Folder::new();
+    let (old, new) = (made(&["a.vn"], (-60, 30)), made(&["a.vn"], (-1, 90)));
+    let root = folder.0.path();
+    for (name, made) in [("v1", &old), ("v2", &new)] {
+        fs::create_dir(root.join(name)).expect("a folder");
+        folder.put(&format!("{name}/tls"), made);
+    }
+    symlink("v1", root.join("data")).expect("a link");
+    for end in ["pem", "key"] {
+        symlink(format!("data/tls.{end}"), root.join(format!("0.{end}"))).expect("a link");
+    }
+    let certificates = Certificates::open(&folder.settings(&["0"]));
+    assert!(certificates.served("a.vn") == old.der);
+    symlink("v2", root.join("next")).expect("a link");
+    fs::rename(root.join("next"), root.join("data")).expect("a swap");
+    certificates.look();
+    assert!(certificates.served("a.vn") == new.der);
+}
+
+#[test]
+fn files_that_cannot_be_used_leave_the_last_good_one_in_use() {
+    let folder = Folder::new();
+    let (good, other) = (made(&["a.vn"], (-1, 90)), made(&["a.vn"], (-1, 90)));
+    let CertificateFiles { certificate, key } = folder.files("0");
+    let openssl_key = |arguments: &[&str]| {
+        let made = Command::new("openssl").args(arguments).output().expect("openssl");
+        assert!(made.status.success(), "{made:?}");
+        String::from_utf8(made.stdout).expect("PEM")
+    };
+    let encrypted = openssl_key(&["genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:hush"]);
+    let p521 = openssl_key(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"]);
+    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n\
+                  -----END EC PRIVATE KEY-----\n";
+    let damaged = good.chain.replace("MII", "!!!");
+    let no_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let wrong_order = other.chain.clone() + &good.chain;
+    for (path, text, expected) in [
+        (&certificate, "", "expected a certificate chain in PEM (-----BEGIN CERTIFICATE-----), found no certificate"),
+        (&certificate, &good.key, "found no certificate"),
+        (&certificate, &damaged, "expected PEM, found"),
+        (&certificate, no_certificate, "expected an X.509 certificate of version 3, found another"),
+        (&certificate, &other.chain, "expected the certificate of the key in"),
+        (&certificate, &wrong_order, "expected the certificate of the key first"),
+        (&certificate, &"x".repeat(70_000), "expected at most 65536 bytes, found 70000"),
+        (&key, "", "expected a private key in PEM (-----BEGIN PRIVATE KEY-----), found none"),
+        (&key, &good.chain, "expected a private key in PEM"),
+        (&key, &encrypted, "expected a private key without a passphrase, found an encrypted one"),
+        (&key, legacy, "expected a private key without a passphrase, found an encrypted one"),
+        (&key, &p521, "expected an ECDSA key (P-256 or P-384), RSA"),
+    ] {
+        folder.put("0", &good);
+        let certificates = Certificates::open(&folder.settings(&["0"]));
+        assert_eq!(certificates.problem(), "");
+        Folder::write(path, text);
+        certificates.look();
+        let problem = certificates.problem();
+        assert!(
+            problem.starts_with(path.to_str().expect("UTF-8"))
+                || problem.starts_with(certificate.to_str().expect("UTF-8"))
+        );
+        assert!(problem.contains(expected), "{expected:?}: {problem:?}");
+        assert!(certificates.served("a.vn") == good.der, "{problem}");
+        // Nothing else is a way back.
+        folder.put("0", &other);
+        certificates.look();
+        assert!(certificates.problem().is_empty() && certificates.served("a.vn") == other.der);
+    }
+
+    let certificates = Certificates::open(&folder.settings(&["0"]));
+    fs::set_permissions(&key, Permissions::from_mode(0o604)).expect("a mode");
+    certificates.look();
+    assert!(certificates.problem().ends_with("found mode 0604"), "{}", certificates.problem());
+    fs::remove_file(&certificate).expect("it was there");
+    certificates.look();
+    let problem = certificates.problem();
+    assert!(problem.contains("can't be read: ") && problem.ends_with("found mode 0604"), "both are named: {problem}");
+    assert!(certificates.served("a.vn") == other.der);
+}
+
+#[test]
+fn without_any_usable_pair_a_handshake_is_refused_by_an_alert_until_there_is_one() {
+    let folder = Folder::new();
+    let certificates = Certificates::open(&folder.settings(&["0", "1"]));
+    let refused = shake(&certificates, client(&[]), Some("a.vn")).map(|_| ());
+    assert_eq!(refused, Err(AlertDescription::AccessDenied));
+    let made = made(&["a.vn"], (-1, 90));
+    folder.put("1", &made);
+    certificates.look();
+    assert!(certificates.served("b.vn") == made.der, "the first that is usable");
+    let problem = certificates.problem();
+    assert!(problem.contains("0.pem: can't be read: ") && problem.contains("0.key: can't be read: "), "{problem}");
+}
+
+#[test]
+fn an_expired_certificate_is_served_where_there_is_no_better_and_replaces_no_good_one() {
+    let folder = Folder::new();
+    let (expired, good, future) = (made(&["a.vn"], (-90, -1)), made(&["a.vn"], (-1, 90)), made(&["a.vn"], (1, 90)));
+    folder.put("0", &expired);
+    let certificates = Certificates::open(&folder.settings(&["0"]));
+    assert!(certificates.served("a.vn") == expired.der);
+    assert!(certificates.problem().contains("valid now, found one that expired at "), "{}", certificates.problem());
+    folder.put("0", &good);
+    certificates.look();
+    assert!(certificates.served("a.vn") == good.der && certificates.problem().is_empty());
+    for (worse, wrong) in [(&expired, "found one that expired at "), (&future, "found one that is not valid before ")] {
+        folder.put("0", worse);
+        certificates.look();
+        certificates.look();
+        assert!(certificates.served("a.vn") == good.der);
+        assert!(certificates.problem().contains(wrong), "{}", certificates.problem());
+    }
+}
+
+#[test]
+fn an_rsa_key_is_warned_of_and_given_only_to_clients_that_verify_no_other() {
+    let folder = Folder::new();
+    let generated = Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output().expect("openssl");
+    let key = KeyPair::from_pem(&String::from_utf8(generated.stdout).expect("PEM")).expect("an RSA key");
+    let (rsa, elliptic) = (made_with(&key, &["a.vn"], (-1, 90)), made(&["a.vn"], (-1, 30)));
+    folder.put("0", &rsa);
+    folder.put("1", &elliptic);
+    let findings = Certificates::check(&folder.settings(&["0", "1"]), "a.vn");
+    let path = folder.files("0").certificate;
+    assert_eq!(findings.problems, [""; 0]);
+    assert_eq!(findings.warnings, [format!("{}: {RSA}", path.display())]);
+
+    let certificates = Certificates::open(&folder.settings(&["0", "1"]));
+    assert!(certificates.served("a.vn") == elliptic.der);
+    let alone = Certificates::open(&folder.settings(&["0"]));
+    for versions in [&[&TLS12], &[&TLS13]] {
+        assert!(shake(&alone, client_of(versions, &[]), Some("a.vn")).expect("a handshake").0 == rsa.der);
+    }
+    let mut old = ring::default_provider();
+    old.cipher_suites.retain(|suite| format!("{:?}", suite.suite()).contains("ECDHE_RSA"));
+    let old = ClientConfig::builder_with_provider(Arc::new(old)).with_protocol_versions(&[&TLS12]).expect("a version");
+    let old = old.dangerous().with_custom_certificate_verifier(Arc::new(OnlyRsa(Anyone))).with_no_client_auth();
+    assert!(shake(&certificates, old, Some("a.vn")).expect("a handshake").0 == rsa.der);
+}
+
+/// A client of before elliptic certificates.
+#[derive(Debug)]
+struct OnlyRsa(Anyone);
+
+impl ServerCertVerifier for OnlyRsa {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::RSA_PSS_SHA256]
+    }
+}
+
+#[test]
+fn check_tells_files_that_cannot_be_used_from_what_is_served_all_the_same() {
+    let folder = Folder::new();
+    folder.put("expired", &made(&["a.vn"], (-90, -1)));
+    folder.put("short", &made(&["b.vn"], (-81, 9)));
+    folder.put("good", &made(&["*.c.vn"], (-71, 19)));
+    folder.put("nameless", &made(&[], (-1, 90)));
+    let settings = folder.settings(&["expired", "short", "good", "nameless", "missing"]);
+    let findings = Certificates::check(&settings, "qr.d.vn");
+    let has = |texts: &[String], file: &str, text: &str| {
+        texts.iter().filter(|found| found.contains(&format!("{file}.pem: ")) && found.contains(text)).count() == 1
+    };
+    assert!(findings.problems.len() == 1 && has(&findings.problems, "missing", "can't be read"), "{findings:?}");
+    assert_eq!(findings.warnings.len(), 4, "{findings:?}");
+    assert!(has(&findings.warnings, "expired", "found one that expired at "), "{findings:?}");
+    assert!(has(&findings.warnings, "short", "less than a fifth of its lifetime is left: it expires at "));
+    assert!(has(&findings.warnings, "nameless", "has no DNS name"), "{findings:?}");
+    assert!(findings.warnings[3].contains("no certificate covers qr.d.vn"), "{findings:?}");
+    assert_eq!(Certificates::check(&settings, "qr.c.vn").warnings.len(), 3);
+}
+
+#[test]
+fn metrics_have_the_dates_of_what_is_in_use_for_each_name() {
+    let folder = Folder::new();
+    folder.put("0", &made(&["a.vn", "*.a.vn"], (-60, 30)));
+    folder.put("1", &made(&["a.vn"], (-1, 90)));
+    let certificates = Certificates::open(&folder.settings(&["0", "1", "missing"]));
+    let figures = || -> Vec<(String, String, f64)> {
+        let label = |metric: &prometheus::proto::Metric| {
+            metric.get_label().iter().map(|pair| pair.value().to_owned()).collect::<String>()
+        };
+        let families = certificates.collect();
+        let of = |family: &MetricFamily| {
+            let name = family.name().trim_start_matches("waypost_tls_").to_owned();
+            let samples = family.get_metric().iter();
+            samples.map(|metric| (name.clone(), label(metric), metric.get_gauge().get_value())).collect::<Vec<_>>()
+        };
+        families.iter().flat_map(of).collect()
+    };
+    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+    let time = |at: usize, end: bool| {
+        let state = &certificates.states()[at];
+        let time = if end { state.not_after } else { state.not_before };
+        time.map(Timestamp::as_second).expect("it is read") as f64
+    };
+    let sample = |metric: &str, name: &str, value: f64| (metric.to_owned(), name.to_owned(), value);
+    let after = "certificate_not_after_timestamp_seconds";
+    let before = "certificate_not_before_timestamp_seconds";
+    let expected = [
+        sample(after, "*.a.vn", time(0, true)),
+        sample(after, "a.vn", time(1, true)),
+        sample(before, "*.a.vn", time(0, false)),
+        sample(before, "a.vn", time(1, false)),
+        sample("certificates_unusable", "", 1.0),
+    ];
+    assert_eq!(figures(), expected);
+    // The last good one is in use, and its files can't be used.
+    Folder::write(&folder.files("1").key, "");
+    certificates.look();
+    assert_eq!(figures()[1], expected[1]);
+    assert_eq!(figures()[4], sample("certificates_unusable", "", 2.0));
+}
