@@ -19,8 +19,11 @@ pub fn run(input: &[u8]) {
 /// Limits that other parts rely on.
 fn check(config: &Config) {
     assert!((1..=1024).contains(&config.edge.workers), "{}", config.edge.workers);
-    let (edge, of) = (&config.edge, |list: &[_]| list.is_empty());
-    assert!(!(of(&edge.listen) && of(&edge.tls.listen) && of(&edge.proxy_protocol.listen)) && edge.max_connections > 0);
+    let edge = &config.edge;
+    let listeners = [&edge.listen, &edge.tls.listen, &edge.proxy_protocol.listen];
+    assert!(listeners.iter().any(|addresses| !addresses.is_empty()), "it listens nowhere");
+    assert!(edge.proxy_protocol.listen.is_empty() || !edge.proxy_protocol.from.is_empty(), "any proxy is believed");
+    assert!(edge.max_connections > 0 && edge.max_connections_per_address > 0);
     assert!((1..=63).contains(&config.edge.name.len()), "{:?}", config.edge.name);
     assert!(!config.registry.rules.allowed_hosts.is_empty(), "every host is allowed");
     assert!((0.0..=1.0).contains(&config.registry.max_shrink));

@@ -33,7 +33,9 @@ static WRITTEN: LazyLock<Written> = LazyLock::new(|| {
     let journal = Journal::open(settings(folder.path()), 1).expect("a journal");
     let mut writer = Writer::new(&journal, 0);
     let scans: Vec<_> = (0..130).map(|at| (at, scan(at))).collect();
-    scans.iter().for_each(|(_, scan)| writer.append(scan));
+    for (_, scan) in &scans {
+        writer.append(scan);
+    }
     let find = |(path, _): &(PathBuf, SegmentState)| fs::read(path).is_ok_and(|bytes| !parse(&bytes).scans.is_empty());
     let (path, _) = segments(folder.path()).expect("a folder").into_iter().find(find).expect("a segment");
     let bytes = fs::read(&path).expect("a segment");
@@ -198,8 +200,8 @@ fn scan(at: u32) -> Scan {
         outcome: Outcome::Found,
         channel: Channel::Nfc,
         client: Client { device: Device::Phone, os: Os::Android, app: App::Zalo, agent: Agent::Person },
-        repeat: at % 5 == 0,
-        lang: Word::from(if at % 2 == 0 { "vi" } else { "" }).expect("short"),
+        repeat: at.is_multiple_of(5),
+        lang: Word::from(if at.is_multiple_of(2) { "vi" } else { "" }).expect("short"),
         served: Word::from("zh-Hans").expect("short"),
         origin: Origin { country: "VN".try_into().expect("short"), region: "Lạng Sơn".try_into().expect("short") },
     }

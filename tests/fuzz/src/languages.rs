@@ -1,6 +1,6 @@
 //! `Accept-Language`: the choice is that of RFC 4647 section 3.4, read step by step; so is the primary language.
 
-use waypost::core::{LanguagePreference, parse_tag};
+use waypost::core::{LanguagePreference, Tag, parse_tag};
 
 /// Longest tag that can match, in bytes.
 const MAX_TAG: usize = 12;
@@ -13,7 +13,7 @@ pub fn run(input: &[u8]) {
     let mut lines = text.split('\n');
     let [lang, header, offered] = std::array::from_fn(|_| lines.next().unwrap_or(""));
     let offered: Vec<_> = offered.split(',').filter_map(parse_tag).collect();
-    let offered: Vec<&str> = offered.iter().map(|tag| tag.as_str()).collect();
+    let offered: Vec<&str> = offered.iter().map(Tag::as_str).collect();
     for tag in &offered {
         assert_eq!(parse_tag(tag).as_deref(), Some(*tag), "a tag is canonical once it was read");
     }

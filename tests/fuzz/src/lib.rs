@@ -16,8 +16,11 @@ pub mod tables;
 use waypost::config::Config;
 use waypost::core::Problems;
 
+/// A promise about any bytes: it panics where it is broken.
+pub type Promise = fn(&[u8]);
+
 /// Every target, by the name of its files.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [(&str, Promise); 9] = [
     ("clickhouse", clickhouse::run),
     ("codes", codes::run),
     ("configuration", configuration::run),
@@ -35,6 +38,7 @@ const CONFIG: &str = "
 name = \"test\"
 listen = [\"127.0.0.1:8080\"]
 workers = 1
+max_misses_per_address = 65534
 public_url = \"https://qr.example.vn\"
 [edge.trust]
 proxies = [\"10.0.0.0/8\"]

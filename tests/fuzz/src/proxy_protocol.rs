@@ -19,7 +19,7 @@ pub fn run(input: &[u8]) {
     for cut in cuts {
         match (parse(&input[..cut]), &whole) {
             (Ok(Parsed::Incomplete), Ok(Parsed::Header { len, .. })) => {
-                assert!(cut < *len, "whole after {len}, not after {cut}")
+                assert!(cut < *len, "whole after {len}, not after {cut}");
             }
             (Ok(Parsed::Incomplete), _) => {}
             (sooner, whole) => assert_eq!(sooner, *whole, "after {cut} bytes, and after all"),

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use url::Url;
 use waypost::config::Registry as Settings;
 use waypost::core::LanguagePreference;
-use waypost::registry::{Registry, Status};
+use waypost::registry::{PlaceRef, Registry, SignRef, Status};
 use waypost::source::Sources;
 
 /// What stands on a line of its own between two tables.
@@ -41,9 +41,9 @@ fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
 fn check(registry: &Registry) {
     assert!(registry.loss(registry).abs() < f64::EPSILON, "a sign is not found by its code");
     for sign in registry.signs() {
-        assert_eq!(registry.sign(sign.code()).map(|found| found.code()), Some(sign.code()));
+        assert_eq!(registry.sign(sign.code()).map(SignRef::code), Some(sign.code()));
         let place = sign.place();
-        assert_eq!(registry.place(place.id()).map(|found| found.id()), Some(place.id()));
+        assert_eq!(registry.place(place.id()).map(PlaceRef::id), Some(place.id()));
         assert!(!place.name().is_empty(), "{:?} leads to a place without a name", sign.code());
         let line = std::iter::successors(sign.successor(), |sign| sign.successor());
         assert!(line.take(STEPS).count() < STEPS, "{:?} is followed by a circle", sign.code());
