@@ -8,12 +8,12 @@ config=/etc/waypost/waypost.toml registry=/var/lib/waypost/registry
 dpkg --install /waypost.deb >/dev/null
 expect [ "$(stat -c %U:%a "$registry")" = waypost:750 ]
 expect [ -e /usr/lib/systemd/system/waypost.service ] && [ -e /usr/share/man/man1/waypost-serve.1.gz ]
-as_service() { setpriv --reuid=waypost --regid=waypost --init-groups --inh-caps=+net_bind_service \
-    --ambient-caps=+net_bind_service "$@"; }
+as_service=(setpriv --reuid=waypost --regid=waypost --init-groups --inh-caps=+net_bind_service
+    --ambient-caps=+net_bind_service)
 
 # The shipped configuration starts on port 80, as the unit starts it, and answers for a plate of the sample.
-as_service waypost check --config "$config"
-as_service waypost serve --config "$config" 2>/tmp/log & edge=$!
+"${as_service[@]}" waypost check --config "$config"
+"${as_service[@]}" waypost serve --config "$config" 2>/tmp/log & edge=$!
 for _ in $(seq 100); do waypost probe --config "$config" 2>/dev/null && break; sleep 0.1; done
 expect waypost probe --config "$config"
 exec 3<>/dev/tcp/127.0.0.1/80

@@ -225,8 +225,8 @@ fn systemds_own_tool_hands_a_socket_over() {
     // It starts the edge with the first connection.
     let mut visitor = wait_for("the socket", || Connection::open(address).ok());
     assert_eq!(visitor.get("/A1B2C3", &[]).unwrap().status, 302);
-    let log = fs::read_to_string(setup.path("log")).unwrap();
-    assert_eq!(addresses(&log).unwrap().0, [address]);
+    let logged = || addresses(&fs::read_to_string(setup.path("log")).unwrap());
+    assert_eq!(wait_for("the log", logged).0, [address]);
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     assert!(child.wait().unwrap().success());
 }

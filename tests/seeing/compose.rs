@@ -402,7 +402,7 @@ fn the_binary_runs_in_an_empty_folder_but_for_its_libraries() {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let waypost = |command: &str| {
-        let mut chroot = Command::new("chroot");
+        let mut chroot = Command::new("/usr/sbin/chroot");
         let config = ["--config", "/waypost/config/waypost.toml"];
         chroot.arg("--userspec=10001:10001").arg(root).args(["/usr/local/bin/waypost", command]).args(config);
         chroot.env_clear();
