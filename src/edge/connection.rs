@@ -75,6 +75,8 @@ pub(super) struct Connection {
     /// Its place among the connections of its address; empty where those are not counted, or where a
     /// proxy has not said yet whose it is.
     presence: OnceCell<Presence>,
+    /// Whether it was looked at what it has sent.
+    was_looked_at: Cell<bool>,
     /// Between the first byte of a request and its response, or while a response is not taken.
     is_busy: Cell<bool>,
     /// The tick at which that began or ended.
@@ -99,6 +101,7 @@ impl Connection {
             opened,
             preface: Cell::new(preface),
             presence: OnceCell::new(),
+            was_looked_at: Cell::new(false),
             is_busy: Cell::new(false),
             since: Cell::new(opened),
             read_at: Cell::new(UNIX_EPOCH),
@@ -129,6 +132,11 @@ impl Connection {
             Preface::ProxyHeader => self.closed(Closed::ProxyHeader),
             Preface::Handshake => self.closed(Closed::Handshake),
         }
+    }
+
+    /// It is looked at what has come.
+    pub fn looked_at(&self) {
+        self.was_looked_at.set(true);
     }
 
     /// Bytes of a request have come, or the end of what the other side sends.
@@ -193,9 +201,9 @@ impl Connection {
         (took > limit).then_some(closed)
     }
 
-    /// Whether it can give way, in which turn, and since when it waits.
+    /// Whether it can give way (not before its request, which may be there, was looked for), in which turn, and since when it waits.
     fn gives_way(&self) -> Option<(Turn, u32)> {
-        if self.unanswered.get() > 0 || self.is_closed.get() {
+        if self.unanswered.get() > 0 || self.is_closed.get() || !self.was_looked_at.get() {
             return None;
         }
         let (is_idle, since) = match (self.requests.get(), self.is_busy.get()) {
@@ -422,15 +430,15 @@ impl Connections {
         let mut chosen = self.candidates.borrow_mut();
         let open = self.open.borrow();
         let candidates = chosen.entry(address).or_default();
-        let still = |number: &u64| open.get(number).is_some_and(|open| open.connection.gives_way().is_some());
-        let next = std::iter::from_fn(|| candidates.pop()).find(still);
+        let gives_way = |number: &u64| open.get(number).is_some_and(|open| open.connection.gives_way().is_some());
+        // The next one stays in the list until it is closed: there may be no newcomer after all.
+        while candidates.pop_if(|number| !gives_way(number)).is_some() {}
         // Looking for others is what costs, and a client can make it necessary.
-        if next.is_some() || self.looked_at.get() >= LOOKED_AT {
-            return next;
+        if candidates.is_empty() && self.looked_at.get() < LOOKED_AT {
+            self.looked_at.set(self.looked_at.get() + open.len());
+            *candidates = self.choose(address, &open);
         }
-        self.looked_at.set(self.looked_at.get() + open.len());
-        *candidates = self.choose(address, &open);
-        candidates.pop()
+        candidates.last().copied()
     }
 
     /// Those that give way, the first of them last: by their turn; without a request, from the address that has most
@@ -575,6 +583,7 @@ mod tests {
             let place = connections.reserve().and_then(|reserved| connections.claim(reserved)).expect("a place");
             let presence = connections.enter([192, 0, 2, host].into()).expect("few from this address");
             connections.open((place, presence), Preface::Over, |connection| {
+                connection.looked_at();
                 does(&connection);
                 std::future::pending::<Result<(), TooMany>>()
             });

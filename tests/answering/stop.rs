@@ -150,8 +150,7 @@ fn it_says_that_it_stops_and_answers_until_the_lame_duck_is_over() {
 fn what_waits_to_be_accepted_is_answered() {
     // One connection at a time: the others wait in the queue, with their requests.
     let mut edge = Setup::new().set("edge", "max_connections", "1").start();
-    let mut first = Connection::open(edge.address()).unwrap();
-    assert_eq!(first.get("/A1B2C3", &[]).unwrap().status, 302);
+    edge.signal("STOP");
     let mut waiting: Vec<Connection> = (0..20)
         .map(|_| {
             let mut connection = Connection::open(edge.address()).unwrap();
@@ -160,9 +159,9 @@ fn what_waits_to_be_accepted_is_answered() {
         })
         .collect();
     edge.signal("TERM");
+    edge.signal("CONT");
     for connection in &mut waiting {
-        let reply = connection.receive(false).unwrap();
-        assert_eq!((reply.status, reply.header("connection")), (302, Some("close")));
+        assert_eq!(connection.receive(false).unwrap().status, 302);
     }
     assert!(edge.wait().success());
     assert_eq!(edge.counts().get("A1B2C4"), Some(&20));

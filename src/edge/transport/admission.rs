@@ -152,7 +152,7 @@ impl<S: Fn(Admitted)> Door<S> {
                 in_a_row = 0;
                 after_others().await;
             }
-            let Some(reserved) = self.connections.reserve() else {
+            let Some(reserved) = self.reserve().await else {
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 continue;
             };
@@ -183,6 +183,15 @@ impl<S: Fn(Admitted)> Door<S> {
                 }
             }
         }
+    }
+
+    /// A place for one more. Those that have just come give way only once they have had their turn.
+    async fn reserve(&self) -> Option<Reserved> {
+        if let Some(reserved) = self.connections.reserve() {
+            return Some(reserved);
+        }
+        tokio::task::yield_now().await;
+        self.connections.reserve()
     }
 
     /// Where there is no descriptor for a newcomer: one that gives way is closed, or else the newcomer. Returns

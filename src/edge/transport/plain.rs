@@ -27,6 +27,7 @@ impl PlainSocket {
 
 impl AsyncRead for PlainSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.connection.looked_at();
         let read = self.stream.poll_read(cx, buf);
         if read.is_ready() {
             self.connection.bytes_read();

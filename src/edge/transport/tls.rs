@@ -81,6 +81,7 @@ impl TlsSocket {
 impl AsyncRead for TlsSocket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let socket = &mut *self;
+        socket.connection.looked_at();
         loop {
             let room = buf.initialize_unfilled();
             match socket.session.reader().read(room) {
