@@ -39,3 +39,4 @@ mod reload;
 mod scan;
 mod slow_tables;
 mod stop;
+mod tls;
