@@ -34,6 +34,7 @@ mod limits;
 mod logging;
 mod observe;
 mod pages;
+mod plaintext;
 mod privacy;
 mod reload;
 mod scan;
