@@ -36,6 +36,7 @@ mod observe;
 mod pages;
 mod plaintext;
 mod privacy;
+mod proxy_protocol;
 mod reload;
 mod scan;
 mod slow_tables;

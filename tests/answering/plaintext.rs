@@ -8,7 +8,7 @@ use std::process::Command;
 use super::slow_tables::Share;
 use crate::support::http::{self, Reply};
 use crate::support::tls::{HOST, VALID, made};
-use crate::support::way::{VISITOR, Way};
+use crate::support::way::Way;
 use crate::support::{Edge, PHONE, Setup, wait_for};
 
 fn get(edge: &Edge, way: Way, path: &str) -> Reply {
