@@ -25,6 +25,7 @@ mod admin_guard;
 mod admin_load;
 mod agents;
 mod bad_registry;
+mod certificates;
 mod commands;
 mod configuration;
 mod country;
