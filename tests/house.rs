@@ -1,4 +1,5 @@
-//! Imports point down: the layers in `src/lib.rs`, and what may be imported beside them, hold.
+//! The house is in order: imports point down, as the layers in `src/lib.rs` say, and there is one provider of
+//! cryptography.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test that can't go on panics")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,5 +89,19 @@ fn an_import_that_points_elsewhere_is_named() {
         ("src/cli/mod.rs", "use crate::config::Config;"),
     ] {
         assert_eq!(offenders(path, text), Vec::<String>::new(), "{text}");
+    }
+}
+
+/// With two providers in the build rustls panics wherever the process' default is asked for; and aws-lc-rs needs
+/// CMake and an assembler. A crate's default feature is how it comes in.
+#[test]
+fn ring_is_the_only_provider_of_cryptography_and_is_named() {
+    let lock = fs::read_to_string(format!("{ROOT}/Cargo.lock")).unwrap();
+    assert!(lock.contains("name = \"ring\"") && !lock.contains("aws-lc"), "no crate may bring aws-lc-rs");
+    for path in sources("src") {
+        let text = fs::read_to_string(format!("{ROOT}/{path}")).unwrap();
+        for unnamed in ["get_default", "install_default", "ServerConfig::builder()", "ClientConfig::builder()"] {
+            assert!(!text.contains(unnamed), "{path}: {unnamed} takes the process' default provider");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tracing_subscriber::EnvFilter;
 
 use super::CommandError;
@@ -23,6 +24,9 @@ pub(super) struct Serve {}
 impl Serve {
     #[allow(clippy::unused_self, reason = "as the other commands")]
     pub fn run(&self, config: Config) -> Result<(), CommandError> {
+        // Keys, passwords and visitors' addresses are in memory: no core dump has them, and no other process of
+        // this user may read them.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| StartError::System(error.into()))?;
         // Before the first thread.
         let inherited = Inherited::take().map_err(StartError::Activation)?;
         let filter = std::env::var("RUST_LOG").ok().and_then(|text| EnvFilter::try_new(without_trace(&text)).ok());

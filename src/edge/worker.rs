@@ -229,6 +229,13 @@ impl Service<hyper::Request<Incoming>> for Requests {
             worker.plaintext.answer(&request, sends_on, worker.handler.counters())
         };
         let mut response = match answer {
+            Some(Answer::Later(response)) if is_last => {
+                return Pending::Later(Box::pin(async {
+                    let mut response = response.await;
+                    closing(&mut response);
+                    response
+                }));
+            }
             Some(Answer::Later(response)) => return Pending::Later(response),
             Some(Answer::Ready(response)) => response,
             None => worker.handler.answer(self.peer, self.connection.read_at_ms(), request),

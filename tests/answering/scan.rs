@@ -1,16 +1,16 @@
-//! Every kind of request is answered, and recorded, as the table of the public port says.
+//! Every kind of request is answered, and recorded, as the table of the public port says: on a plain port
+//! over IPv4 and IPv6, by TLS, and behind proxies that send a PROXY header before either.
 //!
-//! The rows are sent by a real HTTP client over IPv4 and again over IPv6; those that no
-//! client would send (an absolute-form request line, no `Host`) are sent as bytes. What
+//! The rows are sent by a real HTTP client; those that no client would send (an absolute-form request
+//! line, no `Host`) are sent as bytes. What
 //! was recorded is read back from the store, in the order of the rows.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::support::refuse::Refused;
+use crate::support::way::Way;
 use crate::support::{Edge, PHONE, Setup, http, wait_for};
 use jiff::Timestamp;
-use ureq::Agent;
 use ureq::http::{Method, Request};
 
 /// What a row expects to find in the store.
@@ -230,35 +230,31 @@ fn overrides() -> String {
     )
 }
 
-fn edge() -> Edge {
+fn setup() -> Setup {
     Setup::new()
         .set("edge", "listen", "[\"127.0.0.1:0\", \"[::1]:0\"]")
         .registry(PLACES, SIGNS)
         .file("config/overrides.csv", overrides())
-        .start()
+}
+
+fn edge() -> Edge {
+    setup().start()
 }
 
 /// Sends a row and gives status and `Location`.
-fn play(row: &Row, address: SocketAddr) -> (u16, Option<String>) {
+fn play(row: &Row, way: Way, address: SocketAddr) -> (u16, Option<String>) {
     if let Some(bytes) = &row.bytes {
-        let answer = http::raw(address, bytes);
+        let answer = http::raw_over(way.open(address).unwrap(), bytes);
         let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
         let location = answer.lines().find_map(|line| line.strip_prefix("location: "));
         return (status, location.map(str::to_owned));
     }
-    let agent: Agent = Agent::config_builder()
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .allow_non_standard_methods(true)
-        .timeout_global(Some(Duration::from_secs(20)))
-        .build()
-        .into();
     let mut request = Request::builder().method(Method::from_bytes(row.method.as_bytes()).unwrap());
     request = request.uri(format!("http://{address}{}", row.path)).header("User-Agent", PHONE);
     for (name, value) in &row.headers {
         request = request.header(*name, *value);
     }
-    let reply = agent.run(request.body(()).unwrap()).unwrap();
+    let reply = way.agent(address).run(request.body(()).unwrap()).unwrap();
     let location = reply.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
     (reply.status().as_u16(), location)
 }
@@ -279,14 +275,13 @@ fn recorded(edge: &Edge) -> Vec<Record> {
     rows.query_map([], row).unwrap().map(Result::unwrap).collect()
 }
 
-#[test]
-fn every_row_is_answered_and_recorded_over_ipv4_and_ipv6() {
-    let mut edge = edge();
+/// Sends all rows to each of the addresses, and compares what was recorded.
+fn every_row_is_answered_and_recorded(way: Way, mut edge: Edge, addresses: &[SocketAddr]) {
     let mut expected = Vec::new();
-    for address in edge.addresses.clone() {
+    for &address in addresses {
         for row in rows() {
-            let what = format!("{} {} {:?} to {address}", row.method, row.path, row.headers);
-            let (status, location) = play(&row, address);
+            let what = format!("{} {} {:?} to {address}, {way:?}", row.method, row.path, row.headers);
+            let (status, location) = play(&row, way, address);
             assert_eq!(status, row.status, "{what}");
             if row.status == 302 || location.is_some() && row.status != 303 {
                 assert_eq!(location.as_deref(), row.location, "{what}");
@@ -300,6 +295,22 @@ fn every_row_is_answered_and_recorded_over_ipv4_and_ipv6() {
         assert_eq!(found, wanted, "record {at}");
     }
     assert_eq!(recorded.len(), expected.len());
+}
+
+#[test]
+fn every_row_is_answered_and_recorded_over_ipv4_and_ipv6() {
+    let edge = edge();
+    let addresses = edge.addresses.clone();
+    every_row_is_answered_and_recorded(Way::Plain, edge, &addresses);
+}
+
+#[test]
+fn every_row_is_answered_and_recorded_the_same_by_tls_and_behind_proxies() {
+    for way in Way::ALL {
+        let edge = setup().open_to(way).start();
+        let address = edge.door(way);
+        every_row_is_answered_and_recorded(way, edge, &[address]);
+    }
 }
 
 #[test]

@@ -19,14 +19,14 @@ const SIGNS: &str = "code,place,status\nA1B2C3,one,active\nA1B2C4,one,active\n";
 const PLACES: &str = "place,name,target\none,Một,https://example.vn/one\n";
 
 /// A file system of one folder, whose files are those of another folder.
-struct Share {
+pub struct Share {
     mounted: PathBuf,
     behind: PathBuf,
     server: Child,
 }
 
 impl Share {
-    fn mount(setup: &Setup) -> Self {
+    pub fn mount(setup: &Setup) -> Self {
         let (mounted, behind) = (setup.path("share"), setup.path("behind"));
         fs::create_dir(&mounted).unwrap();
         fs::create_dir(&behind).unwrap();
@@ -41,11 +41,11 @@ impl Share {
     }
 
     /// From now on these requests (`read`, or all) are never answered.
-    fn hang(&self, requests: &str) {
+    pub fn hang(&self, requests: &str) {
         fs::write(self.behind.join(".hang"), requests).unwrap();
     }
 
-    fn answer_again(&self) {
+    pub fn answer_again(&self) {
         fs::remove_file(self.behind.join(".hang")).unwrap();
     }
 }

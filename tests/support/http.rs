@@ -1,8 +1,9 @@
 //! A small HTTP/1.1 client that sends exactly the bytes it is told to.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
+
+use super::way::{Stream, Way};
 
 #[derive(Debug, Clone)]
 pub struct Reply {
@@ -24,15 +25,21 @@ impl Reply {
 
 /// A connection that is kept alive.
 pub struct Connection {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
 }
 
 impl Connection {
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self::over(Way::Plain.open(address)?))
+    }
+
+    pub fn over(stream: Box<dyn Stream>) -> Self {
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Whether the other side ends it, and says so: by TLS with a `close_notify`.
+    pub fn is_ended(&mut self) -> bool {
+        self.stream.fill_buf().is_ok_and(<[u8]>::is_empty)
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -96,10 +103,14 @@ pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, 
 
 /// Whatever comes back for some bytes, until the connection is closed.
 pub fn raw(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut connection = Connection::open(address).unwrap();
-    connection.send(bytes).ok();
-    connection.stream.get_ref().shutdown(std::net::Shutdown::Write).ok();
+    raw_over(Way::Plain.open(address).unwrap(), bytes)
+}
+
+/// The same on a connection of one's own.
+pub fn raw_over(mut stream: Box<dyn Stream>, bytes: &[u8]) -> String {
+    stream.write_all(bytes).ok();
+    stream.finish();
     let mut answer = Vec::new();
-    connection.stream.read_to_end(&mut answer).ok();
+    stream.read_to_end(&mut answer).ok();
     String::from_utf8_lossy(&answer).into_owned()
 }

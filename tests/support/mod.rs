@@ -6,17 +6,22 @@ pub mod fault;
 pub mod http;
 pub mod load;
 pub mod refuse;
+pub mod tls;
+pub mod way;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use self::tls::{HOST, Made, VALID};
+use self::way::Way;
 use serde_json::Value;
 use tempfile::TempDir;
 use waypost::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Scan};
@@ -73,6 +78,7 @@ pub struct Setup {
     descriptors: Option<u32>,
     /// What `serve` is handed over, as systemd does it, with the names.
     sockets: (Vec<OwnedFd>, &'static str),
+    user: Option<u32>,
 }
 
 impl Setup {
@@ -84,6 +90,7 @@ impl Setup {
             environment: Vec::new(),
             descriptors: None,
             sockets: (Vec::new(), ""),
+            user: None,
         };
         fs::create_dir(setup.folder.path().join("config")).unwrap();
         let setup = setup
@@ -119,6 +126,14 @@ impl Setup {
         self
     }
 
+    /// Runs as this user, who must own the folder.
+    pub fn user(mut self, id: u32) -> Self {
+        // Where it was built may be closed to others.
+        fs::copy(BINARY, self.path("waypost")).unwrap();
+        self.user = Some(id);
+        self
+    }
+
     /// Sets a variable of the edge's environment.
     pub fn env(mut self, name: &'static str, value: impl Into<PathBuf>) -> Self {
         self.environment.push((name, value.into()));
@@ -143,6 +158,45 @@ impl Setup {
 
     pub fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
+    }
+
+    /// A file that its owner alone may read, put in place whole, as ACME clients do.
+    pub fn put(&self, path: &str, text: impl AsRef<[u8]>) {
+        let next = self.path(&format!("{path}.next"));
+        fs::write(&next, text).unwrap();
+        fs::set_permissions(&next, Permissions::from_mode(0o600)).unwrap();
+        fs::rename(next, self.path(path)).unwrap();
+    }
+
+    /// A certificate and its key: `config/NAME.pem` and `config/NAME.key`.
+    pub fn put_pair(&self, name: &str, made: &Made) {
+        self.put(&format!("config/{name}.pem"), &made.chain);
+        self.put(&format!("config/{name}.key"), &made.key);
+    }
+
+    /// Listens for TLS too, with these certificates.
+    pub fn tls(self, pairs: &[(&str, &Made)]) -> Self {
+        pairs.iter().for_each(|(name, made)| self.put_pair(name, made));
+        let files = |(name, _): &(&str, &Made)| format!("{{ certificate = \"{name}.pem\", key = \"{name}.key\" }}");
+        let files: Vec<String> = pairs.iter().map(files).collect();
+        self.set("edge.tls", "listen", "[\"127.0.0.1:0\"]").set(
+            "edge.tls",
+            "certificates",
+            format!("[{}]", files.join(", ")),
+        )
+    }
+
+    /// Demands a PROXY header on a port of its own, and before TLS where it listens for that.
+    pub fn proxied(self) -> Self {
+        self.set("edge.proxy_protocol", "listen", "[\"127.0.0.1:0\"]")
+            .set("edge.proxy_protocol", "from", "[\"127.0.0.1\"]")
+            .set("edge.tls", "proxy_protocol", "true")
+    }
+
+    /// Has a port for visitors who come on this way, beside the plain one.
+    pub fn open_to(self, way: Way) -> Self {
+        let setup = if way.has_tls() { self.tls(&[("cert", &tls::made(&[HOST], VALID))]) } else { self };
+        if way.has_proxy_header() { setup.proxied() } else { setup }
     }
 
     /// The configuration's text.
@@ -172,14 +226,20 @@ impl Setup {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = match self.descriptors {
-            // It becomes the edge.
-            Some(limit) => {
+        // The other programs become the edge.
+        let mut command = match (self.descriptors, self.user) {
+            (_, Some(user)) => {
+                let mut command = Command::new("setpriv");
+                command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]);
+                command.arg(self.path("waypost"));
+                command
+            }
+            (Some(limit), None) => {
                 let mut command = Command::new("prlimit");
                 command.arg(format!("--nofile={limit}:{limit}")).arg(BINARY);
                 command
             }
-            None => Command::new(BINARY),
+            (None, None) => Command::new(BINARY),
         };
         command.args(arguments).arg("--config").arg(self.path("config/waypost.toml"));
         command.env_remove("RUST_LOG");
@@ -216,7 +276,7 @@ impl Setup {
         let mut command = setup.command(&["serve"]);
         command.env("RUST_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = Some(command.spawn().unwrap());
-        let edge = Edge { setup, child, addresses: vec![address], admin, starts: 0 };
+        let edge = Edge { setup, child, addresses: vec![address], doors: Vec::new(), admin, starts: 0 };
         wait_for("the edge is ready", || edge.try_admin("GET", "/readyz", &[]).is_ok().then_some(()));
         edge
     }
@@ -224,8 +284,8 @@ impl Setup {
     /// Starts the edge and waits until it serves.
     pub fn start(self) -> Edge {
         self.write_config();
-        let mut edge =
-            Edge { setup: self, child: None, addresses: Vec::new(), admin: ([127, 0, 0, 1], 0).into(), starts: 0 };
+        let admin = ([127, 0, 0, 1], 0).into();
+        let mut edge = Edge { setup: self, child: None, addresses: Vec::new(), doors: Vec::new(), admin, starts: 0 };
         edge.start();
         edge
     }
@@ -240,7 +300,10 @@ pub fn free_address() -> SocketAddr {
 pub struct Edge {
     pub setup: Setup,
     child: Option<Child>,
+    /// Where visitors come straight and unencrypted.
     pub addresses: Vec<SocketAddr>,
+    /// The others: whether they have TLS, and whether they demand a PROXY header.
+    doors: Vec<(SocketAddr, bool, bool)>,
     pub admin: SocketAddr,
     pub starts: usize,
 }
@@ -253,13 +316,27 @@ impl Edge {
         let log = File::create(self.log_path()).unwrap();
         self.child = Some(self.setup.serve(log).env("RUST_LOG", "debug").spawn().unwrap());
         let log = self.log_path();
-        let (addresses, admin) = wait_for("the edge serves", || {
+        let (doors, admin) = wait_for("the edge serves", || {
             let text = fs::read_to_string(&log).unwrap();
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "the edge did not start: {text}");
-            addresses(&text)
+            listeners(&text)
         });
-        (self.addresses, self.admin) = (addresses, admin);
+        let (plain, others) = doors.into_iter().partition(|door: &(_, bool, bool)| !door.1 && !door.2);
+        let plain: Vec<(SocketAddr, _, _)> = plain;
+        self.addresses = plain.into_iter().map(|(address, ..)| address).collect();
+        (self.doors, self.admin) = (others, admin);
+    }
+
+    /// Where visitors come on a way.
+    pub fn door(&self, way: Way) -> SocketAddr {
+        let is_it = |door: &&(SocketAddr, bool, bool)| (door.1, door.2) == (way.has_tls(), way.has_proxy_header());
+        self.doors.iter().find(is_it).map_or_else(|| self.address(), |door| door.0)
+    }
+
+    /// A kept connection on a way.
+    pub fn connect(&self, way: Way) -> std::io::Result<http::Connection> {
+        Ok(http::Connection::over(way.open(self.door(way))?))
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -279,7 +356,8 @@ impl Edge {
 
     /// From now on it may open `more` files and sockets than it has.
     pub fn limit_descriptors(&self, more: usize) {
-        let has = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count();
+        // As it counts them itself: it shows /proc/PID/fd to root alone.
+        let has = self.metrics().total_of("process_open_fds") as usize;
         let limit = format!("--nofile={0}:{0}", has + more);
         assert!(Command::new("prlimit").args(["--pid", &self.pid().to_string(), &limit]).status().unwrap().success());
     }
@@ -386,15 +464,16 @@ impl Drop for Edge {
     }
 }
 
-/// Where it listens for visitors and for its operator, once its log says that it serves.
-pub fn addresses(log: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
+/// Where it listens for visitors (by TLS? with a PROXY header?) and for its operator, once its log says that it serves.
+pub fn listeners(log: &str) -> Option<(Vec<(SocketAddr, bool, bool)>, SocketAddr)> {
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let of = |message: &str| -> Vec<SocketAddr> {
-        let lines = lines.iter().filter(|line| line["fields"]["message"] == message);
-        lines.map(|line| line["fields"]["address"].as_str().unwrap().parse().unwrap()).collect()
+    let of = |message: &str| -> Vec<(SocketAddr, bool, bool)> {
+        let fields = lines.iter().map(|line| &line["fields"]).filter(|fields| fields["message"] == message);
+        let address = |fields: &Value| fields["address"].as_str().unwrap().parse().unwrap();
+        fields.map(|fields| (address(fields), fields["tls"] == true, fields["proxy_protocol"] == true)).collect()
     };
     lines.iter().any(|line| line["fields"]["message"] == "serving").then_some(())?;
-    Some((of("listening"), *of("admin listening").first()?))
+    Some((of("listening"), of("admin listening").first()?.0))
 }
 
 /// The samples of a scrape.
