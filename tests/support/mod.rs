@@ -176,7 +176,9 @@ impl Setup {
 
     /// Listens for TLS too, with these certificates.
     pub fn tls(self, pairs: &[(&str, &Made)]) -> Self {
-        pairs.iter().for_each(|(name, made)| self.put_pair(name, made));
+        for (name, made) in pairs {
+            self.put_pair(name, made);
+        }
         let files = |(name, _): &(&str, &Made)| format!("{{ certificate = \"{name}.pem\", key = \"{name}.key\" }}");
         let files: Vec<String> = pairs.iter().map(files).collect();
         self.set("edge.tls", "listen", "[\"127.0.0.1:0\"]").set(
@@ -303,7 +305,7 @@ pub struct Edge {
     /// Where visitors come straight and unencrypted.
     pub addresses: Vec<SocketAddr>,
     /// The others: whether they have TLS, and whether they demand a PROXY header.
-    doors: Vec<(SocketAddr, bool, bool)>,
+    doors: Vec<Door>,
     pub admin: SocketAddr,
     pub starts: usize,
 }
@@ -320,7 +322,7 @@ impl Edge {
             let text = fs::read_to_string(&log).unwrap();
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "the edge did not start: {text}");
-            listeners(&text)
+            doors(&text)
         });
         let (plain, others) = doors.into_iter().partition(|door: &(_, bool, bool)| !door.1 && !door.2);
         let plain: Vec<(SocketAddr, _, _)> = plain;
@@ -464,16 +466,25 @@ impl Drop for Edge {
     }
 }
 
-/// Where it listens for visitors (by TLS? with a PROXY header?) and for its operator, once its log says that it serves.
-pub fn listeners(log: &str) -> Option<(Vec<(SocketAddr, bool, bool)>, SocketAddr)> {
+/// An address of the visitors' port; whether it is spoken to by TLS, and begins with a PROXY header.
+type Door = (SocketAddr, bool, bool);
+
+/// Where it listens for visitors and for its operator, once its log says that it serves.
+pub fn doors(log: &str) -> Option<(Vec<Door>, SocketAddr)> {
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let of = |message: &str| -> Vec<(SocketAddr, bool, bool)> {
+    let of = |message: &str| -> Vec<Door> {
         let fields = lines.iter().map(|line| &line["fields"]).filter(|fields| fields["message"] == message);
         let address = |fields: &Value| fields["address"].as_str().unwrap().parse().unwrap();
         fields.map(|fields| (address(fields), fields["tls"] == true, fields["proxy_protocol"] == true)).collect()
     };
     lines.iter().any(|line| line["fields"]["message"] == "serving").then_some(())?;
     Some((of("listening"), of("admin listening").first()?.0))
+}
+
+/// The same without what is spoken there.
+pub fn addresses(log: &str) -> Option<(Vec<SocketAddr>, SocketAddr)> {
+    let (doors, admin) = doors(log)?;
+    Some((doors.into_iter().map(|(address, ..)| address).collect(), admin))
 }
 
 /// The samples of a scrape.
