@@ -68,6 +68,12 @@ pub enum StartError {
          address in admin.listen with admin.allow_without_token = true; found none of these"
     )]
     OpenAdmin(SocketAddr),
+    /// A socket for TLS was handed over, and there is no certificate for it.
+    #[error("the socket \"https\" on {0}: expected a certificate in edge.tls.certificates, found none")]
+    NoCertificate(SocketAddr),
+    /// A socket whose connections begin with a PROXY header was handed over, and nobody may send one.
+    #[error("the socket on {0}: expected the networks of its proxies in edge.proxy_protocol.from, found none")]
+    NoProxies(SocketAddr),
     /// A thread or a runtime can't be made.
     #[error("the system refuses a thread or a runtime")]
     System(#[from] io::Error),
@@ -108,7 +114,7 @@ impl App {
     /// take the place of addresses in the configuration.
     pub fn build(config: Config, mut inherited: Inherited, log: Arc<DroppedLines>) -> Result<Self, StartError> {
         let started = Timestamp::now();
-        let doors = doors(&config, &mut inherited);
+        let doors = doors(&config, &mut inherited)?;
         let admin = inherited_admin(&config, &mut inherited)?;
         inherited.finish()?;
         // Beside the journal: it is the folder that is kept over a restart.
@@ -132,10 +138,11 @@ impl App {
 
         let journal = Journal::open(config.journal.clone(), config.edge.workers)?;
         publisher.keep_copy();
+        let certificates = Certificates::open(&config.edge.tls.settings);
+        let (ports, addresses) = (ports(&config, &certificates)?, addresses_of(&listeners)?);
         for listeners in &listeners {
             edge::listen(listeners)?;
         }
-        let certificates = Certificates::open(&config.edge.tls.settings);
         let parts = Parts {
             started,
             log,
@@ -145,10 +152,10 @@ impl App {
             delivery: Arc::default(),
             checkup: Arc::default(),
             shared: Arc::new(shared(&config)),
-            ports: ports(&config, &certificates)?,
+            ports,
             certificates: Arc::new(certificates),
             counters: listeners.iter().map(|_| Arc::default()).collect(),
-            addresses: addresses_of(&listeners)?,
+            addresses,
             config,
         };
         Ok(Self { parts, listeners, admin })
@@ -370,17 +377,28 @@ struct Doors {
 }
 
 /// The public port as the configuration has it, and the sockets that take its place.
-fn doors(config: &Config, inherited: &mut Inherited) -> [Doors; 3] {
+fn doors(config: &Config, inherited: &mut Inherited) -> Result<[Doors; 3], StartError> {
     let edge = &config.edge;
     let kinds = [
         ("http", &edge.listen, Protocol { has_tls: false, has_proxy_header: false }),
         ("https", &edge.tls.listen, Protocol { has_tls: true, has_proxy_header: edge.tls.has_proxy_header }),
         ("proxy", &edge.proxy_protocol.listen, Protocol { has_tls: false, has_proxy_header: true }),
     ];
-    kinds.map(|(name, addresses, protocol)| {
+    let doors = kinds.map(|(name, addresses, protocol)| {
         let mut addresses = addresses.clone();
         Doors { protocol, inherited: inherited.take_for(name, &mut addresses), addresses }
-    })
+    });
+    // The configuration says so itself where an address of its own would serve nobody.
+    for Doors { protocol, inherited, .. } in doors.iter().filter(|doors| !doors.inherited.is_empty()) {
+        let address = inherited[0].local_addr()?;
+        if protocol.has_tls && edge.tls.settings.files.is_empty() {
+            return Err(StartError::NoCertificate(address));
+        }
+        if protocol.has_proxy_header && edge.proxy_protocol.from.is_empty() {
+            return Err(StartError::NoProxies(address));
+        }
+    }
+    Ok(doors)
 }
 
 /// Binds what is to be bound, for each worker anew, and spreads what was handed over.
@@ -412,7 +430,7 @@ fn addresses_of(listeners: &[Vec<Listener>]) -> io::Result<Vec<(SocketAddr, Prot
 /// What visitors meet before a request of theirs is read.
 fn ports(config: &Config, certificates: &Certificates) -> io::Result<Ports> {
     let edge = &config.edge;
-    let most = descriptors::connections(edge.workers, edge.max_connections);
+    let most = descriptors::connections(edge.workers, edge.addresses().count(), edge.max_connections);
     let hsts = format!("max-age={}", edge.tls.hsts.as_secs());
     Ok(Ports {
         limits: edge.limits,

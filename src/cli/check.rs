@@ -66,18 +66,27 @@ fn warnings(config: &Config) -> Vec<String> {
         }
     }
     let edge = &config.edge;
-    if let Some((most, limit)) = descriptors::misfit(edge.workers, edge.max_connections) {
+    if let Some((most, limit)) = descriptors::misfit(edge.workers, edge.addresses().count(), edge.max_connections) {
         warnings.push(format!(
             "edge.max_connections: expected at most {most}, which the limit of open files here ({limit}) leaves, found \
              {}; {most} are held",
             edge.max_connections
         ));
     }
-    let is_local = edge.listen.iter().all(|address| address.ip().to_canonical().is_loopback());
-    if is_local && !edge.listen.is_empty() && edge.trust.proxies.is_empty() {
+    if edge.max_connections_per_address as usize > edge.max_connections {
         warnings.push(format!(
-            "edge.trust.proxies: expected the address of the proxy that must be in front, since edge.listen is on loopback \
-             alone, found an empty list; all visitors count as one address, and together have {} connections",
+            "edge.max_connections_per_address: expected at most edge.max_connections ({}), found {}; one address may take \
+             all connections",
+            edge.max_connections, edge.max_connections_per_address
+        ));
+    }
+    let tls = edge.tls.listen.iter().filter(|_| !edge.tls.has_proxy_header);
+    let mut direct = edge.listen.iter().chain(tls).peekable();
+    let is_local = direct.peek().is_some() && direct.all(|address| address.ip().to_canonical().is_loopback());
+    if is_local && edge.trust.proxies.is_empty() {
+        warnings.push(format!(
+            "edge.trust.proxies: expected the address of the proxy that must be in front, since the edge listens on \
+             loopback alone, found an empty list; all visitors count as one address, and together have {} connections",
             edge.max_connections_per_address
         ));
     }

@@ -135,6 +135,11 @@ impl Edge {
         edge
     }
 
+    /// All addresses of the public port.
+    pub fn addresses(&self) -> impl Iterator<Item = &SocketAddr> {
+        self.listen.iter().chain(&self.tls.listen).chain(&self.proxy_protocol.listen)
+    }
+
     /// Each port belongs to one list: the kernel would spread its connections over all that ask for it.
     fn check_addresses(&self, section: &Section<'_, '_>) {
         let lists = [

@@ -79,7 +79,7 @@ pub(super) fn tables<const N: usize>(
         let read = |item: &DeValue<'_>| {
             let table = item.as_table().ok_or_else(|| wrong(format!("one with {}", shown(item))))?;
             if let Some((key, _)) = table.iter().find(|(key, _)| !keys.contains(&key.get_ref().as_ref())) {
-                return Err(wrong(format!("the key {}", key.get_ref())));
+                return Err(wrong(format!("the key {:?}", key.get_ref())));
             }
             let mut texts = [const { String::new() }; N];
             for (key, text) in keys.iter().zip(&mut texts) {

@@ -8,7 +8,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -16,6 +16,20 @@ use ipnet::IpNet;
 
 /// A hash of an address under a key of this process.
 pub(super) type AddressHash = u64;
+
+/// The key of such hashes, drawn at the start and kept in memory alone.
+#[derive(Debug, Default)]
+pub(super) struct AddressKey(RandomState);
+
+impl AddressKey {
+    /// The hash of an address; an IPv6 network of 64 bits has one.
+    pub fn hash(&self, address: IpAddr) -> AddressHash {
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.0.hash_one(address.octets()),
+            IpAddr::V6(address) => self.0.hash_one(&address.octets()[..8]),
+        }
+    }
+}
 
 /// The limits, and what is open now.
 #[derive(Debug)]
@@ -25,9 +39,11 @@ pub struct Capacity {
     /// Networks that may have any number of connections.
     exempt: Vec<IpNet>,
     open: AtomicUsize,
+    /// Whether a worker has a newcomer and no connection that gives way.
+    is_asked_for_room: AtomicBool,
     /// Connections of each address that has any.
     addresses: DashMap<AddressHash, u32, foldhash::fast::FixedState>,
-    key: RandomState,
+    key: AddressKey,
 }
 
 impl Capacity {
@@ -35,8 +51,8 @@ impl Capacity {
     /// (`exempt`) any number.
     #[must_use]
     pub fn new(most: usize, most_of_address: u32, exempt: Vec<IpNet>) -> Self {
-        let (open, addresses, key) = Default::default();
-        Self { most, most_of_address, exempt, open, addresses, key }
+        let (open, is_asked_for_room, addresses, key) = Default::default();
+        Self { most, most_of_address, exempt, open, is_asked_for_room, addresses, key }
     }
 
     /// Most connections at a time.
@@ -52,16 +68,28 @@ impl Capacity {
         taken.is_ok().then(|| Place(self.clone()))
     }
 
+    /// Asks the other workers to close a connection that gives way.
+    pub(super) fn ask_for_room(&self) {
+        self.is_asked_for_room.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a worker has asked for it. (Read four times a second by each.)
+    pub(super) fn is_asked_for_room(&self) -> bool {
+        self.is_asked_for_room.load(Ordering::Relaxed)
+    }
+
+    /// One has been closed.
+    pub(super) fn room_is_made(&self) {
+        self.is_asked_for_room.store(false, Ordering::Relaxed);
+    }
+
     /// Counts a connection from an address; `None` where there may be any number.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Entered {
         let address = address.to_canonical();
         if self.exempt.iter().any(|network| network.contains(&address)) {
             return Entered::Uncounted;
         }
-        let hash = match address {
-            IpAddr::V4(address) => self.key.hash_one(address.octets()),
-            IpAddr::V6(address) => self.key.hash_one(&address.octets()[..8]),
-        };
+        let hash = self.key.hash(address);
         let mut count = self.addresses.entry(hash).or_default();
         *count += 1;
         let is_beyond = *count > self.most_of_address;

@@ -8,8 +8,9 @@
 //! to send a request or to take a response.
 //!
 //! Where all places are taken, a visitor who comes is not the one who pays. First a connection gives way
-//! that has had time for a handshake and a request, and has not sent it; then the one that has been idle for
-//! longest; then one that has only just come. One that is being answered never does.
+//! that has had time for a handshake and a request and has not sent it, or does not take its responses; then
+//! the one that has been idle for longest; then one that has only just come. One that is being answered never
+//! does.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::cmp::Reverse;
@@ -44,9 +45,9 @@ pub struct Limits {
     pub idle: Duration,
     /// A request must be read, and its response taken, within this time.
     pub request: Duration,
-    /// A connection ends with its response to so many requests,
+    /// A connection has this many requests at most.
     pub requests: u32,
-    /// or with the first one after this time.
+    /// The first response after this time is a connection's last.
     pub age: Duration,
     /// How long connections may take to end at the stop.
     pub grace: Duration,
@@ -75,8 +76,10 @@ pub(super) struct Connection {
     /// Its place among the connections of its address; empty where those are not counted, or where a
     /// proxy has not said yet whose it is.
     presence: OnceCell<Presence>,
-    /// Whether it was looked at what it has sent.
+    /// Whether what it may have sent was looked for once.
     was_looked_at: Cell<bool>,
+    /// Whether anything has come from it, of a preface or of a request.
+    has_sent: Cell<bool>,
     /// Between the first byte of a request and its response, or while a response is not taken.
     is_busy: Cell<bool>,
     /// The tick at which that began or ended.
@@ -87,6 +90,8 @@ pub(super) struct Connection {
     requests: Cell<u32>,
     /// Those among them whose responses are not written yet.
     unanswered: Cell<u32>,
+    /// Whether a response is not taken.
+    is_stalled: Cell<bool>,
     closes: Cell<bool>,
     /// Whether it has been told to end.
     is_closed: Cell<bool>,
@@ -102,11 +107,13 @@ impl Connection {
             preface: Cell::new(preface),
             presence: OnceCell::new(),
             was_looked_at: Cell::new(false),
+            has_sent: Cell::new(false),
             is_busy: Cell::new(false),
             since: Cell::new(opened),
             read_at: Cell::new(UNIX_EPOCH),
             requests: Cell::new(0),
             unanswered: Cell::new(0),
+            is_stalled: Cell::new(false),
             closes: Cell::new(false),
             is_closed: Cell::new(false),
         }
@@ -134,13 +141,19 @@ impl Connection {
         }
     }
 
-    /// It is looked at what has come.
+    /// What it may have sent is looked for.
     pub fn looked_at(&self) {
         self.was_looked_at.set(true);
     }
 
+    /// Bytes of a preface have come.
+    pub fn preface_read(&self) {
+        self.has_sent.set(true);
+    }
+
     /// Bytes of a request have come, or the end of what the other side sends.
     pub fn bytes_read(&self) {
+        self.has_sent.set(true);
         self.read_at.set(SystemTime::now());
         self.set_busy(true);
     }
@@ -155,6 +168,7 @@ impl Connection {
     /// All that there was to write is with the kernel: every request read so far has its response.
     pub fn response_written(&self) {
         self.set_busy(false);
+        self.is_stalled.set(false);
         let answered = self.unanswered.replace(0);
         if answered > 0 {
             // A clock that was set back makes it zero.
@@ -167,6 +181,7 @@ impl Connection {
     /// request came with others before it, so that no byte of it is read from here on.
     pub fn response_stalled(&self) {
         self.set_busy(true);
+        self.is_stalled.set(true);
     }
 
     /// When bytes were last read, in milliseconds since the Unix epoch.
@@ -185,8 +200,17 @@ impl Connection {
         self.requests.get() + 1 >= limits.requests || self.ticks_since(self.opened) >= limits.age
     }
 
-    fn has_sent_nothing(&self) -> bool {
-        self.read_at.get() == UNIX_EPOCH
+    /// Whether it may be closed at the stop: it is not within a request, and not about to send its first. One
+    /// that has sent nothing may where `silent_too`.
+    fn may_end(&self, silent_too: bool) -> bool {
+        if !self.has_sent.get() {
+            return silent_too;
+        }
+        let is_about_to_ask = match self.preface.get() {
+            Preface::Over => self.requests.get() == 0 && self.ticks_since(self.since.get()) <= JUST_COME,
+            Preface::ProxyHeader | Preface::Handshake => true,
+        };
+        !self.is_busy.get() && !is_about_to_ask
     }
 
     /// Why its time is over, if it is.
@@ -201,10 +225,15 @@ impl Connection {
         (took > limit).then_some(closed)
     }
 
-    /// Whether it can give way (not before its request, which may be there, was looked for), in which turn, and since when it waits.
+    /// In which turn it gives way, and since when it waits; `None` if it does not. Not before its request was
+    /// looked for, which may be there.
     fn gives_way(&self) -> Option<(Turn, u32)> {
-        if self.unanswered.get() > 0 || self.is_closed.get() || !self.was_looked_at.get() {
+        let is_slow = || self.ticks_since(self.since.get()) > JUST_COME;
+        if self.is_closed.get() || !self.was_looked_at.get() {
             return None;
+        }
+        if self.is_stalled.get() || self.unanswered.get() > 0 {
+            return (self.is_stalled.get() && is_slow()).then(|| (Turn::Slow, self.since.get()));
         }
         let (is_idle, since) = match (self.requests.get(), self.is_busy.get()) {
             (0, _) => (false, self.opened),
@@ -242,7 +271,7 @@ impl Connection {
 /// In which turn a connection gives way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Turn {
-    /// It has not sent a whole request in good time.
+    /// It has not sent a whole request, or not taken a response, in good time.
     Slow,
     /// It has had its responses.
     Idle,
@@ -261,8 +290,8 @@ pub(super) struct Connections {
     open: RefCell<HashMap<u64, Open>>,
     /// Those that give way next, the first last: of all, or of an address. Chosen anew at each tick.
     candidates: RefCell<HashMap<Option<AddressHash>, Vec<u64>>>,
-    /// Connections that were looked at for it since the last tick.
-    looked_at: Cell<usize>,
+    /// Connections that were looked at since the last tick: for all, and for addresses.
+    looked_at: [Cell<usize>; 2],
 }
 
 struct Open {
@@ -308,44 +337,54 @@ impl Connections {
         self.open.borrow().is_empty()
     }
 
-    /// A place for one more: a free one, or one of this worker's that gives way once it is claimed.
+    /// A place for one more: a free one, or one of this worker's that gives way once it is claimed. Where there is
+    /// neither, another worker is asked to close one of its own.
     pub fn reserve(&self) -> Option<Reserved> {
-        self.capacity.place().map(Reserved::Free).or_else(|| self.candidate(None).map(Reserved::TakenBy))
+        let reserved = self.capacity.place().map(Reserved::Free);
+        let reserved = reserved.or_else(|| self.candidate(None).map(Reserved::TakenBy));
+        if reserved.is_none() {
+            self.capacity.ask_for_room();
+        }
+        reserved
     }
 
     /// The place that was reserved.
     pub fn claim(&self, reserved: Reserved) -> Option<Place> {
         match reserved {
             Reserved::Free(place) => Some(place),
-            Reserved::TakenBy(number) => {
-                self.close_one(number, Closed::Evicted);
-                self.open.borrow_mut().get_mut(&number).and_then(|open| open.place.take())
-            }
+            Reserved::TakenBy(number) => self.close_one(number, Closed::Evicted),
         }
     }
 
-    /// Counts a connection for its address, where those are counted; another from the same address may be
-    /// closed for it.
-    pub fn enter(&self, address: IpAddr) -> Result<Option<Presence>, TooMany> {
-        match self.capacity.enter(address) {
-            Entered::Uncounted => Ok(None),
-            Entered::Counted(presence) => Ok(Some(presence)),
-            Entered::Beyond(presence) => match self.candidate(Some(presence.address())) {
-                Some(number) => {
-                    self.close_one(number, Closed::PerAddress);
-                    Ok(Some(presence))
-                }
-                None => {
-                    self.counters.closed(Closed::PerAddress).add();
-                    Err(TooMany)
-                }
-            },
+    /// Counts a connection for its address, where those are counted. Beyond the limit another from the same
+    /// address is closed for it, and gives its place away; where this worker has none from there, those of the
+    /// others can't be reached, and it is let in: one for each worker.
+    pub fn enter(&self, address: IpAddr) -> Result<(Option<Presence>, Option<Place>), TooMany> {
+        let presence = match self.capacity.enter(address) {
+            Entered::Uncounted => return Ok((None, None)),
+            Entered::Counted(presence) => return Ok((Some(presence), None)),
+            Entered::Beyond(presence) => presence,
+        };
+        let address = Some(presence.address());
+        if let Some(number) = self.candidate(address) {
+            return Ok((Some(presence), self.close_one(number, Closed::PerAddress)));
         }
+        let (open, looked_at) = (self.open.borrow(), &self.looked_at[1]);
+        let is_here = |open: &Open| !open.connection.is_closed.get() && open.connection.address() == address;
+        if looked_at.get() < LOOKED_AT {
+            looked_at.set(looked_at.get() + open.len());
+            if !open.values().any(is_here) {
+                return Ok((Some(presence), None));
+            }
+        }
+        self.counters.closed(Closed::PerAddress).add();
+        Err(TooMany)
     }
 
     /// The same for an open connection, once a proxy has said whose it is.
     pub fn enter_late(&self, connection: &Connection, address: IpAddr) -> Result<(), TooMany> {
-        if let Some(presence) = self.enter(address)? {
+        let (presence, _) = self.enter(address).inspect_err(|_| connection.is_closed.set(true))?;
+        if let Some(presence) = presence {
             connection.presence.set(presence).ok();
         }
         Ok(())
@@ -353,8 +392,7 @@ impl Connections {
 
     /// Closes one that gives way so that its descriptor becomes free. Returns whether there was one.
     pub fn free_descriptor(&self) -> bool {
-        let candidate = self.candidate(None);
-        candidate.is_some_and(|number| self.close_one(number, Closed::Descriptors))
+        self.candidate(None).and_then(|number| self.close_one(number, Closed::Descriptors)).is_some()
     }
 
     /// Opens one: `serve` makes its future, which runs as a task of its own until the connection ends, or
@@ -377,9 +415,13 @@ impl Connections {
         }
         let served = serve(connection.clone());
         let entry = Entry { connections: self.clone(), number };
-        let task = spawn_local(async move {
-            if served.await.is_err() {
-                entry.connections.counters.connection_errors.add();
+        let task = spawn_local({
+            let connection = connection.clone();
+            async move {
+                // What has a reason of its own is counted by it.
+                if served.await.is_err() && !connection.is_closed.get() {
+                    entry.connections.counters.connection_errors.add();
+                }
             }
         });
         let open = Open { connection, task: task.abort_handle(), place: Some(place) };
@@ -390,7 +432,7 @@ impl Connections {
     pub fn sweep(&self) {
         self.clock.set(self.clock.get() + 1);
         self.candidates.borrow_mut().clear();
-        self.looked_at.set(0);
+        self.looked_at.iter().for_each(|count| count.set(0));
         for open in self.open.borrow().values().filter(|open| !open.connection.is_closed.get()) {
             if let Some(why) = open.connection.is_overdue(&self.limits) {
                 self.counters.timed_out.add();
@@ -398,11 +440,18 @@ impl Connections {
                 open.task.abort();
             }
         }
+        if self.capacity.is_asked_for_room()
+            && let Some(number) = self.candidate(None)
+        {
+            self.capacity.room_is_made();
+            self.close_one(number, Closed::Evicted);
+        }
     }
 
-    /// Closes those without a request; of those that have sent nothing yet only where `silent_too`.
+    /// Closes those that are neither within a request nor about to send their first; of those that have sent nothing yet
+    /// only where `silent_too`.
     pub fn close_idle(&self, silent_too: bool) {
-        self.close(|connection| !connection.is_busy.get() && (silent_too || !connection.has_sent_nothing()));
+        self.close(|connection| connection.may_end(silent_too));
     }
 
     /// Closes all.
@@ -416,13 +465,13 @@ impl Connections {
         open.values().filter(|open| which(&open.connection)).for_each(|open| open.task.abort());
     }
 
-    /// Returns whether it was open.
-    fn close_one(&self, number: u64, why: Closed) -> bool {
-        let open = self.open.borrow();
-        let Some(open) = open.get(&number) else { return false };
+    /// Closes one; returns its place.
+    fn close_one(&self, number: u64, why: Closed) -> Option<Place> {
+        let mut open = self.open.borrow_mut();
+        let open = open.get_mut(&number)?;
         open.connection.closed(why);
         open.task.abort();
-        true
+        open.place.take()
     }
 
     /// The next of this worker's that gives way, of all or of those from an address.
@@ -434,8 +483,9 @@ impl Connections {
         // The next one stays in the list until it is closed: there may be no newcomer after all.
         while candidates.pop_if(|number| !gives_way(number)).is_some() {}
         // Looking for others is what costs, and a client can make it necessary.
-        if candidates.is_empty() && self.looked_at.get() < LOOKED_AT {
-            self.looked_at.set(self.looked_at.get() + open.len());
+        let looked_at = &self.looked_at[usize::from(address.is_some())];
+        if candidates.is_empty() && looked_at.get() < LOOKED_AT {
+            looked_at.set(looked_at.get() + open.len());
             *candidates = self.choose(address, &open);
         }
         candidates.last().copied()
@@ -581,7 +631,7 @@ mod tests {
             let Self(connections, names) = self;
             connections.clock.set(connections.clock.get() + 1);
             let place = connections.reserve().and_then(|reserved| connections.claim(reserved)).expect("a place");
-            let presence = connections.enter([192, 0, 2, host].into()).expect("few from this address");
+            let (presence, _) = connections.enter([192, 0, 2, host].into()).expect("few from this address");
             connections.open((place, presence), Preface::Over, |connection| {
                 connection.looked_at();
                 does(&connection);
@@ -619,6 +669,9 @@ mod tests {
             open.open("idle", 4, answered);
             open.open("being answered", 5, |connection| {
                 connection.bytes_read();
+                connection.request_begun(false);
+            });
+            open.open("takes nothing", 5, |connection| {
                 connection.request_begun(false);
                 connection.response_stalled();
             });

@@ -145,6 +145,8 @@ pub struct Counters {
     pub accept_errors: Counter,
     /// Connections closed because they were idle or slow for too long.
     pub timed_out: Counter,
+    /// Connections that ended with their last request, or by their age.
+    pub used_up: Counter,
     /// Connections that ended in an error, or in what is not HTTP.
     pub connection_errors: Counter,
     /// Connections closed from here, by [`Closed`].

@@ -100,7 +100,8 @@ impl Metrics {
         );
         families.counter(
             "waypost_connections_timed_out_total",
-            "Connections of visitors that were closed for being idle or slow.",
+            "Connections of visitors whose time was over: idle, slow, handshake or proxy_header of \
+             waypost_connections_closed_total.",
             self.sum(|c| &c.timed_out),
         );
         let mut closed = families.counters(
@@ -113,6 +114,12 @@ impl Metrics {
             closed.add(&[("reason", why.as_str())], self.counters.iter().map(|of| of.closed(why).get()).sum::<u64>());
         }
         drop(closed);
+        families.counter(
+            "waypost_connections_used_up_total",
+            "Connections of visitors that ended with their response: edge.max_requests_per_connection or \
+             edge.max_connection_age.",
+            self.sum(|c| &c.used_up),
+        );
         families.gauge(
             "waypost_connections_limit",
             "Most connections of visitors that are held at a time: edge.max_connections, or what the limit of open files \

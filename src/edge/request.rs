@@ -148,7 +148,8 @@ impl Trust {
         walk.address
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether an address, in its canonical form, is a trusted proxy's.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.proxies.iter().any(|net| net.contains(&address))
     }
 }

@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::StatusCode;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::counters::Counters;
@@ -215,6 +216,18 @@ impl ScanHandler {
         }
     }
 
+    /// Whether what looks like a code is the alias of a sign, and no sign's code.
+    pub(super) fn is_alias(&self, code: Code, target: &str) -> bool {
+        let mut view = self.registry.borrow_mut();
+        let registry = view.newest();
+        registry.sign(code).is_none() && registry.alias(target).is_some()
+    }
+
+    /// Whether the other side of a connection is a proxy that speaks HTTP.
+    pub(super) fn trusts(&self, peer: SocketAddr) -> bool {
+        self.shared.trust.trusts(peer.ip().to_canonical())
+    }
+
     /// Anything but a scan.
     fn page(&self, request: &Request<'_>, registry: &Registry) -> Response {
         let (pages, languages) = (&self.shared.pages, &request.languages);
@@ -244,6 +257,7 @@ impl ScanHandler {
         self.registry.borrow_mut().newest();
         self.countries.borrow_mut().newest();
         self.writer.borrow_mut().tick();
+        self.shared.misses.forget_old(Timestamp::now().as_millisecond());
     }
 
     /// What this worker counts.

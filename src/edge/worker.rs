@@ -163,7 +163,10 @@ impl Worker {
         peer: SocketAddr,
         protocol: Protocol,
     ) -> Result<(), Broken> {
-        let source = stream.proxy_header().await.inspect_err(|_| connection.preface_failed())?;
+        connection.looked_at();
+        // In a box, so that its buffer ends with it.
+        let header = Box::pin(stream.proxy_header(&connection)).await;
+        let source = header.inspect_err(|_| connection.preface_failed())?;
         if let Some(source) = source {
             connections.enter_late(&connection, source.ip())?;
         }
@@ -219,24 +222,21 @@ impl Service<hyper::Request<Incoming>> for Requests {
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let worker = &self.worker;
-        let is_last = worker.is_closing.get() || self.connection.is_used_up(&worker.limits);
+        let is_used_up = self.connection.is_used_up(&worker.limits);
+        if is_used_up {
+            worker.handler.counters().used_up.add();
+        }
+        let is_last = is_used_up || worker.is_closing.get();
         self.connection.request_begun(is_last || closes_after(&request));
         let answer = if self.protocol.has_tls {
             None
         } else {
             // A proxy in front may have had it by https.
-            let sends_on = !self.protocol.has_proxy_header;
-            worker.plaintext.answer(&request, sends_on, worker.handler.counters())
+            let sends_on = !self.protocol.has_proxy_header && !worker.handler.trusts(self.peer);
+            worker.plaintext.answer(&request, sends_on, &worker.handler)
         };
         let mut response = match answer {
-            Some(Answer::Later(response)) if is_last => {
-                return Pending::Later(Box::pin(async {
-                    let mut response = response.await;
-                    closing(&mut response);
-                    response
-                }));
-            }
-            Some(Answer::Later(response)) => return Pending::Later(response),
+            Some(Answer::Later(response)) => return Pending::Later { response, is_last },
             Some(Answer::Ready(response)) => response,
             None => worker.handler.answer(self.peer, self.connection.read_at_ms(), request),
         };
@@ -253,7 +253,11 @@ impl Service<hyper::Request<Incoming>> for Requests {
 /// A response that is there, as all are but the answer to a challenge.
 enum Pending {
     Ready(std::future::Ready<Result<Response, Infallible>>),
-    Later(Pin<Box<dyn Future<Output = Response>>>),
+    Later {
+        response: Pin<Box<dyn Future<Output = Response>>>,
+        /// Whether the connection ends with it.
+        is_last: bool,
+    },
 }
 
 impl Future for Pending {
@@ -262,7 +266,12 @@ impl Future for Pending {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Self::Ready(response) => Pin::new(response).poll(cx),
-            Self::Later(response) => response.as_mut().poll(cx).map(Ok),
+            Self::Later { response, is_last } => response.as_mut().poll(cx).map(|mut response| {
+                if *is_last {
+                    closing(&mut response);
+                }
+                Ok(response)
+            }),
         }
     }
 }

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use super::Protocol;
 use super::listen::Listener;
 use crate::edge::capacity::{Place, Presence};
-use crate::edge::connection::{Connections, Reserved};
+use crate::edge::connection::{Connections, Reserved, TICK};
 use crate::edge::counters::Closed;
 
 /// Connections that are accepted in a row before those that are there have their turn: a burst
@@ -118,8 +118,13 @@ impl<S: Fn(Admitted) + Clone + 'static> Admission<S> {
         doors.retain(|door| !door.is_inherited);
         let begun = Instant::now();
         let (until, mut last_accepted) = (begun + connections.limits().grace, begun);
+        let mut next_tick = begun + TICK;
         loop {
             let now = Instant::now();
+            if now >= next_tick {
+                next_tick = now + TICK;
+                connections.sweep();
+            }
             let opened_before = connections.opened();
             if now >= until {
                 doors.clear();
@@ -225,17 +230,17 @@ impl<S: Fn(Admitted)> Door<S> {
         // A connection that has no peer any more is gone.
         let Some(Ok(peer)) = peer.map(SocketAddr::try_from) else { return };
         let address = peer.ip().to_canonical();
-        let presence = if !self.protocol.has_proxy_header {
-            let Ok(presence) = self.connections.enter(address) else { return };
-            presence
+        let (presence, given_away) = if !self.protocol.has_proxy_header {
+            let Ok(entered) = self.connections.enter(address) else { return };
+            entered
         } else if self.proxies.iter().any(|network| network.contains(&address)) {
             // It is counted once the proxy has said whose it is.
-            None
+            (None, None)
         } else {
             self.connections.counters().closed(Closed::ProxyHeader).add();
             return;
         };
-        let Some(place) = self.connections.claim(reserved) else { return };
+        let Some(place) = given_away.or_else(|| self.connections.claim(reserved)) else { return };
         (self.serve)(Admitted { stream: stream.into(), peer, protocol: self.protocol, counted: (place, presence) });
     }
 }

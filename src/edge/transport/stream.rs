@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::proxy_protocol::{self, Parsed};
+use crate::edge::connection::Connection;
 
 /// Bytes of a first read; a phone's head has 300 to 900.
 const FIRST_READ: usize = 4096;
@@ -54,6 +55,10 @@ impl Stream {
             let read = self.unread.len().min(buf.remaining());
             buf.put_slice(&self.unread[..read]);
             self.unread.drain(..read);
+            if self.unread.is_empty() {
+                // The connection may be long, and the header was large.
+                self.unread = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
         self.socket.poll_read(cx, buf)
@@ -66,12 +71,13 @@ impl Stream {
 
     /// Reads a header of the PROXY protocol, which must be the next thing that comes. Returns the address
     /// in it; `None` where the proxy speaks for itself.
-    pub async fn proxy_header(&mut self) -> io::Result<Option<SocketAddr>> {
+    pub async fn proxy_header(&mut self, connection: &Connection) -> io::Result<Option<SocketAddr>> {
         let mut bytes = Vec::new();
         loop {
             let mut piece = [MaybeUninit::uninit(); FIRST_READ];
             let mut piece = ReadBuf::uninit(&mut piece);
             poll_fn(|cx| self.poll_read(cx, &mut piece)).await?;
+            connection.preface_read();
             if piece.filled().is_empty() {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

@@ -54,6 +54,7 @@ impl TlsSocket {
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut source = Polled { stream: &mut self.stream, context: cx, closes_after: false };
         let read = ready!(poll_of(self.session.read_tls(&mut source)))?;
+        self.connection.preface_read();
         if let Err(error) = self.session.process_new_packets() {
             self.connection.preface_failed();
             // The alert that says why, if it can be sent at once.
