@@ -85,9 +85,8 @@ fn a_renewal_in_two_steps_fails_no_handshake_and_no_kept_connection() {
     while_scanning(&edge, || {
         for is_chain_first in [true, false, true, false] {
             let next = new();
-            let put = |is_chain| match is_chain {
-                true => put_chain(&edge, &next.chain),
-                false => put_key(&edge, &next.key),
+            let put = |is_chain| {
+                if is_chain { put_chain(&edge, &next.chain) } else { put_key(&edge, &next.key) }
             };
             put(is_chain_first);
             wait_for("the halves do not fit", || problem(&edge).filter(|text| text.contains("that of another key")));

@@ -65,7 +65,7 @@ const FOLDER: &str = "acme/.well-known/acme-challenge";
 /// With a folder of challenges in which there is none yet.
 fn challenged() -> Edge {
     let setup = Setup::new().tls(&[("cert", &made(&[HOST], VALID))]).set("edge", "redirect_to_https", "true");
-    let webroot = format!("{:?}", setup.path("acme"));
+    let webroot = format!("\"{}\"", setup.path("acme").display());
     fs::create_dir_all(setup.path(FOLDER)).unwrap();
     setup.set("edge", "acme_challenges", webroot).start()
 }

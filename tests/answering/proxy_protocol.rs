@@ -166,7 +166,7 @@ fn what_follows_the_addresses_may_have_any_length() {
 fn one_that_does_not_end_in_time_is_cut_off() {
     let edge = setup().set("edge.tls", "handshake_timeout", "\"1s\"").start();
     let beginnings: [&[u8]; 3] =
-        [b"PROXY TCP4 198.51.100.1 ", &visitor()[..20], &v2(at(VISITOR), at(HERE), &[9; 60_000])[..5000]];
+        [b"PROXY TCP4 198.51.100.1 ", &visitor()[..20], &v2(at(VISITOR), at(HERE), &vec![9; 60_000])[..5000]];
     for (number, beginning) in (1..).zip(beginnings) {
         let mut stream = TcpStream::connect(edge.door(Way::ProxyV1)).unwrap();
         stream.write_all(beginning).unwrap();

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use crate::grafana::{Dashboard, text};
 use crate::prometheus_server::{Prometheus, Series, folder, names, rules};
+use crate::support::tls::{HOST, VALID, made};
 use crate::support::{Edge, Metrics, PHONE, Setup, http, wait_for};
 use mmdb_writer::{IpVersion, Writer, ipnet::IpNet};
 use serde_json::{Value, json};
@@ -78,7 +79,8 @@ fn edge() -> Edge {
     country.insert("127.0.0.0/8".parse::<IpNet>().unwrap(), &json!({ "country": { "iso_code": "VN" } })).unwrap();
     let setup =
         Setup::new().set("observe", "geoip", "[\"country.mmdb\"]").set("observe", "max_unknown_per_second", "1");
-    let edge = setup.registry(PLACES, SIGNS).file("config/country.mmdb", country.to_bytes().unwrap()).start();
+    let setup = setup.registry(PLACES, SIGNS).file("config/country.mmdb", country.to_bytes().unwrap());
+    let edge = setup.tls(&[("cert", &made(&[HOST], VALID))]).start();
     visit(&edge);
     edge
 }
