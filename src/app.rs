@@ -143,7 +143,7 @@ impl App {
         for listeners in &listeners {
             edge::listen(listeners)?;
         }
-        let parts = Parts {
+        let composed = Parts {
             started,
             log,
             publisher: Arc::new(publisher),
@@ -158,7 +158,7 @@ impl App {
             addresses,
             config,
         };
-        Ok(Self { parts, listeners, admin })
+        Ok(Self { parts: composed, listeners, admin })
     }
 
     /// Serves until SIGINT or SIGTERM, then lets everything end in reverse.

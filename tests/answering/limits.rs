@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::http::{self, Connection, bytes, raw};
+use crate::support::way::Way;
 use crate::support::{Edge, Metrics, PHONE, Random, SetOnDrop, Setup, wait_for};
 
 /// A connection is cut off when a sweep finds it over its limit of a second: 1 to 1.5 s. A busy machine needs longer.
@@ -248,24 +249,54 @@ fn at_the_limit_a_newcomer_does_not_pay_for_the_next() {
     }
 }
 
+/// Connections that hold a place without asking for anything that could be answered: each of them gives way.
 #[test]
-fn where_all_are_being_answered_a_newcomer_waits() {
-    let edge = Setup::new().set("edge", "max_connections", "1").set("edge", "request_timeout", "\"1h\"").start();
-    let mut busy = TcpStream::connect(edge.address()).unwrap();
-    busy.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
-    let pages = bytes("GET", "/", &[]).repeat(2000);
-    // Until the answers fill all buffers on the way.
-    while busy.write_all(&pages).is_ok() {}
-    let mut newcomer = TcpStream::connect(edge.address()).unwrap();
-    newcomer.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
-    newcomer.write_all(&bytes("GET", "/A1B2C3", &[])).unwrap();
-    let error = newcomer.read(&mut [0; 16]).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
-    drop(busy);
-    newcomer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let mut status = [0; 12];
-    newcomer.read_exact(&mut status).unwrap();
-    assert_eq!(&status, b"HTTP/1.1 302");
+fn at_the_limit_whoever_holds_a_place_gives_it_away() {
+    type Holds = fn(&mut TcpStream) -> std::io::Result<()>;
+    let takes_no_answers: Holds = |stream| {
+        stream.set_write_timeout(Some(Duration::from_millis(200)))?;
+        let pages = bytes("GET", "/", &[]).repeat(2000);
+        // Until the answers fill all buffers on the way.
+        while stream.write_all(&pages).is_ok() {}
+        Ok(())
+    };
+    let half_a_hello: Holds = |stream| stream.write_all(&[22, 3, 1, 2, 0, 1]);
+    let half_a_header: Holds = |stream| stream.write_all(b"PROXY TCP4 ");
+    let hour = "\"1h\"";
+    for (way, hold) in [
+        (Way::Plain, takes_no_answers),
+        (Way::Tls, half_a_hello),
+        (Way::ProxyV1, half_a_header),
+        (Way::Tls, half_a_header),
+    ] {
+        let setup = Setup::new().set("edge", "max_connections", "2").set("edge", "request_timeout", hour);
+        let setup = setup.set("edge", "idle_timeout", hour).set("edge.tls", "handshake_timeout", "\"1m\"");
+        let edge = setup.open_to(way).start();
+        let mut held = [(); 2].map(|()| TcpStream::connect(edge.door(way)).unwrap());
+        for stream in &mut held {
+            hold(stream).unwrap();
+        }
+        for _ in 0..3 {
+            assert_eq!(edge.connect(way).unwrap().get("/A1B2C3", &[]).unwrap().status, 302, "{way:?}");
+        }
+    }
+}
+
+/// Whichever worker has those that are idle.
+#[test]
+fn at_the_limit_another_worker_makes_room() {
+    let edge = Setup::new().set("edge", "workers", "8").set("edge", "max_connections", "2").start();
+    let _open: Vec<Connection> = (0..40).map(|_| idle(&edge)).collect();
+    let metrics = edge.metrics();
+    assert_eq!((metrics.get("waypost_connections_open"), closed(&metrics, "evicted")), (2.0, 38));
+}
+
+#[test]
+fn an_address_at_its_limit_is_served_by_every_worker() {
+    let edge = Setup::new().set("edge", "workers", "8").set("edge", "max_connections_per_address", "4").start();
+    let _open: Vec<Connection> = (0..60).map(|_| idle(&edge)).collect();
+    let open = edge.metrics().get("waypost_connections_open");
+    assert!(open <= 4.0 + 8.0, "{open}: one more for each worker at most");
 }
 
 /// All who share an address, as a school does, are served; they cost each other idle connections alone.

@@ -16,7 +16,7 @@ fn get(edge: &Edge, way: Way, path: &str) -> Reply {
 }
 
 fn sends_on() -> Edge {
-    let signs = "code,place,status,aliases\nA1B2C3,one,active,/cu/mot\nG0NE1,one,retired,\n";
+    let signs = "code,place,status,aliases\nA1B2C3,one,active,/cu/mot /hungvuong?id=1\nG0NE1,one,retired,\n";
     let places = "place,name,target\none,Một,https://example.vn/vi/one\n";
     Setup::new().set("edge", "redirect_to_https", "true").registry(places, signs).open_to(Way::ProxyV2Tls).start()
 }
@@ -46,12 +46,26 @@ fn scans_are_sent_on_with_their_code_and_what_is_recorded_of_them() {
     assert_eq!(reply.location(), Some("https://qr.example.vn/A1B2C3"));
 }
 
+/// It may have had the scan by https, and would be sent in a circle.
+#[test]
+fn a_proxy_that_speaks_http_is_answered() {
+    let edge =
+        Setup::new().set("edge", "redirect_to_https", "true").set("edge.trust", "proxies", "[\"127.0.0.1\"]").start();
+    assert_eq!(get(&edge, Way::Plain, "/A1B2C3").status, 302);
+}
+
 #[test]
 fn all_else_is_answered_as_the_table_says() {
     let edge = sends_on();
-    for (path, status) in
-        [("/cu/mot", 302), ("/A1B2C3+", 200), ("/", 200), ("/robots.txt", 200), ("/go?code=a1b2c3", 303), ("/a/b", 404)]
-    {
+    for (path, status) in [
+        ("/cu/mot", 302),
+        ("/hungvuong?id=1", 302),
+        ("/A1B2C3+", 200),
+        ("/", 200),
+        ("/robots.txt", 200),
+        ("/go?code=a1b2c3", 303),
+        ("/a/b", 404),
+    ] {
         assert_eq!(get(&edge, Way::Plain, path).status, status, "{path}");
     }
     assert_eq!(http::request(edge.address(), "POST", "/A1B2C3", &[]).unwrap().status, 405);

@@ -6,9 +6,14 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, StreamOwned};
+
 use crate::support::http::{self, Connection, bytes};
+use crate::support::tls::{self, HOST};
+use crate::support::way::Way;
 use crate::support::{Edge, PHONE, Setup, wait_for};
 
 /// What a machine that does something else may take longer.
@@ -165,6 +170,31 @@ fn what_waits_to_be_accepted_is_answered() {
     }
     assert!(edge.wait().success());
     assert_eq!(edge.counts().get("A1B2C4"), Some(&20));
+}
+
+/// On a slow network it takes longer than the half second in which a silent connection must speak.
+#[test]
+fn a_handshake_that_is_under_way_is_given_the_time_to_its_answer() {
+    for way in [Way::Tls, Way::ProxyV1Tls] {
+        let mut edge = Setup::new().open_to(way).start();
+        let mut session = ClientConnection::new(Arc::new(tls::client()), HOST.try_into().unwrap()).unwrap();
+        let mut hello = if way.has_proxy_header() { b"PROXY UNKNOWN\r\n".to_vec() } else { Vec::new() };
+        session.write_tls(&mut hello).unwrap();
+        let (begin, end) = hello.split_at(hello.len() / 2);
+        let mut stream = TcpStream::connect(edge.door(way)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(begin).unwrap();
+        wait_for("it is accepted", || (edge.metrics().get("waypost_connections_open") == 1.0).then_some(()));
+        edge.signal("TERM");
+        std::thread::sleep(Duration::from_millis(1200));
+        stream.write_all(end).unwrap();
+        session.writer().write_all(&bytes("GET", "/A1B2C3", &[("User-Agent", PHONE)])).unwrap();
+        let mut stream = StreamOwned::new(session, stream);
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 302", "{way:?}");
+        assert!(edge.wait().success());
+    }
 }
 
 #[test]

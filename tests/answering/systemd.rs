@@ -97,6 +97,15 @@ fn an_admin_socket_beyond_loopback_needs_what_such_an_address_needs() {
 }
 
 #[test]
+fn a_socket_that_could_serve_nobody_ends_the_start() {
+    let (socket, address) = listener();
+    let said = refused(&Setup::new().sockets(&[&socket], "https"));
+    assert!(said.contains(&format!("\"https\" on {address}: expected a certificate")), "{said}");
+    let said = refused(&Setup::new().sockets(&[&socket], "proxy"));
+    assert!(said.contains(&format!("{address}: expected the networks of its proxies")), "{said}");
+}
+
+#[test]
 fn sockets_that_are_meant_for_another_process_are_left_alone() {
     let setup = Setup::new().env("LISTEN_PID", "1").env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "http");
     setup.start().stop();
