@@ -73,13 +73,14 @@ const TARGET: f64 = 2.0;
 const TIMEOUT: Duration = Duration::from_mins(1);
 const DOORS: [&str; 2] = ["plain", "TLS"];
 const QUANTILES: [f64; 3] = [0.5, 0.99, 0.999];
-/// What the edge has counted is told from these.
-const COUNTERS: [(&str, &str); 6] = [
+/// What the edge has counted is told from these; the good visitors are in it.
+const COUNTERS: [(&str, &str); 7] = [
     ("waypost_misses_throttled_total", "misses throttled"),
     ("waypost_unknown_unrecorded_total", "misses not recorded"),
     ("waypost_connection_errors_total", "connections broken off"),
     ("waypost_accept_errors_total", "accept errors"),
     ("waypost_connections_accepted_total", "accepted"),
+    ("waypost_requests_total", "answered"),
     ("waypost_scans_dropped_total", "scans dropped"),
 ];
 /// Reasons of `waypost_connections_closed_total`.
@@ -349,7 +350,7 @@ fn table(all: &[Pattern], chosen: &[usize], outcomes: &[Outcome], options: &Opti
          for each cell. Medians, least to most in brackets; p99 ÷ quiet is of the same round, and above {TARGET:.0} it is \
          bold. Times from when a visitor was due to the redirect's last byte.\n\n\
          | pattern, strength, achieved | visitors | p50: quiet, beside | p99: quiet, beside | p99.9: quiet, beside | p99 ÷ \
-         quiet | refused, lost | counted by the edge, in the last round |\n|---|---|---|---|---|---|---|---|\n",
+         quiet | refused, lost | counted by the edge in the last round, good visitors included |\n|---|---|---|---|---|---|---|---|\n",
         options.rounds,
         options.phase.as_secs()
     );

@@ -76,11 +76,11 @@ pub fn patterns() -> Vec<Pattern> {
         ),
         held(
             "slow readers",
-            "500 connections from 250 addresses, which ask for 1,500 pages each and never read",
+            "500 connections from 250 addresses, which ask for 100 pages each and never read",
             Door::Plain,
             250,
             500,
-            Act::NeverRead(request("").repeat(1_500)),
+            Act::NeverRead(request("").repeat(100)),
         ),
         held(
             "slow handshakes",
@@ -106,6 +106,14 @@ pub fn patterns() -> Vec<Pattern> {
             1_000,
             500,
             Act::Send(garbage.clone()),
+        ),
+        rate(
+            "requests in a row",
+            "20/s from 1,000 addresses, 1,000 scans each, sent at once",
+            Door::Plain,
+            1_000,
+            20,
+            Act::Send(request(&code).repeat(1_000)),
         ),
         held("unknown codes, one address", "2,000/s on 64 connections", Door::Plain, 1, 64, unknown()),
         held(
