@@ -76,11 +76,19 @@ pub fn patterns() -> Vec<Pattern> {
         ),
         held(
             "slow readers",
-            "500 connections from 250 addresses, which ask for 100 pages each and never read",
+            "500 connections from 250 addresses, which ask for 100 pages each and never read; the kernel takes them all",
             Door::Plain,
             250,
             500,
             Act::NeverRead(request("").repeat(100)),
+        ),
+        held(
+            "stalled readers",
+            "50 connections from 50 addresses, which ask for 1,500 pages each and never read: more than the kernel takes",
+            Door::Plain,
+            50,
+            50,
+            Act::NeverRead(request("").repeat(1_500)),
         ),
         held(
             "slow handshakes",
