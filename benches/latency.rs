@@ -108,7 +108,13 @@ impl Case {
             _ => "",
         };
         let backlog = if self == Self::Backlog { BACKLOG } else { 0 };
-        Ok(Settings { url, journal: journal.to_owned(), backlog, small_disk: self == Self::DiskFull })
+        Ok(Settings {
+            url,
+            journal: journal.to_owned(),
+            backlog,
+            small_disk: self == Self::DiskFull,
+            sections: String::new(),
+        })
     }
 
     /// Whether what the case is named for has begun, where that takes a while.
@@ -258,7 +264,7 @@ fn closed_port() -> Result<String> {
 /// How many requests the edge answers in a second, if there is always another.
 fn capacity(sink: &Sink) -> Result<f64> {
     let edge = Edge::start(&Case::Quiet.settings(sink)?)?;
-    let mut load = Load::connect(edge.address, Edge::codes())?;
+    let mut load = Load::connect(edge.addresses[0], Edge::codes())?;
     let mut measure = |length| spent(&edge, || send(&mut load, Pace::Capacity, length, |_| Ok(false)));
     measure(WARM_UP)?;
     let (phase, cpu) = measure(Duration::from_secs(4))?;
@@ -286,7 +292,7 @@ fn measure_surely(case: Case, rate: u32, length: Duration, sink: &Sink) -> Resul
 fn measure(case: Case, rate: u32, length: Duration, sink: &Sink) -> Result<(Outcome, String)> {
     sink.open(case != Case::Backlog);
     let edge = Edge::start(&case.settings(sink)?)?;
-    let mut load = Load::connect(edge.address, Edge::codes())?;
+    let mut load = Load::connect(edge.addresses[0], Edge::codes())?;
     let until = Instant::now() + TIMEOUT;
     send(&mut load, Pace::Rate(rate), WARM_UP, |_| Ok(false))?;
     while !case.has_begun(&edge.metrics()?)? {

@@ -18,6 +18,7 @@ class Bench:
         self.work, self.binaries, self.geoip, self.options = work, binaries, geoip, options
         self.sink = stack.enter_context(Sink(binaries["clickhouse_sink"]))
         self.remarks, self.registries = [], {}
+        self.certificate = machine.Certificate(work)
         self.can_stop_recording = True
 
     def registry(self, signs, signs_of_a_place=SIGNS_OF_A_PLACE):
@@ -26,21 +27,23 @@ class Bench:
             self.registries[key] = Registry(self.work / f"registry-{signs}-{signs_of_a_place}", *key)
         return self.registries[key]
 
-    def waypost(self, registry, name="waypost", sink=None, countries=True, **options):
+    def waypost(self, registry, name="waypost", sink=None, countries=True, tls=False, **options):
         geoip = self.geoip if countries else None
+        options["certificate"] = self.certificate if tls else None
         return Waypost(self.binaries["waypost"], geoip, sink or self.sink, self.work / name, registry, **options)
 
-    def nginx(self, registry, name="nginx"):
-        return Nginx(self.work / name, registry)
+    def nginx(self, registry, name="nginx", tls=False):
+        return Nginx(self.work / name, registry, certificate=self.certificate if tls else None)
 
-    def everybody(self, registry):
+    def everybody(self, registry, tls=False):
         """In the order in which they run."""
-        yield self.nginx(registry)
-        yield HAProxy(self.work / "haproxy", registry)
-        yield BareHyper(self.binaries["bare_hyper"], self.work / "hyper", registry)
+        yield self.nginx(registry, tls=tls)
+        yield HAProxy(self.work / "haproxy", registry, certificate=self.certificate if tls else None)
+        if not tls:
+            yield BareHyper(self.binaries["bare_hyper"], self.work / "hyper", registry)
         if self.can_stop_recording:
-            yield self.waypost(registry, name="quiet", record=False)
-        yield self.waypost(registry)
+            yield self.waypost(registry, name="quiet", tls=tls, record=False)
+        yield self.waypost(registry, tls=tls)
 
     def interleaved(self, what, cases):
         """Rounds of each case, by its name; a case is a server, a load, and what holds during its rounds."""

@@ -14,6 +14,8 @@ from .servers import Sink
 
 BOTH = (SERVER_CORE, LOAD_CORE)
 OPEN = 10_000
+# Connections that are held to see how much memory one takes.
+IDLE = 5_000
 MOST_SIGNS = 10_000_000
 # What reading 10 million signs needs, with room.
 MEMORY_FOR_MOST_SIGNS = 8e9
@@ -95,6 +97,22 @@ def connections(bench, results):
             results["pairs"][f"open connections of {few.name}"] = found
 
 
+def idle(bench, results):
+    """Heap for one more connection that has had its answer; the kernel's part is not in it."""
+    registry, count = bench.registry(SIGNS), IDLE // 10 if bench.options.quick else IDLE
+    results["idle"] = {}
+    for tls in (False, True):
+        # Without a country database, as `memory`.
+        for server in (bench.nginx(registry, tls=tls), bench.waypost(registry, tls=tls, countries=False)):
+            with server:
+                before = server.process.memory("RssAnon")
+                with held_open(server.port, f"/{code(0)}", count, tls):
+                    server.process.wait_until_idle()
+                    each = (server.process.memory("RssAnon") - before) / count
+            results["idle"].setdefault("TLS" if tls else "plain", {})[server.name] = each
+            print(f"idle: {count:,} connections of {server.name}, TLS {tls}, {each:,.0f} bytes each", flush=True)
+
+
 def signs(bench, results):
     """CPU for a scan, start and memory with 1,000,000 and 10,000,000 signs."""
     most = MANY_SIGNS if bench.options.quick else MOST_SIGNS
@@ -151,6 +169,7 @@ QUESTIONS = {
     "check": check,
     "workers": workers,
     "connections": connections,
+    "tls-idle": idle,
     "signs": signs,
     "backlog": backlog,
 }

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import subprocess
 from pathlib import Path
 
@@ -57,9 +58,9 @@ class Load:
 
     connections = CONNECTIONS
 
-    def __init__(self, registry, codes=None, unknown_one_in=0, close=False, cores=(LOAD_CORE,)):
+    def __init__(self, registry, codes=None, unknown_one_in=0, close=False, tls=False, cores=(LOAD_CORE,)):
         self.registry, self.codes, self.unknown_one_in = registry, codes or registry.codes(), unknown_one_in
-        self.close, self.cores = close, cores
+        self.close, self.tls, self.cores = close, tls, cores
 
     def run(self, port, seconds, seed):
         """What wrk has counted: requests, seconds, percentiles in microseconds, errors."""
@@ -75,7 +76,8 @@ class Load:
         )
         options = ["-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "10s"]
         script = Path(__file__).with_name("load.lua")
-        command = on_cores(self.cores, "wrk", *options, "-s", script, f"http://127.0.0.1:{port}/")
+        url = f"{'https' if self.tls else 'http'}://127.0.0.1:{port}/"
+        command = on_cores(self.cores, "wrk", *options, "-s", script, url)
         environment = os.environ | {"WAYPOST_LOAD_PLAN": str(plan)}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode != 0:
@@ -83,9 +85,19 @@ class Load:
         return json.loads(done.stdout.splitlines()[-1])
 
 
-def ask(port, path, client):
+def anyone():
+    """A client's context that takes every certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def ask(port, path, client, tls=False):
     """One request on a connection of its own: status and headers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    if tls:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=anyone())
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     with contextlib.closing(connection):
         connection.request("GET", path, headers=headers(*client[:2]))
         answer = connection.getresponse()
@@ -94,14 +106,22 @@ def ask(port, path, client):
 
 
 @contextlib.contextmanager
-def held_open(port, path, count):
+def held_open(port, path, count, tls=False):
     """Connections that have had one answer each and stay open."""
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers(*CLIENTS[1][:2]).items())
-    request = f"GET {path} HTTP/1.1\r\n{lines}\r\n"
+    context = anyone() if tls else None
     with contextlib.ExitStack() as open_ones:
         for _ in range(count):
-            connection = open_ones.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
-            connection.sendall(request.encode())
-            if not connection.recv(4096).startswith(b"HTTP/1.1 302 "):
-                raise Failure("a connection that is to be held open was not answered")
+            open_ones.enter_context(answered(port, path, context))
         yield
+
+
+def answered(port, path, context=None, session=None):
+    """A connection that has had its answer; with a context by TLS, which tries to resume a session if there is one."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers(*CLIENTS[1][:2]).items())
+    connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+    if context:
+        connection = context.wrap_socket(connection, session=session)
+    connection.sendall(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+    if not connection.recv(4096).startswith(b"HTTP/1.1 302 "):
+        raise Failure("a connection that is to be held open was not answered")
+    return connection

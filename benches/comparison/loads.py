@@ -15,6 +15,8 @@ LOADS = {
     "hot": ("one hot code", SIGNS, lambda registry: Load(registry, codes=registry.hot())),
     "million": ("1,000,000 signs", MANY_SIGNS, Load),
     "unknown": ("1 in 20 unknown", SIGNS, lambda registry: Load(registry, unknown_one_in=20)),
+    "tls-new": ("new TLS connection", SIGNS, lambda registry: Load(registry, close=True, tls=True)),
+    "tls-kept-alive": ("TLS, kept alive", SIGNS, lambda registry: Load(registry, tls=True)),
 }
 
 
@@ -29,7 +31,7 @@ def measure(bench):
 def rounds(bench, title, registry, make_load):
     load = make_load(registry)
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(server) for server in bench.everybody(registry)]
+        servers = [stack.enter_context(server) for server in bench.everybody(registry, load.tls)]
         found = bench.interleaved(title, {server.name: (server, load) for server in servers})
         # With 1,000,000 signs /metrics is a page of 100 MB.
         if registry.signs == SIGNS:

@@ -14,7 +14,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER_CORE, LOAD_CORE = 0, 1
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "taskset": "util-linux", "setpriv": "util-linux"}
+PACKAGES = {
+    "nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "openssl": "openssl", "taskset": "util-linux",
+    "setpriv": "util-linux",
+}
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 # Anything that takes longer has gone wrong; reading 10 million signs takes some 15 s.
 TIMEOUT = 120
@@ -57,6 +60,19 @@ def geoip():
         command = ["npm", "install", "--prefix", ROOT / "target/test-geoip", "--no-audit", "--no-fund", "--silent"]
         subprocess.run([*command, package], check=True)
     return geoip_package() / "iptoasn-country.mmdb"
+
+
+class Certificate:
+    """A certificate with a P-256 key, as an authority signs them by default; HAProxy wants both in one file."""
+
+    def __init__(self, folder):
+        self.certificate, self.key, self.both = (folder / name for name in ("cert.pem", "key.pem", "both.pem"))
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        names = ["-subj", "/CN=qr.example.vn", "-addext", "subjectAltName=DNS:qr.example.vn"]
+        subprocess.run([*command, *names, "-keyout", self.key, "-out", self.certificate], check=True, capture_output=True)
+        self.key.chmod(0o600)
+        self.both.write_text(self.certificate.read_text() + self.key.read_text())
+        self.both.chmod(0o600)
 
 
 def build():

@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.request
 
-from .load import CLIENTS, ask
+from .load import CLIENTS, anyone, answered, ask
 from .machine import LOAD_CORE, SERVER_CORE, Failure, Process, free_port, on_cores, wait_for
 from .registry import code
 
@@ -26,7 +26,7 @@ http {{
     map_hash_max_size {slots}; map_hash_bucket_size 512;
     map $uri $target {{ default ""; include {map}; }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} backlog=4096{tls};
         location / {{
             if ($target = "") {{ return 404; }}
             add_header Cache-Control no-store always;
@@ -37,8 +37,23 @@ http {{
 }}
 """
 
+# None of the three resumes a session. HAProxy can't be kept from sending a ticket that is good for nothing.
+NGINX_TLS = """\
+ ssl; ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;
+        ssl_session_cache off; ssl_session_tickets off; ssl_conf_command NumTickets 0"""
+
+HAPROXY_TLS = " ssl crt {both} ssl-min-ver TLSv1.3 alpn http/1.1 no-tls-tickets"
+
+WAYPOST_TLS = """\
+[edge.tls]
+listen = ["127.0.0.1:{port}"]
+certificates = [{{ certificate = "{certificate}", key = "{key}" }}]
+min_version = "1.3"
+"""
+
 HAPROXY = """\
 global
+    tune.ssl.cachesize 0
     nbthread 1
     maxconn 1000
     log stdout len 2048 format raw local0
@@ -51,7 +66,7 @@ defaults
     timeout connect 1s
     timeout server 1s
 frontend codes
-    bind 127.0.0.1:{port} backlog 4096
+    bind 127.0.0.1:{port} backlog 4096{tls}
     log global
     http-request capture req.fhdr(User-Agent) len 320
     http-request capture req.fhdr(Accept-Language) len 64
@@ -65,11 +80,11 @@ frontend codes
 WAYPOST = """\
 [edge]
 name = "edge-1"
-listen = ["127.0.0.1:{port}"]
+listen = [{listen}]
 workers = {workers}
 public_url = "https://qr.example.vn"
 idle_timeout = "1h"
-[edge.trust]
+{tls}[edge.trust]
 proxies = ["127.0.0.1/32"]
 [admin]
 listen = "127.0.0.1:{admin}"
@@ -91,6 +106,10 @@ timeout = "10m"
 """
 
 
+# What OpenSSL's client, which wrk is, asks for first.
+SUITE = ("TLS_AES_256_GCM_SHA384", "TLSv1.3")
+
+
 class Server:
     """What every server has in common. `languages`: whether it chooses a target by language."""
 
@@ -98,8 +117,10 @@ class Server:
     # Whether it writes down what it answers.
     logs = True
 
-    def __init__(self, folder, registry, cores=(SERVER_CORE,)):
+    def __init__(self, folder, registry, cores=(SERVER_CORE,), certificate=None):
+        """With a certificate it serves by TLS."""
         self.folder, self.registry, self.cores, self.port = folder, registry, cores, free_port()
+        self.certificate = certificate
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.process = None
@@ -127,23 +148,42 @@ class Server:
     def ready(self):
         self.process.running()
         try:
-            return bool(ask(self.port, "/", CLIENTS[0]))
+            return bool(self.ask("/", CLIENTS[0]))
         except OSError:
             return False
 
+    def ask(self, path, client):
+        return ask(self.port, path, client, tls=bool(self.certificate))
+
+    def tls(self, text):
+        """A piece of configuration, if there is a certificate."""
+        return text.format(port=self.port, **vars(self.certificate)) if self.certificate else ""
+
     def verify(self):
-        """The right answers for some codes, before anything is timed."""
+        """The right answers for some codes, before anything is timed, and each time a whole handshake."""
         step = max(1, self.registry.signs // 40)
         for number in range(0, self.registry.signs, step):
             for client in CLIENTS:
                 expected = self.registry.target(number, client[2] if self.languages else "vi")
-                status, headers = ask(self.port, f"/{code(number)}", client)
+                status, headers = self.ask(f"/{code(number)}", client)
                 seen = (status, headers.get("location"), headers.get("cache-control"), headers.get("vary"))
                 if seen != (302, expected, "no-store", "Accept-Language"):
                     raise Failure(f"{self.name} answers {code(number)} with {seen}, not with {expected}")
-        status, _ = ask(self.port, f"/{code(self.registry.signs)}", CLIENTS[0])
+        status, _ = self.ask(f"/{code(self.registry.signs)}", CLIENTS[0])
         if status != 404:
             raise Failure(f"{self.name} answers an unknown code with {status}")
+        if self.certificate:
+            self.verify_handshakes()
+
+    def verify_handshakes(self):
+        """All use the same version and suite, and a client that tries to resume its session is made to begin anew."""
+        context, session = anyone(), None
+        for _ in range(3):
+            # A ticket would come with the answer, which is read.
+            with answered(self.port, f"/{code(0)}", context, session) as connection:
+                used, resumed, session = connection.cipher(), connection.session_reused, connection.session
+            if used[:2] != SUITE or resumed:
+                raise Failure(f"{self.name} speaks {used[:2]}, and has {'' if resumed else 'not '}resumed a session")
 
     def begin(self):
         """Before a round."""
@@ -195,7 +235,7 @@ class Nginx(LogsToFile):
     def command(self):
         # Without slots enough, nginx tries sizes for minutes.
         slots = max(65536, self.registry.signs)
-        text = NGINX.format(folder=self.folder, port=self.port, map=self.registry.map(";"), slots=slots)
+        text = NGINX.format(folder=self.folder, port=self.port, map=self.registry.map(";"), slots=slots, tls=self.tls(NGINX_TLS))
         (self.folder / "nginx.conf").write_text(text)
         return ["nginx", "-p", self.folder, "-e", self.folder / "error.log", "-c", self.folder / "nginx.conf"]
 
@@ -211,7 +251,8 @@ class HAProxy(LogsToFile):
     def command(self):
         fields = enumerate(("agent", "language", "address"))
         captured = ",".join(f'"{name}":"%[capture.req.hdr({number}),json(utf8s)]"' for number, name in fields)
-        text = HAPROXY.format(port=self.port, map=self.registry.map(), captured=captured)
+        tls = self.tls(HAPROXY_TLS)
+        text = HAPROXY.format(port=self.port, map=self.registry.map(), captured=captured, tls=tls)
         (self.folder / "haproxy.cfg").write_text(text)
         return ["haproxy", "-db", "-f", self.folder / "haproxy.cfg"]
 
@@ -243,7 +284,8 @@ class Waypost(Server):
         self.name = "Waypost" if record else "Waypost, not recording"
         self.logs, self.binary, self.workers, self.admin = record, binary, workers, free_port()
         config = {
-            "port": self.port, "admin": self.admin, "workers": workers, "tables": self.registry.tables(),
+            "listen": "" if self.certificate else f'"127.0.0.1:{self.port}"', "tls": self.tls(WAYPOST_TLS),
+            "admin": self.admin, "workers": workers, "tables": self.registry.tables(),
             "geoip": f'"{geoip}"' if geoip else "", "sink": sink.address, "observe": "" if record else "record = false",
         }
         self.config = self.folder / "waypost.toml"

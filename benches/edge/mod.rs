@@ -35,11 +35,14 @@ pub struct Settings {
     pub backlog: u64,
     /// Mount a file system of 8 MiB for the journal.
     pub small_disk: bool,
+    /// Further sections.
+    pub sections: String,
 }
 
 /// A running edge.
 pub struct Edge {
-    pub address: SocketAddr,
+    /// Of visitors, in the order of the sections `[edge]`, `[edge.tls]`, `[edge.proxy_protocol]`.
+    pub addresses: Vec<SocketAddr>,
     admin: SocketAddr,
     child: Child,
     _disk: Option<SmallDisk>,
@@ -61,11 +64,11 @@ impl Edge {
         let countries = countries().map_or(String::new(), |file| format!("\"{}\"", file.display()));
         let config = format!(
             "[edge]\nname = \"edge-1\"\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\npublic_url = \"https://qr.example.vn\"\n\
-             [edge.trust]\nproxies = [\"127.0.0.1\"]\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [edge.trust]\nproxies = [\"127.0.0.1\"]\n{}[admin]\nlisten = \"127.0.0.1:0\"\n\
              [registry]\nallowed_hosts = [\"example.vn\"]\n[observe]\ngeoip = [{countries}]\n\
              [journal]\ndir = \"journal\"\n{}\
              [store]\nkind = \"clickhouse\"\nurl = [\"{}\"]\napply_schema = false\ntimeout = \"10m\"\n[log]\nformat = \"json\"\n",
-            settings.journal, settings.url
+            settings.sections, settings.journal, settings.url
         );
         fs::write(path("waypost.toml"), config)?;
         let disk = if settings.small_disk { Some(SmallDisk::mount(&path("journal"))) } else { None };
@@ -77,18 +80,18 @@ impl Edge {
         command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(path("log"))?);
         let child = command.spawn()?;
         let nowhere = ([127, 0, 0, 1], 0).into();
-        let mut edge = Self { address: nowhere, admin: nowhere, child, _disk: disk, folder };
-        (edge.address, edge.admin) = wait_for("the edge serves", || edge.addresses())?;
+        let mut edge = Self { addresses: Vec::new(), admin: nowhere, child, _disk: disk, folder };
+        (edge.addresses, edge.admin) = wait_for("the edge serves", || edge.addresses())?;
         Ok(edge)
     }
 
     /// Where it listens, once its log says that it serves.
-    fn addresses(&mut self) -> Result<Option<(SocketAddr, SocketAddr)>> {
+    fn addresses(&mut self) -> Result<Option<(Vec<SocketAddr>, SocketAddr)>> {
         let text = fs::read_to_string(self.folder.path().join("log"))?;
         if let Some(status) = self.child.try_wait()? {
             return Err(format!("the edge ended with {status}: {text}").into());
         }
-        Ok(addresses(&text).map(|(visitors, admin)| (visitors[0], admin)))
+        Ok(addresses(&text))
     }
 
     /// The codes that are scanned, spread over the registry.

@@ -27,7 +27,7 @@ const REST: Duration = Duration::from_micros(50);
 const ADDRESS: &str = "100.100";
 
 /// User agents and languages, in equal parts.
-const CLIENTS: [(&str, &str); 4] = [
+pub const CLIENTS: [(&str, &str); 4] = [
     (
         "Mozilla/5.0 (Linux; Android 14; SM-A155F) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36 Zalo android/12070847 ZaloTheme/light ZaloLanguage/vi",
         "vi-VN,vi;q=0.9,en;q=0.8",

@@ -5,7 +5,7 @@
 //! rest is. A response that ends its connection waits for the `close_notify` that follows it
 //! (RFC 8446 section 6.1), and both leave in one piece.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, Write as _};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -84,10 +84,13 @@ impl AsyncRead for TlsSocket {
         let socket = &mut *self;
         socket.connection.looked_at();
         loop {
-            let room = buf.initialize_unfilled();
-            match socket.session.reader().read(room) {
-                Ok(read) => {
-                    buf.advance(read);
+            let mut reader = socket.session.reader();
+            match reader.fill_buf() {
+                // Copied from where it is: a room to be read into would have to be cleared first, 8 KiB each time.
+                Ok(text) => {
+                    let read = text.len().min(buf.remaining());
+                    buf.put_slice(&text[..read]);
+                    reader.consume(read);
                     socket.connection.bytes_read();
                     return Poll::Ready(Ok(()));
                 }
