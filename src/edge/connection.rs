@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry as Of;
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::capacity::{AddressHash, Capacity, Entered, Place, Presence};
@@ -33,7 +34,7 @@ pub(super) const TICK: Duration = Duration::from_millis(250);
 const JUST_COME: Duration = Duration::from_secs(1);
 /// Connections that are chosen at a time to give way.
 const CANDIDATES: usize = 256;
-/// Connections that are looked at within a tick to choose from them, of a worker: about 10 ms.
+/// Connections of a worker that are looked at within a tick to choose from them: about 10 ms.
 const LOOKED_AT: usize = 100_000;
 
 /// Limits of each connection.
@@ -67,6 +68,8 @@ pub(super) enum Preface {
 /// One connection. Its transport and its service hold it; so does [`Connections`], which watches its
 /// deadlines.
 pub(super) struct Connection {
+    /// Its number among those of its worker.
+    number: u64,
     /// The worker's ticks so far.
     clock: Rc<Cell<u32>>,
     counters: Arc<Counters>,
@@ -98,9 +101,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn new(clock: Rc<Cell<u32>>, counters: Arc<Counters>, preface: Preface) -> Self {
+    fn new(number: u64, clock: Rc<Cell<u32>>, counters: Arc<Counters>, preface: Preface) -> Self {
         let opened = clock.get();
         Self {
+            number,
             clock,
             counters,
             opened,
@@ -288,10 +292,12 @@ pub(super) struct Connections {
     /// How many were ever opened: the next one's number.
     opened: Cell<u64>,
     open: RefCell<HashMap<u64, Open>>,
-    /// Those that give way next, the first last: of all, or of an address. Chosen anew at each tick.
-    candidates: RefCell<HashMap<Option<AddressHash>, Vec<u64>>>,
-    /// Connections that were looked at since the last tick: for all, and for addresses.
-    looked_at: [Cell<usize>; 2],
+    /// The numbers of those that are counted for an address.
+    by_address: RefCell<HashMap<AddressHash, Vec<u64>>>,
+    /// Those that give way next, the first last. Chosen anew at each tick.
+    candidates: RefCell<Vec<u64>>,
+    /// Connections that were looked at for that since the last tick.
+    looked_at: Cell<usize>,
 }
 
 struct Open {
@@ -316,8 +322,8 @@ pub(super) struct TooMany;
 impl Connections {
     /// None is open yet.
     pub fn new(limits: Limits, capacity: Arc<Capacity>, counters: Arc<Counters>) -> Self {
-        let (clock, opened, open, candidates, looked_at) = Default::default();
-        Self { limits, capacity, counters, clock, opened, open, candidates, looked_at }
+        let (clock, opened, open, by_address, candidates, looked_at) = Default::default();
+        Self { limits, capacity, counters, clock, opened, open, by_address, candidates, looked_at }
     }
 
     pub fn limits(&self) -> &Limits {
@@ -341,7 +347,7 @@ impl Connections {
     /// neither, another worker is asked to close one of its own.
     pub fn reserve(&self) -> Option<Reserved> {
         let reserved = self.capacity.place().map(Reserved::Free);
-        let reserved = reserved.or_else(|| self.candidate(None).map(Reserved::TakenBy));
+        let reserved = reserved.or_else(|| self.candidate().map(Reserved::TakenBy));
         if reserved.is_none() {
             self.capacity.ask_for_room();
         }
@@ -365,17 +371,15 @@ impl Connections {
             Entered::Counted(presence) => return Ok((Some(presence), None)),
             Entered::Beyond(presence) => presence,
         };
-        let address = Some(presence.address());
-        if let Some(number) = self.candidate(address) {
+        let by_address = self.by_address.borrow();
+        let Some(numbers) = by_address.get(&presence.address()) else { return Ok((Some(presence), None)) };
+        let first = {
+            let open = self.open.borrow();
+            let turn = |number: &u64| Some((open.get(number)?.connection.gives_way()?, *number));
+            numbers.iter().filter_map(turn).min()
+        };
+        if let Some((_, number)) = first {
             return Ok((Some(presence), self.close_one(number, Closed::PerAddress)));
-        }
-        let (open, looked_at) = (self.open.borrow(), &self.looked_at[1]);
-        let is_here = |open: &Open| !open.connection.is_closed.get() && open.connection.address() == address;
-        if looked_at.get() < LOOKED_AT {
-            looked_at.set(looked_at.get() + open.len());
-            if !open.values().any(is_here) {
-                return Ok((Some(presence), None));
-            }
         }
         self.counters.closed(Closed::PerAddress).add();
         Err(TooMany)
@@ -385,14 +389,19 @@ impl Connections {
     pub fn enter_late(&self, connection: &Connection, address: IpAddr) -> Result<(), TooMany> {
         let (presence, _) = self.enter(address).inspect_err(|_| connection.is_closed.set(true))?;
         if let Some(presence) = presence {
-            connection.presence.set(presence).ok();
+            self.set_presence(connection, presence);
         }
         Ok(())
     }
 
+    fn set_presence(&self, connection: &Connection, presence: Presence) {
+        self.by_address.borrow_mut().entry(presence.address()).or_default().push(connection.number);
+        connection.presence.set(presence).ok();
+    }
+
     /// Closes one that gives way so that its descriptor becomes free. Returns whether there was one.
     pub fn free_descriptor(&self) -> bool {
-        self.candidate(None).and_then(|number| self.close_one(number, Closed::Descriptors)).is_some()
+        self.candidate().and_then(|number| self.close_one(number, Closed::Descriptors)).is_some()
     }
 
     /// Opens one: `serve` makes its future, which runs as a task of its own until the connection ends, or
@@ -409,9 +418,10 @@ impl Connections {
         self.counters.open.add();
         let number = self.opened.get();
         self.opened.set(number + 1);
-        let connection = Rc::new(Connection::new(self.clock.clone(), self.counters.clone(), preface));
+        let connection = Connection::new(number, self.clock.clone(), self.counters.clone(), preface);
+        let connection = Rc::new(connection);
         if let Some(presence) = presence {
-            connection.presence.set(presence).ok();
+            self.set_presence(&connection, presence);
         }
         let served = serve(connection.clone());
         let entry = Entry { connections: self.clone(), number };
@@ -432,7 +442,7 @@ impl Connections {
     pub fn sweep(&self) {
         self.clock.set(self.clock.get() + 1);
         self.candidates.borrow_mut().clear();
-        self.looked_at.iter().for_each(|count| count.set(0));
+        self.looked_at.set(0);
         for open in self.open.borrow().values().filter(|open| !open.connection.is_closed.get()) {
             if let Some(why) = open.connection.is_overdue(&self.limits) {
                 self.counters.timed_out.add();
@@ -441,7 +451,7 @@ impl Connections {
             }
         }
         if self.capacity.is_asked_for_room()
-            && let Some(number) = self.candidate(None)
+            && let Some(number) = self.candidate()
         {
             self.capacity.room_is_made();
             self.close_one(number, Closed::Evicted);
@@ -474,28 +484,24 @@ impl Connections {
         open.place.take()
     }
 
-    /// The next of this worker's that gives way, of all or of those from an address.
-    fn candidate(&self, address: Option<AddressHash>) -> Option<u64> {
-        let mut chosen = self.candidates.borrow_mut();
-        let open = self.open.borrow();
-        let candidates = chosen.entry(address).or_default();
+    /// The next of this worker's that gives way.
+    fn candidate(&self) -> Option<u64> {
+        let (mut candidates, open) = (self.candidates.borrow_mut(), self.open.borrow());
         let gives_way = |number: &u64| open.get(number).is_some_and(|open| open.connection.gives_way().is_some());
         // The next one stays in the list until it is closed: there may be no newcomer after all.
         while candidates.pop_if(|number| !gives_way(number)).is_some() {}
         // Looking for others is what costs, and a client can make it necessary.
-        let looked_at = &self.looked_at[usize::from(address.is_some())];
-        if candidates.is_empty() && looked_at.get() < LOOKED_AT {
-            looked_at.set(looked_at.get() + open.len());
-            *candidates = self.choose(address, &open);
+        if candidates.is_empty() && self.looked_at.get() < LOOKED_AT {
+            self.looked_at.set(self.looked_at.get() + open.len());
+            *candidates = self.choose(&open);
         }
         candidates.last().copied()
     }
 
-    /// Those that give way, the first of them last: by their turn; without a request, from the address that has most
-    /// connections; the one that has waited for longest.
-    fn choose(&self, address: Option<AddressHash>, open: &HashMap<u64, Open>) -> Vec<u64> {
-        let of_address = |connection: &Connection| address.is_none() || connection.address() == address;
-        let give_way = open.iter().filter(|(_, open)| of_address(&open.connection)).filter_map(|(&number, open)| {
+    /// Those that give way, the first of them last: by their turn; without a request, from the address that has
+    /// most connections; the one that has waited for longest.
+    fn choose(&self, open: &HashMap<u64, Open>) -> Vec<u64> {
+        let give_way = open.iter().filter_map(|(&number, open)| {
             let (turn, since) = open.connection.gives_way()?;
             let count = match (turn, open.connection.address()) {
                 (Turn::Slow | Turn::JustCome, Some(address)) => self.capacity.connections_of(address),
@@ -522,7 +528,14 @@ struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.connections.counters.open.sub();
-        self.connections.open.borrow_mut().remove(&self.number);
+        let open = self.connections.open.borrow_mut().remove(&self.number);
+        let Some(address) = open.and_then(|open| open.connection.address()) else { return };
+        if let Of::Occupied(mut numbers) = self.connections.by_address.borrow_mut().entry(address) {
+            numbers.get_mut().retain(|number| *number != self.number);
+            if numbers.get().is_empty() {
+                numbers.remove();
+            }
+        }
     }
 }
 
@@ -541,7 +554,7 @@ mod tests {
 
     fn connection(preface: Preface) -> (Rc<Cell<u32>>, Connection) {
         let clock = Rc::new(Cell::new(0));
-        (clock.clone(), Connection::new(clock, Arc::default(), preface))
+        (clock.clone(), Connection::new(0, clock, Arc::default(), preface))
     }
 
     /// Why it is overdue after so many seconds more.
@@ -640,8 +653,8 @@ mod tests {
             names.push(name);
         }
 
-        fn order(&self, address: Option<AddressHash>) -> Vec<&'static str> {
-            let numbers = self.0.choose(address, &self.0.open.borrow());
+        fn order(&self) -> Vec<&'static str> {
+            let numbers = self.0.choose(&self.0.open.borrow());
             numbers.into_iter().rev().map(|number| self.1[usize::try_from(number).expect("few")]).collect()
         }
     }
@@ -689,7 +702,7 @@ mod tests {
                 "asks again",
                 "has just come",
             ];
-            assert_eq!(open.order(None), order);
+            assert_eq!(open.order(), order);
         });
     }
 

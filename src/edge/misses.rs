@@ -5,10 +5,10 @@
 //! record. Codes of signs are answered whatever an address has asked for before: a school scans
 //! through one address.
 //!
-//! An address is a hash under a key of this process, of which 32 bits are kept, with its count, until the end
-//! of the minute, and half a minute more at most. The table has a fixed size, so that nobody can fill the memory: in sets of eight, a set to a
-//! line of memory, written without a lock. Where a set is full, the address with the fewest misses in
-//! it is forgotten.
+//! An address is a hash under a key of this process, of which 32 bits are kept, with its count, until the
+//! end of the minute, and half a minute more at most. The table has a fixed size, so that nobody can fill
+//! the memory: in sets of eight, a set to a line of memory, written without a lock. Where a set is full,
+//! the address with the fewest misses in it is forgotten.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

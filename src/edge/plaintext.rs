@@ -7,11 +7,10 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use hyper::{Method, StatusCode};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::request::Query;
 use super::response::{self, Response};
@@ -19,7 +18,7 @@ use super::scan::ScanHandler;
 use crate::core::scan::Channel;
 use crate::core::{Code, parse_tag};
 use crate::registry::Route;
-use crate::system::{priority, regular_file};
+use crate::system::regular_file;
 
 /// Where an ACME server asks for the answer to a challenge (RFC 8555 section 8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -27,7 +26,7 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 const MAX_TOKEN: usize = 128;
 /// Longest answer, in bytes: a token, a dot and the thumbprint of a key.
 const MAX_ANSWER: u64 = 1024;
-/// Challenges that wait to be read; those beyond are not found. An ACME server asks from a handful of places.
+/// Challenges that the thread is given at a time; more wait in their connections, as long as a request may take.
 const WAITING: usize = 32;
 
 /// What a port without TLS does besides.
@@ -96,14 +95,17 @@ fn location(https: &str, code: Code, query: Query<'_>) -> String {
 
 /// The folder that ACME clients write to, as their option `--webroot` names it.
 #[derive(Debug, Clone)]
-pub struct Challenges(SyncSender<(String, oneshot::Sender<Option<Vec<u8>>>)>);
+pub struct Challenges(mpsc::Sender<Asked>);
+
+/// A token, and where its answer is awaited.
+type Asked = (String, oneshot::Sender<Option<Vec<u8>>>);
 
 impl Challenges {
     /// Starts the thread that reads the folder. Fails where the system refuses one.
     pub fn start(webroot: &Path) -> io::Result<Self> {
         let folder = webroot.join(&CHALLENGES[1..]);
-        let (to_read, asked) = sync_channel(WAITING);
-        thread::Builder::new().name("challenges".to_owned()).spawn(move || read_all(&folder, &asked))?;
+        let (to_read, asked) = mpsc::channel(WAITING);
+        thread::Builder::new().name("challenges".to_owned()).spawn(move || read_all(&folder, asked))?;
         Ok(Self(to_read))
     }
 
@@ -113,11 +115,10 @@ impl Challenges {
         if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(is_token) {
             return Answer::Ready(response::not_found());
         }
-        let (answer, read) = oneshot::channel();
-        if self.0.try_send((token.to_owned(), answer)).is_err() {
-            return Answer::Ready(response::not_found());
-        }
-        Answer::Later(Box::pin(async {
+        let (to_read, token) = (self.0.clone(), token.to_owned());
+        Answer::Later(Box::pin(async move {
+            let (answer, read) = oneshot::channel();
+            to_read.send((token, answer)).await.ok();
             match read.await {
                 Ok(Some(bytes)) => response::challenge(bytes),
                 _ => response::not_found(),
@@ -127,9 +128,8 @@ impl Challenges {
 }
 
 /// Until nobody can ask any more.
-fn read_all(folder: &Path, asked: &Receiver<(String, oneshot::Sender<Option<Vec<u8>>>)>) {
-    priority::lower(priority::LAST);
-    for (token, answer) in asked {
+fn read_all(folder: &Path, mut asked: mpsc::Receiver<Asked>) {
+    while let Some((token, answer)) = asked.blocking_recv() {
         // A visitor who has gone is not told.
         answer.send(read(&folder.join(token)).ok()).ok();
     }

@@ -69,7 +69,8 @@ struct Worker {
     is_closing: Cell<bool>,
 }
 
-/// Serves until told to stop, then lets connections end. Returns when the last has. Fails where the system refuses a runtime or a listener.
+/// Serves until told to stop, then lets connections end. Returns when the last has. Fails where the system
+/// refuses a runtime or a listener.
 pub(super) fn run(
     handler: ScanHandler,
     listeners: Vec<Listener>,

@@ -23,7 +23,8 @@ pub fn raise_limit() {
     }
 }
 
-/// Connections that there may be: `wanted`, or what the limit of open files leaves of it: visitors can't take descriptors from the journal, the store or the admin port.
+/// Connections that there may be: `wanted`, or what the limit of open files leaves of it. Visitors can't take
+/// descriptors from the journal, the store or the admin port.
 pub fn connections(workers: usize, listeners: usize, wanted: usize) -> usize {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return wanted };
     let most = fit(limit, workers, listeners, wanted);

@@ -9,11 +9,12 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpStream as StdStream};
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags, recv};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -22,6 +23,9 @@ use crate::edge::connection::Connection;
 
 /// Bytes of a first read; a phone's head has 300 to 900.
 const FIRST_READ: usize = 4096;
+
+/// Pieces of that size that are taken away before a connection is closed.
+const MOST_UNREAD: u32 = 16;
 
 /// One connection's socket.
 pub(in crate::edge) struct Stream {
@@ -67,6 +71,23 @@ impl Stream {
     /// Writes what the kernel takes. `closes_after`: nothing follows, and the socket is closed next.
     pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8], closes_after: bool) -> Poll<io::Result<usize>> {
         self.socket.poll_write(cx, buf, closes_after)
+    }
+
+    /// Takes away what has come and will not be read, before the socket is closed: closing with something
+    /// unread is a reset, which takes along what the kernel has not sent yet.
+    pub fn discard_unread(&self) {
+        let socket = match &self.socket {
+            Socket::Bare { stream, .. } => stream.as_fd(),
+            Socket::Registered(stream) => stream.as_fd(),
+            Socket::Lost => return,
+        };
+        let mut bytes = [MaybeUninit::uninit(); FIRST_READ];
+        // A client that goes on and on is not waited for.
+        for _ in 0..MOST_UNREAD {
+            if !recv(socket, &mut bytes, RecvFlags::DONTWAIT).is_ok_and(|(_, length)| length > 0) {
+                return;
+            }
+        }
     }
 
     /// Reads a header of the PROXY protocol, which must be the next thing that comes. Returns the address

@@ -139,6 +139,9 @@ impl AsyncWrite for TlsSocket {
         if !std::mem::replace(&mut self.has_said_goodbye, true) {
             self.session.send_close_notify();
         }
-        self.poll_respond(cx, true)
+        ready!(self.poll_respond(cx, true))?;
+        // A client may say goodbye before it has its answers.
+        self.stream.discard_unread();
+        Poll::Ready(Ok(()))
     }
 }
