@@ -587,6 +587,11 @@ impl Random {
         Self(seed)
     }
 
+    /// One of its own for a thread.
+    pub fn fork(&mut self) -> Self {
+        Self(self.below(1 << 53) << 1 | 1)
+    }
+
     pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
