@@ -97,7 +97,7 @@ impl Delivery {
             count_after: Instant::now(),
             drop: DROP,
             drop_after: Instant::now(),
-            is_full: false,
+            said: Room::Enough,
             failed: None,
             untaken: BTreeMap::new(),
         };
@@ -143,8 +143,8 @@ struct DeliveryLoop<'a> {
     drop: Backoff,
     /// When to drop on after it failed.
     drop_after: Instant,
-    /// Whether the store has no room, as it was last seen.
-    is_full: bool,
+    /// Its room, as it was last said.
+    said: Room,
     /// How the last try failed, if it did.
     failed: Option<Failure>,
     /// Batches that the store has answered and not taken.
@@ -247,7 +247,7 @@ impl DeliveryLoop<'_> {
                 self.figures.pause(WAIT);
                 return Ok(false);
             }
-            Room::Enough | Room::More => {}
+            Room::Enough | Room::More | Room::Beyond => {}
         }
         let Some(sealed) = self.next(room) else { return Ok(false) };
         // A file that was replaced while there was nothing to store gets no batch any more.
@@ -344,21 +344,30 @@ impl DeliveryLoop<'_> {
         }
         // While room is made the store is as full as it was.
         if step.room != Room::NotYet {
-            self.set_full(step.room == Room::Full);
+            self.say(step.room);
         }
         step.room
     }
 
-    fn set_full(&mut self, is_full: bool) {
-        self.journal.set_store_full(is_full);
-        if is_full != self.is_full {
-            self.is_full = is_full;
-            let path = self.settings.path.display();
-            if is_full {
+    /// Tells the journal whether to record, and the log how much room there is, once for each change.
+    fn say(&mut self, room: Room) {
+        self.journal.set_store_full(room == Room::Full);
+        let room = if room == Room::More { Room::Enough } else { room };
+        if room == self.said {
+            return;
+        }
+        self.said = room;
+        let path = self.settings.path.display();
+        match room {
+            Room::Full => {
                 tracing::error!(%path, "the store has reached store.max_size; nothing is recorded until it has room");
-            } else {
-                tracing::info!(%path, "the store has room again; scans are recorded");
             }
+            Room::Beyond => tracing::error!(
+                %path,
+                "what is counted by hour alone has reached store.max_size, and each scan is dropped soon after it was \
+                 stored; a larger one keeps them"
+            ),
+            _ => tracing::info!(%path, "the store has room again; scans are recorded and kept"),
         }
     }
 

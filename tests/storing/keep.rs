@@ -104,6 +104,25 @@ fn beyond_its_size_the_oldest_scans_are_dropped_and_the_newest_are_there() {
 }
 
 #[test]
+fn hours_by_sign_that_fill_the_store_alone_stop_no_recording() {
+    let (setup, codes) = setup("2MiB");
+    store(&setup, &codes[0], 1, 100);
+    let database = rusqlite::Connection::open(setup.path("data/waypost.db")).unwrap();
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000)
+                INSERT INTO sign_hours SELECT 'S0001', -i * 3600000, 0, 0 FROM n";
+    database.execute(fill, []).unwrap();
+    drop(database);
+    let edge = setup.start();
+    for round in 1..=3 {
+        edge.scan("/S0002");
+        wait_for("it is stored, and dropped", || (edge.metrics().get(BY_SIZE) == f64::from(100 + round)).then_some(()));
+    }
+    assert_eq!(edge.metrics().sum("waypost_scans_dropped_total"), 0.0);
+    assert_eq!(edge.log().matches("what is counted by hour alone has reached store.max_size").count(), 1);
+    assert_all_is_accounted_for(&edge);
+}
+
+#[test]
 fn a_full_store_that_is_to_stop_loses_nothing_and_goes_on_when_it_has_room() {
     let (setup, codes) = setup("2MiB");
     let mut edge = setup.set("store", "when_full", "\"stop\"").start();

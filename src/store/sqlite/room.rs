@@ -6,7 +6,8 @@
 //! [`REMEMBERED`]: offered again, it is not stored again. What was counted by hour stays.
 //!
 //! A file does not shrink: pages that deletion frees are used again by what comes. So the limit is one of the
-//! pages in use, and a file of which much was dropped at once keeps its size and has room.
+//! pages in use, and a file of which much was dropped at once keeps its size and has room. Once the counts alone
+//! reach it, nothing is left to drop: whoever asked for dropping did not ask for a stop, so the file grows on.
 
 use std::time::Duration;
 
@@ -58,7 +59,9 @@ impl Sqlite {
         let (reason, until) = match oldest {
             Some(oldest) if is_expired(&oldest) => (Reason::Age, expires.unwrap_or(i64::MIN)),
             Some(_) if is_over && limits.when_full == WhenFull::DropOldest => (Reason::Size, i64::MAX),
-            _ => return Ok(Step { room: if is_over { Room::Full } else { Room::Enough }, ..Step::default() }),
+            _ if !is_over => return Ok(Step::default()),
+            _ if limits.when_full == WhenFull::Stop => return Ok(Step { room: Room::Full, ..Step::default() }),
+            _ => return Ok(Step { room: Room::Beyond, ..Step::default() }),
         };
         let dropped = self.drop_oldest(reason, until, now_ms)?;
         let room = if is_over { Room::NotYet } else { Room::More };
@@ -225,7 +228,7 @@ mod tests {
         loop {
             let step = store.make_room(limits, Timestamp::from_millisecond(NOW_MS).expect("a time")).expect("a step");
             (by_age, by_size) = (by_age + step.by_age, by_size + step.by_size);
-            if matches!(step.room, Room::Enough | Room::Full) {
+            if matches!(step.room, Room::Enough | Room::Beyond | Room::Full) {
                 return (by_age, by_size, step.room);
             }
             assert!(step.by_age + step.by_size <= STEP as u64, "a step is bounded");
@@ -291,13 +294,16 @@ mod tests {
     }
 
     #[test]
-    fn a_full_store_that_is_to_stop_drops_nothing_and_one_without_scans_is_full_as_well() {
+    fn a_full_store_that_is_to_stop_drops_nothing_and_one_that_is_to_drop_is_never_full() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut store = Sqlite::open(&folder.path().join("waypost.db")).expect("a store");
         store.insert(&batch(1, 3000)).expect("stored");
         let limits = Limits { max_size: Some(256 << 10), when_full: WhenFull::Stop, ..Limits::default() };
         assert_eq!(settle(&mut store, &limits), (0, 0, Room::Full));
         let smaller = Limits { max_size: Some(1), when_full: WhenFull::DropOldest, ..limits };
-        assert_eq!(settle(&mut store, &smaller), (0, 3000, Room::Full));
+        assert_eq!(settle(&mut store, &smaller), (0, 3000, Room::Beyond));
+        store.insert(&batch(0, 100)).expect("stored, though the counts alone are beyond the size");
+        assert_eq!(settle(&mut store, &smaller), (0, 100, Room::Beyond));
+        assert_eq!(number(&store, "SELECT sum(scans) FROM sign_hours"), 3100);
     }
 }
