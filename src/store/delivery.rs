@@ -242,9 +242,13 @@ impl DeliveryLoop<'_> {
         self.count_older();
         let room = self.make_room();
         match room {
+            // What can't be counted now, and so not dropped, holds up no scan.
+            Room::NotYet if self.has_uncounted && !self.is_counting() => {}
             Room::NotYet => return Ok(true),
             Room::Full => {
-                self.figures.pause(WAIT);
+                if !self.is_counting() {
+                    self.figures.pause(WAIT);
+                }
                 return Ok(false);
             }
             Room::Enough | Room::More | Room::Beyond => {}
@@ -302,7 +306,7 @@ impl DeliveryLoop<'_> {
     /// Counts some of what an earlier release has stored without counting it; not at the stop, for the next
     /// start goes on with it. A failure holds up no scan.
     fn count_older(&mut self) {
-        let is_due = self.has_uncounted && Instant::now() >= self.count_after && !self.figures.is_stopping();
+        let is_due = self.is_counting();
         let Some(store) = self.store.as_mut().filter(|_| is_due) else { return };
         match store.count_older() {
             Ok(is_left) => {
@@ -317,12 +321,19 @@ impl DeliveryLoop<'_> {
         }
     }
 
-    /// Drops some of what is beyond the store's limits, and tells the journal whether to record. What is not
-    /// counted by hour yet waits for that. A failure holds up no scan.
+    /// Whether older scans are being counted: there are some, and no failure or stop puts them off.
+    fn is_counting(&self) -> bool {
+        self.has_uncounted && Instant::now() >= self.count_after && !self.figures.is_stopping()
+    }
+
+    /// Drops some of what is beyond the store's limits, and tells the journal whether to record. A failure holds
+    /// up no scan.
     fn make_room(&mut self) -> Room {
-        let is_due = !self.has_uncounted && Instant::now() >= self.drop_after;
-        let Some(store) = self.store.as_mut().filter(|_| is_due) else { return Room::Enough };
+        let Some(store) = self.store.as_mut() else { return Room::Enough };
         self.figures.bytes.store(store.bytes(), Ordering::Relaxed);
+        if Instant::now() < self.drop_after {
+            return Room::Enough;
+        }
         let step = match store.make_room() {
             Ok(step) => step,
             Err(error) => {
@@ -374,8 +385,7 @@ impl DeliveryLoop<'_> {
     /// The next batch to try.
     fn next(&self, room: Room) -> Option<Sealed> {
         // Does not wait while there is something to count or to drop.
-        let is_counting = self.has_uncounted && Instant::now() >= self.count_after;
-        let wait = if is_counting || room == Room::More { Duration::ZERO } else { WAIT };
+        let wait = if self.is_counting() || room == Room::More { Duration::ZERO } else { WAIT };
         self.journal.next(wait, |waiting| self.choose(waiting))
     }
 

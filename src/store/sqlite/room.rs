@@ -14,6 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
+use super::hours::Uncounted;
 use super::{Sqlite, SqliteError};
 use crate::store::StoreError;
 use crate::store::limits::{Gone, Limits, Room, Step, WhenFull};
@@ -42,19 +43,27 @@ impl Reason {
 }
 
 impl Sqlite {
-    /// Drops some of what is beyond the limits, if anything is. What was not counted by hour yet must not be
-    /// dropped: see [`Sqlite::count_older`].
+    /// Drops some of what is beyond the limits, if anything is. Nothing is dropped before all is counted by hour
+    /// ([`Sqlite::count_older`]): until then a file that has reached its size has no room.
     pub(in crate::store) fn make_room(&mut self, limits: &Limits, now: Timestamp) -> Result<Step, StoreError> {
         self.try_make_room(limits, now.as_millisecond()).map_err(|error| self.unavailable(error))
     }
 
     fn try_make_room(&mut self, limits: &Limits, now_ms: i64) -> rusqlite::Result<Step> {
-        let oldest = self.connection.prepare_cached("SELECT min(ts) FROM scans")?.query_row([], |row| row.get(0))?;
-        let expires = limits.keep.map(|keep| before(now_ms, keep));
         let is_over = match limits.max_size {
             Some(most) => self.used()? >= most,
             None => false,
         };
+        if Uncounted::read(&self.connection)?.is_some() {
+            let room = match limits.when_full {
+                _ if !is_over => Room::Enough,
+                WhenFull::DropOldest => Room::NotYet,
+                WhenFull::Stop => Room::Full,
+            };
+            return Ok(Step { room, ..Step::default() });
+        }
+        let oldest = self.connection.prepare_cached("SELECT min(ts) FROM scans")?.query_row([], |row| row.get(0))?;
+        let expires = limits.keep.map(|keep| before(now_ms, keep));
         let is_expired = |oldest: &i64| expires.is_some_and(|expires| *oldest < expires);
         let (reason, until) = match oldest {
             Some(oldest) if is_expired(&oldest) => (Reason::Age, expires.unwrap_or(i64::MIN)),
@@ -291,6 +300,35 @@ mod tests {
         assert_eq!(number(&store, "SELECT max(ts) FROM scans"), NOW_MS + 2999);
         let file = number(&store, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size");
         assert!(file < 4 << 20, "{file} bytes");
+    }
+
+    #[test]
+    fn scans_that_are_not_counted_yet_count_towards_the_size_and_are_counted_before_they_are_dropped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Sqlite::open(&folder.path().join("waypost.db")).expect("a store");
+        store.insert(&batch(1, 9000)).expect("stored");
+        // As a release leaves it that did not count.
+        let older = "DELETE FROM sign_hours; INSERT INTO uncounted SELECT 0, 0, max(batch) FROM batches;";
+        store.connection.execute_batch(older).expect("a file of version 1");
+        let now = Timestamp::from_millisecond(NOW_MS).expect("a time");
+        let limits = Limits { max_size: Some(256 << 10), ..Limits::default() };
+        let stop = Limits { when_full: WhenFull::Stop, ..limits };
+        let larger = Limits { max_size: Some(64 << 20), ..limits };
+        let mut steps = 0;
+        loop {
+            for (limits, room) in [(limits, Room::NotYet), (stop, Room::Full), (larger, Room::Enough)] {
+                let step = store.make_room(&limits, now).expect("a step");
+                assert_eq!((step.by_age, step.by_size, step.room), (0, 0, room));
+            }
+            steps += 1;
+            if !store.count_older().expect("counted") {
+                break;
+            }
+        }
+        assert_eq!(steps, 3);
+        let (_, by_size, room) = settle(&mut store, &limits);
+        assert!(by_size > 0 && room == Room::Enough, "{by_size} dropped, {room:?}");
+        assert_eq!(number(&store, "SELECT sum(scans) FROM sign_hours"), 9000);
     }
 
     #[test]
