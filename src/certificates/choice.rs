@@ -79,8 +79,9 @@ impl Choice {
                 used.entry(&first.file).or_default().push(first);
             }
         }
-        let earliest = |pairs: Vec<&'_ Arc<Pair>>| pairs.into_iter().min_by_key(|pair| pair.not_after);
-        used.into_iter().filter_map(|(name, pairs)| Some((name, earliest(pairs)?))).collect()
+        used.into_iter()
+            .filter_map(|(name, pairs)| Some((name, pairs.into_iter().min_by_key(|pair| pair.not_after)?)))
+            .collect()
     }
 
     /// The best of those that cover a name and fit.

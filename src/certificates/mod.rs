@@ -13,7 +13,6 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::core::{Collector, Desc};
@@ -31,10 +30,7 @@ use crate::core::Published;
 use crate::core::lock;
 use crate::core::metrics::Families;
 use crate::system::Stamp;
-use crate::system::path_thread::{HANG_TIMEOUT, PathThread};
-
-/// Longest wait of the start for files that are still being read.
-const FIRST_READ: Duration = Duration::from_mins(1);
+use crate::system::path_thread::{HANG_TIMEOUT, PathThread, PathThreads, Progress};
 
 /// Where a certificate is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +93,7 @@ pub struct Findings {
 /// The certificates, read again as their files change.
 pub struct Certificates {
     current: Arc<Current>,
-    threads: Vec<PathThread>,
+    threads: PathThreads,
 }
 
 struct Current {
@@ -129,10 +125,10 @@ impl Certificates {
             published: Published::new(Acceptor::new(Choice::default(), settings.min_version)),
             slots: Mutex::new(settings.files.iter().map(slot).collect()),
         });
-        let thread = |(at, files): (usize, &CertificateFiles)| {
+        let job = |(at, files): (usize, &CertificateFiles)| {
             let (current, files) = (current.clone(), files.clone());
             let mut seen = None;
-            PathThread::new(&format!("certificate-{at}"), move |progress| {
+            move |progress: &Progress| {
                 let found = stamps(&files);
                 // A pair that can't be used is tried again: it may become valid, and a file system's clock may be
                 // too coarse for a second write to show.
@@ -145,26 +141,19 @@ impl Certificates {
                     seen = Some(found);
                 }
                 current.report(at, false);
-            })
+            }
         };
-        let threads: Vec<PathThread> = settings.files.iter().enumerate().map(thread).collect();
-        let tickets: Vec<u64> = threads.iter().map(PathThread::ask).collect();
-        for (thread, ticket) in threads.iter().zip(tickets) {
-            thread.wait(ticket, FIRST_READ);
-        }
+        let threads = PathThreads::start("certificate", settings.files.iter().enumerate().map(job));
         Self { current, threads }
     }
 
     /// Starts to look at the files again, without waiting for that, and frees what no worker holds any more. For
     /// housekeeping, off the workers.
     pub fn refresh(&self) {
-        for (at, thread) in self.threads.iter().enumerate() {
-            if thread.is_idle() {
-                thread.ask();
-            } else if thread.hangs() {
-                // It can't say so itself.
-                self.current.report(at, true);
-            }
+        self.threads.ask_idle();
+        for (at, _) in self.threads.each().enumerate().filter(|(_, thread)| thread.hangs()) {
+            // It can't say so itself.
+            self.current.report(at, true);
         }
         self.current.published.free_old();
     }
@@ -187,7 +176,7 @@ impl Certificates {
             not_after: slot.pair.as_ref().map(|pair| pair.not_after),
             problem: slot.unusable(thread.hangs()).or_else(|| slot.invalid(now)),
         };
-        slots.iter().zip(&self.threads).map(state).collect()
+        slots.iter().zip(self.threads.each()).map(state).collect()
     }
 
     /// Reads the files of a configuration once, and says what is wrong and what should be known. `host` is that
@@ -196,7 +185,7 @@ impl Certificates {
     pub fn check(settings: &TlsSettings, host: &str) -> Findings {
         let (now, certificates, mut findings) = (Timestamp::now(), Self::open(settings), Findings::default());
         let slots = certificates.current.slots();
-        for (slot, thread) in slots.iter().zip(&certificates.threads) {
+        for (slot, thread) in slots.iter().zip(certificates.threads.each()) {
             let of_file = |text: String| format!("{}: {text}", shown(&slot.files.certificate));
             findings.problems.extend(slot.unusable(thread.hangs()));
             findings.warnings.extend(slot.invalid(now));

@@ -4,6 +4,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -76,8 +77,7 @@ impl Folder {
 impl Certificates {
     /// A refresh, waited for.
     fn look(&self) {
-        let asked: Vec<u64> = self.threads.iter().map(PathThread::ask).collect();
-        assert!(self.threads.iter().zip(asked).all(|(thread, number)| thread.wait(number, FIRST_READ)));
+        assert!(self.threads.turn());
     }
 
     /// The problem of the first pair.
