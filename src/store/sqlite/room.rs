@@ -312,11 +312,11 @@ mod tests {
         store.connection.execute_batch(older).expect("a file of version 1");
         let now = Timestamp::from_millisecond(NOW_MS).expect("a time");
         let limits = Limits { max_size: Some(256 << 10), ..Limits::default() };
-        let stop = Limits { when_full: WhenFull::Stop, ..limits };
+        let that_stops = Limits { when_full: WhenFull::Stop, ..limits };
         let larger = Limits { max_size: Some(64 << 20), ..limits };
         let mut steps = 0;
         loop {
-            for (limits, room) in [(limits, Room::NotYet), (stop, Room::Full), (larger, Room::Enough)] {
+            for (limits, room) in [(limits, Room::NotYet), (that_stops, Room::Full), (larger, Room::Enough)] {
                 let step = store.make_room(&limits, now).expect("a step");
                 assert_eq!((step.by_age, step.by_size, step.room), (0, 0, room));
             }
