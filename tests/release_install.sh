@@ -1,4 +1,4 @@
-# In a copy of a machine: what the package does when it is installed, started, changed, upgraded and removed.
+# In a copy of a machine: what the package does when it is installed, started, changed, installed again and removed.
 expect() { "$@" || { echo "expected: $*" >&2; exit 1; }; }
 apt_get() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y "$@"; }
 # Of its dependencies adduser may be missing.
@@ -7,7 +7,11 @@ config=/etc/waypost/waypost.toml registry=/var/lib/waypost/registry
 
 dpkg --install /waypost.deb >/dev/null
 expect [ "$(stat -c %U:%a "$registry")" = waypost:750 ]
-expect [ -e /usr/lib/systemd/system/waypost.service ] && [ -e /usr/share/man/man1/waypost-serve.1.gz ]
+expect [ -e /usr/lib/systemd/system/waypost.service ]
+expect [ -e /usr/share/man/man1/waypost-serve.1.gz ]
+# It changes nothing of the machine's kernel.
+expect [ -e /usr/share/doc/waypost/60-waypost.conf ]
+expect [ ! -e /usr/lib/sysctl.d/60-waypost.conf ]
 as_service=(setpriv --reuid=waypost --regid=waypost --init-groups --inh-caps=+net_bind_service
     --ambient-caps=+net_bind_service)
 
@@ -25,7 +29,8 @@ kill "$edge"
 wait "$edge"
 expect [ "$(stat -c %U /var/lib/waypost/waypost.db)" = waypost ]
 
-# What the operator has written outlives an upgrade: the tables, and the configuration.
+# What the operator has written outlives another installation (here of the same version): the tables, and the
+# configuration.
 echo '# mine' >> "$config"
 cp "$registry/places.csv" /tmp/places && echo >> "$registry/places.csv" && cp "$registry/places.csv" /tmp/places
 rm "$registry/overrides.csv"
@@ -35,7 +40,9 @@ expect cmp -s "$registry/places.csv" /tmp/places
 expect [ ! -e "$registry/overrides.csv" ]
 
 dpkg --remove waypost >/dev/null
-expect [ ! -e /usr/bin/waypost ] && expect [ -e "$config" ]
+expect [ ! -e /usr/bin/waypost ]
+expect [ -e "$config" ]
 dpkg --purge waypost >/dev/null 2>&1
-expect [ ! -e "$config" ] && expect [ -e /var/lib/waypost/waypost.db ]
-echo "installed, started on port 80, upgraded and removed"
+expect [ ! -e "$config" ]
+expect [ -e /var/lib/waypost/waypost.db ]
+echo "installed, started on port 80, installed again and removed"

@@ -13,7 +13,6 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::core::{Collector, Desc};
@@ -31,10 +30,7 @@ use crate::core::Published;
 use crate::core::lock;
 use crate::core::metrics::Families;
 use crate::system::Stamp;
-use crate::system::path_thread::{HANG_TIMEOUT, PathThread};
-
-/// Longest wait of the start for files that are still being read.
-const FIRST_READ: Duration = Duration::from_mins(1);
+use crate::system::path_thread::{HANG_TIMEOUT, PathThread, PathThreads, Progress};
 
 /// Where a certificate is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +93,7 @@ pub struct Findings {
 /// The certificates, read again as their files change.
 pub struct Certificates {
     current: Arc<Current>,
-    threads: Vec<PathThread>,
+    threads: PathThreads,
 }
 
 struct Current {
@@ -129,10 +125,10 @@ impl Certificates {
             published: Published::new(Acceptor::new(Choice::default(), settings.min_version)),
             slots: Mutex::new(settings.files.iter().map(slot).collect()),
         });
-        let thread = |(at, files): (usize, &CertificateFiles)| {
+        let job = |(at, files): (usize, &CertificateFiles)| {
             let (current, files) = (current.clone(), files.clone());
             let mut seen = None;
-            PathThread::new(&format!("certificate-{at}"), move |progress| {
+            move |progress: &Progress| {
                 let found = stamps(&files);
                 // A pair that can't be used is tried again: it may become valid, and a file system's clock may be
                 // too coarse for a second write to show.
@@ -144,23 +140,21 @@ impl Certificates {
                     current.take(at, read);
                     seen = Some(found);
                 }
-                current.report(at);
-            })
+                current.report(at, false);
+            }
         };
-        let threads: Vec<PathThread> = settings.files.iter().enumerate().map(thread).collect();
-        let tickets: Vec<u64> = threads.iter().map(PathThread::ask).collect();
-        for (thread, ticket) in threads.iter().zip(tickets) {
-            thread.wait(ticket, FIRST_READ);
-        }
+        let threads = PathThreads::start("certificate", settings.files.iter().enumerate().map(job));
         Self { current, threads }
     }
 
     /// Starts to look at the files again, without waiting for that, and frees what no worker holds any more. For
     /// housekeeping, off the workers.
     pub fn refresh(&self) {
-        self.threads.iter().filter(|thread| thread.is_idle()).for_each(|thread| {
-            thread.ask();
-        });
+        self.threads.ask_idle();
+        for (at, _) in self.threads.each().enumerate().filter(|(_, thread)| thread.hangs()) {
+            // It can't say so itself.
+            self.current.report(at, true);
+        }
         self.current.published.free_old();
     }
 
@@ -180,9 +174,9 @@ impl Certificates {
             names: slot.pair.iter().flat_map(|pair| pair.names.clone()).collect(),
             not_before: slot.pair.as_ref().map(|pair| pair.not_before),
             not_after: slot.pair.as_ref().map(|pair| pair.not_after),
-            problem: slot.unusable(thread).or_else(|| slot.invalid(now)),
+            problem: slot.unusable(thread.hangs()).or_else(|| slot.invalid(now)),
         };
-        slots.iter().zip(&self.threads).map(state).collect()
+        slots.iter().zip(self.threads.each()).map(state).collect()
     }
 
     /// Reads the files of a configuration once, and says what is wrong and what should be known. `host` is that
@@ -191,9 +185,9 @@ impl Certificates {
     pub fn check(settings: &TlsSettings, host: &str) -> Findings {
         let (now, certificates, mut findings) = (Timestamp::now(), Self::open(settings), Findings::default());
         let slots = certificates.current.slots();
-        for (slot, thread) in slots.iter().zip(&certificates.threads) {
+        for (slot, thread) in slots.iter().zip(certificates.threads.each()) {
             let of_file = |text: String| format!("{}: {text}", shown(&slot.files.certificate));
-            findings.problems.extend(slot.unusable(thread));
+            findings.problems.extend(slot.unusable(thread.hangs()));
             findings.warnings.extend(slot.invalid(now));
             findings.warnings.extend(slot.pair.iter().flat_map(|pair| pair.warnings(now)).map(of_file));
         }
@@ -241,9 +235,9 @@ impl Acceptor {
 
 impl Slot {
     /// Why the files can't be used now.
-    fn unusable(&self, thread: &PathThread) -> Option<String> {
+    fn unusable(&self, hangs: bool) -> Option<String> {
         let path = || shown(&self.files.certificate);
-        if thread.hangs() {
+        if hangs {
             let seconds = HANG_TIMEOUT.as_secs();
             return Some(format!("{}: does not answer: no progress in reading it for {seconds} s", path()));
         }
@@ -293,24 +287,25 @@ impl Current {
     }
 
     /// Says in the log what is wrong with a pair, once for each change.
-    fn report(&self, at: usize) {
+    fn report(&self, at: usize, hangs: bool) {
         let now = Timestamp::now();
         let slot = &mut self.slots()[at];
-        let problem = slot.refused.as_ref().map(ToString::to_string).or_else(|| slot.invalid(now));
-        if slot.said == problem {
+        let (unusable, invalid) = (slot.unusable(hangs), slot.invalid(now));
+        let problem = unusable.as_ref().or(invalid.as_ref());
+        if slot.said.as_ref() == problem {
             return;
         }
-        match (&problem, &slot.refused, &slot.pair) {
-            (Some(error), Some(_), Some(_)) => {
+        match (&unusable, &invalid, &slot.pair) {
+            (Some(error), _, Some(_)) => {
                 tracing::warn!(error, "a certificate's files can't be used; the previous one stays in use");
             }
             (Some(error), _, None) => {
                 tracing::error!(error, "a certificate's files can't be used; its names have none");
             }
-            (Some(error), None, _) => tracing::error!(error, "a certificate is in use that clients refuse"),
-            (None, ..) => tracing::info!(path = shown(&slot.files.certificate), "a certificate is in order again"),
+            (None, Some(error), _) => tracing::error!(error, "a certificate is in use that clients refuse"),
+            (None, None, _) => tracing::info!(path = shown(&slot.files.certificate), "a certificate is in order again"),
         }
-        slot.said = problem;
+        slot.said = problem.cloned();
     }
 
     fn slots(&self) -> MutexGuard<'_, Vec<Slot>> {
@@ -342,19 +337,19 @@ impl Collector for Certificates {
         };
         times(
             "waypost_tls_certificate_not_after_timestamp_seconds",
-            "Until when the certificate in use for a name is valid, in seconds since the Unix epoch.",
+            "Until when the certificate in use for a name is valid, in seconds since the Unix epoch: of several, for clients of every age, the one that expires first. By its file where it is in use for clients without a name alone.",
             |pair| pair.not_after,
         );
         times(
             "waypost_tls_certificate_not_before_timestamp_seconds",
-            "From when the certificate in use for a name is valid, in seconds since the Unix epoch.",
+            "From when that certificate is valid, in seconds since the Unix epoch.",
             |pair| pair.not_before,
         );
-        let slots = self.current.slots();
-        let unusable = slots.iter().zip(&self.threads).filter(|(slot, thread)| slot.unusable(thread).is_some());
+        let states = self.states();
+        let unusable = states.iter().filter(|state| state.problem.is_some());
         families.gauge(
             "waypost_tls_certificates_unusable",
-            "Configured certificates whose files can't be used now; the last good one may still be in use.",
+            "Configured certificates that can't be used now: files that can't be read or do not fit, while the last good one may still be in use, or dates that clients refuse.",
             unusable.count(),
         );
         families.into_vec()

@@ -14,7 +14,7 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SigningKey};
-use rustls::{InconsistentKeys, SignatureAlgorithm};
+use rustls::{InconsistentKeys, SignatureAlgorithm, SignatureScheme};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -80,6 +80,8 @@ pub(super) enum PairError {
 pub(super) struct Pair {
     /// As rustls wants them.
     pub certified: Arc<CertifiedKey>,
+    /// The file of the chain, as texts name it.
+    pub file: String,
     /// Its DNS names in lower case, also with `*.` at the front, and its addresses.
     pub names: Vec<String>,
     /// From when it is valid.
@@ -104,10 +106,11 @@ impl Pair {
         };
         let certified = CertifiedKey::new(chain, key);
         certified.keys_match().map_err(|error| does_not_fit(files, &certified, error))?;
-        Self::of(certified).map_err(|error| PairError::Certificate(shown(&files.certificate), error.to_string()))
+        let file = shown(&files.certificate);
+        Self::of(certified, file.clone()).map_err(|error| PairError::Certificate(file, error.to_string()))
     }
 
-    fn of(certified: CertifiedKey) -> Result<Self, x509_cert::der::Error> {
+    fn of(certified: CertifiedKey, file: String) -> Result<Self, x509_cert::der::Error> {
         let leaf = Certificate::from_der(&certified.cert[0])?;
         let leaf = leaf.tbs_certificate();
         let alternatives = leaf.get_extension::<SubjectAltName>()?.map(|(_, names)| names.0).unwrap_or_default();
@@ -122,7 +125,13 @@ impl Pair {
             not_after: time(leaf.validity().not_after),
             is_alone: certified.cert.len() == 1 && leaf.issuer() != leaf.subject(),
             certified: Arc::new(certified),
+            file,
         })
+    }
+
+    /// Whether it can sign in one of these ways.
+    pub fn signs(&self, schemes: &[SignatureScheme]) -> bool {
+        self.certified.key.choose_scheme(schemes).is_some()
     }
 
     /// Whether its key is an RSA key.

@@ -4,6 +4,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -76,8 +77,7 @@ impl Folder {
 impl Certificates {
     /// A refresh, waited for.
     fn look(&self) {
-        let asked: Vec<u64> = self.threads.iter().map(PathThread::ask).collect();
-        assert!(self.threads.iter().zip(asked).all(|(thread, number)| thread.wait(number, FIRST_READ)));
+        assert!(self.threads.turn());
     }
 
     /// The problem of the first pair.
@@ -385,9 +385,7 @@ fn an_expired_certificate_is_served_where_there_is_no_better_and_replaces_no_goo
 #[test]
 fn an_rsa_key_is_warned_of_and_given_only_to_clients_that_verify_no_other() {
     let folder = Folder::new();
-    let generated = Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output().expect("openssl");
-    let key = KeyPair::from_pem(&String::from_utf8(generated.stdout).expect("PEM")).expect("an RSA key");
-    let (rsa, elliptic) = (made_with(&key, &["a.vn"], (-1, 90)), made(&["a.vn"], (-1, 30)));
+    let (rsa, elliptic) = (made_rsa(&["a.vn"], (-1, 90)), made(&["a.vn"], (-1, 30)));
     folder.put("0", &rsa);
     folder.put("1", &elliptic);
     let findings = Certificates::check(&folder.settings(&["0", "1"]), "a.vn");
@@ -468,38 +466,93 @@ fn check_tells_files_that_cannot_be_used_from_what_is_served_all_the_same() {
     assert_eq!(Certificates::check(&settings, "qr.c.vn").warnings.len(), 3);
 }
 
+const AFTER: &str = "certificate_not_after_timestamp_seconds";
+const BEFORE: &str = "certificate_not_before_timestamp_seconds";
+
+/// A metric without its prefix, its label and its value.
+type Sample = (String, String, f64);
+
+fn sample(metric: &str, name: &str, value: f64) -> Sample {
+    (metric.to_owned(), name.to_owned(), value)
+}
+
+fn figures(certificates: &Certificates) -> Vec<Sample> {
+    let label = |metric: &prometheus::proto::Metric| {
+        metric.get_label().iter().map(|pair| pair.value().to_owned()).collect::<String>()
+    };
+    let of = |family: &MetricFamily| {
+        let name = family.name().trim_start_matches("waypost_tls_").to_owned();
+        let samples = family.get_metric().iter();
+        samples.map(|metric| (name.clone(), label(metric), metric.get_gauge().get_value())).collect::<Vec<_>>()
+    };
+    certificates.collect().iter().flat_map(of).collect()
+}
+
+/// One end of the time in which a pair is valid.
+#[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn time(certificates: &Certificates, at: usize, end: bool) -> f64 {
+    let state = &certificates.states()[at];
+    let time = if end { state.not_after } else { state.not_before };
+    time.map(Timestamp::as_second).expect("it is read") as f64
+}
+
+/// An RSA certificate for these names.
+fn made_rsa(names: &[&str], days: (i32, i32)) -> Made {
+    let generated = Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output().expect("openssl");
+    let key = KeyPair::from_pem(&String::from_utf8(generated.stdout).expect("PEM")).expect("an RSA key");
+    made_with(&key, names, days)
+}
+
+#[test]
+fn of_a_pair_for_old_clients_and_one_for_the_others_metrics_have_the_one_that_expires_first() {
+    for (rsa_until, elliptic_until, first) in [(10, 90, 0), (90, 10, 1)] {
+        let folder = Folder::new();
+        folder.put("rsa", &made_rsa(&["a.vn"], (-60, rsa_until)));
+        folder.put("elliptic", &made(&["a.vn"], (-30, elliptic_until)));
+        let certificates = Certificates::open(&folder.settings(&["rsa", "elliptic"]));
+        let expected = [
+            sample(AFTER, "a.vn", time(&certificates, first, true)),
+            sample(BEFORE, "a.vn", time(&certificates, first, false)),
+            sample("certificates_unusable", "", 0.0),
+        ];
+        assert_eq!(figures(&certificates), expected);
+    }
+}
+
+#[test]
+fn metrics_have_what_clients_without_a_name_get_and_count_what_clients_refuse() {
+    let folder = Folder::new();
+    folder.put("nameless", &made(&[], (-60, 10)));
+    folder.put("named", &made(&["a.vn"], (-1, 90)));
+    folder.put("later", &made(&["b.vn"], (1, 90)));
+    folder.put("expired", &made(&["c.vn"], (-90, -1)));
+    let certificates = Certificates::open(&folder.settings(&["nameless", "named", "later", "expired"]));
+    let file = folder.files("nameless").certificate;
+    let found = figures(&certificates);
+    let after: Vec<&Sample> = found.iter().filter(|(metric, ..)| metric == AFTER).collect();
+    assert_eq!(after[0], &sample(AFTER, file.to_str().expect("UTF-8"), time(&certificates, 0, true)));
+    assert_eq!(after[1..].iter().map(|(_, name, _)| name.as_str()).collect::<Vec<_>>(), ["a.vn", "b.vn", "c.vn"]);
+    assert_eq!(found.last(), Some(&sample("certificates_unusable", "", 2.0)));
+    // One that a newer one has taken the names of is still the first.
+    folder.put("nameless", &made(&["a.vn"], (-60, 10)));
+    certificates.look();
+    let after = sample(AFTER, file.to_str().expect("UTF-8"), time(&certificates, 0, true));
+    assert_eq!(figures(&certificates)[0], after);
+}
+
 #[test]
 fn metrics_have_the_dates_of_what_is_in_use_for_each_name() {
     let folder = Folder::new();
     folder.put("0", &made(&["a.vn", "*.a.vn"], (-60, 30)));
     folder.put("1", &made(&["a.vn"], (-1, 90)));
     let certificates = Certificates::open(&folder.settings(&["0", "1", "missing"]));
-    let figures = || -> Vec<(String, String, f64)> {
-        let label = |metric: &prometheus::proto::Metric| {
-            metric.get_label().iter().map(|pair| pair.value().to_owned()).collect::<String>()
-        };
-        let families = certificates.collect();
-        let of = |family: &MetricFamily| {
-            let name = family.name().trim_start_matches("waypost_tls_").to_owned();
-            let samples = family.get_metric().iter();
-            samples.map(|metric| (name.clone(), label(metric), metric.get_gauge().get_value())).collect::<Vec<_>>()
-        };
-        families.iter().flat_map(of).collect()
-    };
-    #[allow(clippy::cast_precision_loss, reason = "exact up to 2^53")]
-    let time = |at: usize, end: bool| {
-        let state = &certificates.states()[at];
-        let time = if end { state.not_after } else { state.not_before };
-        time.map(Timestamp::as_second).expect("it is read") as f64
-    };
-    let sample = |metric: &str, name: &str, value: f64| (metric.to_owned(), name.to_owned(), value);
-    let after = "certificate_not_after_timestamp_seconds";
-    let before = "certificate_not_before_timestamp_seconds";
+    let figures = || figures(&certificates);
+    let time = |at, end| time(&certificates, at, end);
     let expected = [
-        sample(after, "*.a.vn", time(0, true)),
-        sample(after, "a.vn", time(1, true)),
-        sample(before, "*.a.vn", time(0, false)),
-        sample(before, "a.vn", time(1, false)),
+        sample(AFTER, "*.a.vn", time(0, true)),
+        sample(AFTER, "a.vn", time(1, true)),
+        sample(BEFORE, "*.a.vn", time(0, false)),
+        sample(BEFORE, "a.vn", time(1, false)),
         sample("certificates_unusable", "", 1.0),
     ];
     assert_eq!(figures(), expected);

@@ -184,7 +184,7 @@ impl Arguments {
         match &self.command {
             Command::Check(check) => check.run(&self.config, out),
             Command::Serve(serve) => serve.run(Config::read(&self.config)?),
-            Command::Probe(probe) => probe.run(&Config::read(&self.config)?, out),
+            Command::Probe(probe) => probe.run(&self.config, out),
             Command::Resolve(resolve) => resolve.run(&Config::read(&self.config)?, out),
             Command::Usage(usage) => usage.run(&Config::read(&self.config)?, out),
             Command::Health(health) => health.run(&Config::read(&self.config)?, out),

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::CommandError;
@@ -14,16 +15,17 @@ const MAX_LINES: usize = 32;
 
 /// Ask the running edge whether it wants visitors
 ///
-/// Asks the admin port of the configuration for /readyz, and prints what it says. Exits with 0 if it is
-/// ready, or else with 1 and the reason.
+/// Asks the address in admin.listen for /readyz, and prints what it says. Exits with 0 if it is ready, or else
+/// with 1 and the reason. Whatever else is wrong with the configuration is for `waypost check` to say. An admin
+/// socket that systemd holds at another address than admin.listen is not found.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  waypost probe || systemctl status waypost")]
 pub(super) struct Probe {}
 
 impl Probe {
     #[allow(clippy::unused_self, reason = "as the other commands")]
-    pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
-        let address = reachable(config.admin.listen);
+    pub fn run(&self, config: &Path, out: &mut dyn Write) -> Result<(), CommandError> {
+        let address = reachable(Config::admin_address(config)?);
         let (status, said) = ask(address).map_err(|source| CommandError::NoAnswer { address, source })?;
         if status != "200" {
             return Err(CommandError::NotReady { address, status, said });

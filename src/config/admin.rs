@@ -23,13 +23,18 @@ pub struct Admin {
 
 impl Admin {
     pub(super) fn read(mut section: Section<'_, '_>) -> Self {
-        let listen = section.get("listen", SocketAddr::from(([127, 0, 0, 1], 9090)), address);
+        let listen = listen(&mut section);
         let hosts = section.get("allowed_hosts", Vec::new(), host_names);
         let token = token(&mut section, listen);
         let per_sign_metrics = section.get("per_sign_metrics", true, boolean);
         section.finish();
         Self { listen, access: Access { hosts, token }, per_sign_metrics }
     }
+}
+
+/// The port's address.
+pub(super) fn listen(section: &mut Section<'_, '_>) -> SocketAddr {
+    section.get("listen", SocketAddr::from(([127, 0, 0, 1], 9090)), address)
 }
 
 /// The token, if there is one. Beyond loopback it is required, or else the word that the network protects

@@ -17,6 +17,7 @@ mod store;
 mod values;
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -71,20 +72,24 @@ impl Config {
     /// is `None` only where the file itself can't be read.
     #[must_use]
     pub fn examine(path: &Path) -> (Option<Self>, Problems) {
-        let file = file_name(path);
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                let mut problems = Problems::default();
-                let path = path.display();
-                problems.add(&file, 0, "", format!("can't be read ({path}): {error}; --config names the file"));
-                return (None, problems);
+        match text_of(path) {
+            Ok(text) => {
+                let (config, problems) = examine_text(&file_name(path), &text, folder_of(path));
+                (Some(config), problems)
             }
-        };
-        // The parent of a bare name is the empty path, which is no folder.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let (config, problems) = examine_text(&file, &text, folder);
-        (Some(config), problems)
+            Err(problems) => (None, problems),
+        }
+    }
+
+    /// Where the admin port is, whatever else is wrong with a file: it may just be being edited. A file that
+    /// can't be read, or that names no address there, is the error.
+    pub fn admin_address(path: &Path) -> Result<SocketAddr, Problems> {
+        let (file, text) = (file_name(path), text_of(path)?);
+        let reader = Reader::new(&file, &text, folder_of(path));
+        let (table, _) = DeTable::parse_recoverable(&text);
+        let address = admin::listen(&mut Section::top(&reader, table.get_ref()).section("admin"));
+        let problems = reader.finish();
+        if problems.is_empty() { Ok(address) } else { Err(problems) }
     }
 
     /// Checks a text. Problems name it as `file`; relative paths are relative to `folder`.
@@ -92,6 +97,20 @@ impl Config {
         let (config, problems) = examine_text(file, text, folder);
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
+}
+
+fn text_of(path: &Path) -> Result<String, Problems> {
+    fs::read_to_string(path).map_err(|error| {
+        let mut problems = Problems::default();
+        let shown = path.display();
+        problems.add(&file_name(path), 0, "", format!("can't be read ({shown}): {error}; --config names the file"));
+        problems
+    })
+}
+
+/// Where relative paths begin. The parent of a bare name is the empty path, which is no folder.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn examine_text(file: &str, text: &str, folder: &Path) -> (Config, Problems) {

@@ -13,7 +13,7 @@ use super::values::{
 use super::{HOUR, SECOND, secret};
 use crate::core::Secret;
 use crate::journal;
-use crate::store::{ClickHouseSettings, Kind, Limits, Settings, WhenFull, authorities};
+use crate::store::{ClickHouseSettings, Kind, Limits, Settings, WhenFull, authorities, system_authorities};
 
 /// Largest segment that ClickHouse takes: one insert is one block, of 1,048,449 rows at most
 /// (`min_insert_block_size_rows`), and 64 MiB are about 800,000 scans.
@@ -58,8 +58,19 @@ fn limits(section: &mut Section<'_, '_>, kind: Kind, journal: &journal::Settings
 pub fn warnings(settings: &Settings) -> Vec<String> {
     match settings.kind {
         Kind::Sqlite => beyond_the_disk(settings).into_iter().collect(),
-        Kind::ClickHouse => unencrypted(&settings.clickhouse),
+        Kind::ClickHouse => {
+            let clickhouse = &settings.clickhouse;
+            unencrypted(clickhouse).into_iter().chain(without_authorities(clickhouse)).collect()
+        }
     }
+}
+
+/// Whether no server's certificate can be verified here. A warning only: the file may be checked on another machine
+/// than the one that delivers.
+fn without_authorities(settings: &ClickHouseSettings) -> Option<String> {
+    let url = settings.urls.iter().find(|url| url.starts_with("https://"))?;
+    let error = system_authorities().err().filter(|_| settings.ca_file.is_none())?;
+    Some(format!("store.url: no batch can be delivered to {url} from here: {error}"))
 }
 
 /// Which servers on other machines get the password over plain HTTP.

@@ -7,7 +7,6 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -16,10 +15,7 @@ use crate::core::Published;
 use crate::core::lock;
 use crate::core::scan::Origin;
 use crate::system::Stamp;
-use crate::system::path_thread::{HANG_TIMEOUT, PathThread};
-
-/// Longest wait of the start for a file that is still being read.
-const FIRST_READ: Duration = Duration::from_mins(1);
+use crate::system::path_thread::{HANG_TIMEOUT, PathThreads, Progress};
 
 /// How much of an address's origin is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +65,7 @@ pub struct FileState {
 /// that hangs delays neither the others nor a question for their state.
 pub struct CountryFiles {
     current: Arc<Current>,
-    threads: Vec<PathThread>,
+    threads: PathThreads,
 }
 
 struct Current {
@@ -94,32 +90,26 @@ impl CountryFiles {
         };
         let files = Mutex::new(paths.iter().map(file).collect());
         let current = Arc::new(Current { published: Published::new(Databases::default()), files });
-        let thread = |(at, path): (usize, &PathBuf)| {
+        let job = |(at, path): (usize, &PathBuf)| {
             let (current, path) = (current.clone(), path.clone());
             // The inner `None` is a file that is missing, the outer one not yet looked at.
             let mut seen: Option<Option<Stamp>> = None;
-            PathThread::new(&format!("country-{at}"), move |progress| {
+            move |progress: &Progress| {
                 let stamp = std::fs::metadata(&path).ok().as_ref().map(Stamp::of);
                 if seen != Some(stamp) {
                     current.take(at, Database::open(&path, progress));
                     seen = Some(stamp);
                 }
-            })
+            }
         };
-        let threads: Vec<PathThread> = paths.iter().enumerate().map(thread).collect();
-        let tickets: Vec<u64> = threads.iter().map(PathThread::ask).collect();
-        for (thread, ticket) in threads.iter().zip(tickets) {
-            thread.wait(ticket, FIRST_READ);
-        }
+        let threads = PathThreads::start("country", paths.iter().enumerate().map(job));
         Self { current, threads }
     }
 
     /// Starts to read again the files that have changed, without waiting for that, and frees databases
     /// that no worker holds any more. For housekeeping, off the workers.
     pub fn refresh(&self) {
-        self.threads.iter().filter(|thread| thread.is_idle()).for_each(|thread| {
-            thread.ask();
-        });
+        self.threads.ask_idle();
         self.current.published.free_old();
     }
 
@@ -133,7 +123,7 @@ impl CountryFiles {
     #[must_use]
     pub fn states(&self) -> Vec<FileState> {
         let mut states: Vec<FileState> = self.current.files().iter().map(|file| file.state.clone()).collect();
-        for (state, thread) in states.iter_mut().zip(&self.threads) {
+        for (state, thread) in states.iter_mut().zip(self.threads.each()) {
             if thread.hangs() {
                 state.problem =
                     Some(format!("does not answer: no progress in reading it for {} s", HANG_TIMEOUT.as_secs()));

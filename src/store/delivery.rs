@@ -97,7 +97,7 @@ impl Delivery {
             count_after: Instant::now(),
             drop: DROP,
             drop_after: Instant::now(),
-            is_full: false,
+            said: Room::Enough,
             failed: None,
             untaken: BTreeMap::new(),
         };
@@ -143,8 +143,8 @@ struct DeliveryLoop<'a> {
     drop: Backoff,
     /// When to drop on after it failed.
     drop_after: Instant,
-    /// Whether the store has no room, as it was last seen.
-    is_full: bool,
+    /// Its room, as it was last said.
+    said: Room,
     /// How the last try failed, if it did.
     failed: Option<Failure>,
     /// Batches that the store has answered and not taken.
@@ -242,12 +242,16 @@ impl DeliveryLoop<'_> {
         self.count_older();
         let room = self.make_room();
         match room {
+            // What can't be counted now, and so not dropped, holds up no scan.
+            Room::NotYet if self.has_uncounted && !self.is_counting() => {}
             Room::NotYet => return Ok(true),
             Room::Full => {
-                self.figures.pause(WAIT);
+                if !self.is_counting() {
+                    self.figures.pause(WAIT);
+                }
                 return Ok(false);
             }
-            Room::Enough | Room::More => {}
+            Room::Enough | Room::More | Room::Beyond => {}
         }
         let Some(sealed) = self.next(room) else { return Ok(false) };
         // A file that was replaced while there was nothing to store gets no batch any more.
@@ -302,7 +306,7 @@ impl DeliveryLoop<'_> {
     /// Counts some of what an earlier release has stored without counting it; not at the stop, for the next
     /// start goes on with it. A failure holds up no scan.
     fn count_older(&mut self) {
-        let is_due = self.has_uncounted && Instant::now() >= self.count_after && !self.figures.is_stopping();
+        let is_due = self.is_counting();
         let Some(store) = self.store.as_mut().filter(|_| is_due) else { return };
         match store.count_older() {
             Ok(is_left) => {
@@ -317,12 +321,19 @@ impl DeliveryLoop<'_> {
         }
     }
 
-    /// Drops some of what is beyond the store's limits, and tells the journal whether to record. What is not
-    /// counted by hour yet waits for that. A failure holds up no scan.
+    /// Whether older scans are being counted: there are some, and no failure or stop puts them off.
+    fn is_counting(&self) -> bool {
+        self.has_uncounted && Instant::now() >= self.count_after && !self.figures.is_stopping()
+    }
+
+    /// Drops some of what is beyond the store's limits, and tells the journal whether to record. A failure holds
+    /// up no scan.
     fn make_room(&mut self) -> Room {
-        let is_due = !self.has_uncounted && Instant::now() >= self.drop_after;
-        let Some(store) = self.store.as_mut().filter(|_| is_due) else { return Room::Enough };
+        let Some(store) = self.store.as_mut() else { return Room::Enough };
         self.figures.bytes.store(store.bytes(), Ordering::Relaxed);
+        if Instant::now() < self.drop_after {
+            return Room::Enough;
+        }
         let step = match store.make_room() {
             Ok(step) => step,
             Err(error) => {
@@ -344,29 +355,37 @@ impl DeliveryLoop<'_> {
         }
         // While room is made the store is as full as it was.
         if step.room != Room::NotYet {
-            self.set_full(step.room == Room::Full);
+            self.say(step.room);
         }
         step.room
     }
 
-    fn set_full(&mut self, is_full: bool) {
-        self.journal.set_store_full(is_full);
-        if is_full != self.is_full {
-            self.is_full = is_full;
-            let path = self.settings.path.display();
-            if is_full {
+    /// Tells the journal whether to record, and the log how much room there is, once for each change.
+    fn say(&mut self, room: Room) {
+        self.journal.set_store_full(room == Room::Full);
+        let room = if room == Room::More { Room::Enough } else { room };
+        if room == self.said {
+            return;
+        }
+        self.said = room;
+        let path = self.settings.path.display();
+        match room {
+            Room::Full => {
                 tracing::error!(%path, "the store has reached store.max_size; nothing is recorded until it has room");
-            } else {
-                tracing::info!(%path, "the store has room again; scans are recorded");
             }
+            Room::Beyond => tracing::error!(
+                %path,
+                "what is counted by hour alone has reached store.max_size, and each scan is dropped soon after it was \
+                 stored; a larger one keeps them"
+            ),
+            _ => tracing::info!(%path, "the store has room again; scans are recorded and kept"),
         }
     }
 
     /// The next batch to try.
     fn next(&self, room: Room) -> Option<Sealed> {
         // Does not wait while there is something to count or to drop.
-        let is_counting = self.has_uncounted && Instant::now() >= self.count_after;
-        let wait = if is_counting || room == Room::More { Duration::ZERO } else { WAIT };
+        let wait = if self.is_counting() || room == Room::More { Duration::ZERO } else { WAIT };
         self.journal.next(wait, |waiting| self.choose(waiting))
     }
 

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 pub struct Limits {
     /// Scans that are older are dropped; `None`: none are for their age.
     pub keep: Option<Duration>,
-    /// Bytes of the file that are in use, at most, and one batch; `None`: any number.
+    /// Bytes of the file that are in use, at most, and one batch; `None`: any number. What is counted by hour is
+    /// among them and is never dropped: with [`WhenFull::DropOldest`] it may grow beyond.
     pub max_size: Option<u64>,
     /// What happens at `max_size`.
     pub when_full: WhenFull,
@@ -51,7 +52,9 @@ pub(super) enum Room {
     More,
     /// There is none until more was dropped.
     NotYet,
-    /// There is none.
+    /// There is none and nothing left to drop, and it is taken all the same: what is counted by hour fills the store.
+    Beyond,
+    /// There is none, and nothing is to be dropped for it.
     Full,
 }
 

@@ -23,7 +23,9 @@ use jiff::tz::TimeZone;
 use uuid::Uuid;
 
 pub use checkup::{Checked, Checkup, CheckupSettings, judge};
-pub use clickhouse::{AuthoritiesError, ClickHouse, Schema, Settings as ClickHouseSettings, authorities};
+pub use clickhouse::{
+    AuthoritiesError, ClickHouse, Schema, Settings as ClickHouseSettings, authorities, system_authorities,
+};
 pub use delivery::Delivery;
 pub use error::{Cause, StoreError};
 pub use limits::{Gone, Limits, WhenFull};

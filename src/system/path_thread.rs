@@ -16,11 +16,18 @@ use crate::core::lock;
 /// A job that has made no progress for this long hangs.
 pub const HANG_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Longest wait for a job that goes on and on.
+const LONGEST_TURN: Duration = Duration::from_mins(1);
+
 /// One path's thread. It ends after this is dropped, once its job lets it.
 #[derive(Debug)]
 pub struct PathThread {
     shared: Arc<Shared>,
 }
+
+/// A thread for each of several paths.
+#[derive(Debug)]
+pub struct PathThreads(Vec<PathThread>);
 
 /// What a job reports to while it is at work.
 #[derive(Debug)]
@@ -102,6 +109,36 @@ impl PathThread {
     /// Whether it has been asked, and has made no progress for [`HANG_TIMEOUT`].
     pub fn hangs(&self) -> bool {
         !self.is_idle() && self.shared.progress.quiet() >= HANG_TIMEOUT
+    }
+}
+
+impl PathThreads {
+    /// Starts a thread for each job, `name-0` and on, and waits until each was done once: no longer than a minute,
+    /// nor for one that hangs. Such a one goes on by itself.
+    pub fn start<J: FnMut(&Progress) + Send + 'static>(name: &str, jobs: impl Iterator<Item = J>) -> Self {
+        let thread = |(at, job)| PathThread::new(&format!("{name}-{at}"), job);
+        let threads = Self(jobs.enumerate().map(thread).collect());
+        threads.turn();
+        threads
+    }
+
+    /// Has each job done once more. Returns whether all were, within a minute.
+    pub fn turn(&self) -> bool {
+        let tickets: Vec<u64> = self.each().map(PathThread::ask).collect();
+        // No short cut: each is waited for.
+        self.each().zip(tickets).filter(|(thread, ticket)| !thread.wait(*ticket, LONGEST_TURN)).count() == 0
+    }
+
+    /// Asks for the jobs once more, but for those that are at work, without waiting for them.
+    pub fn ask_idle(&self) {
+        self.each().filter(|thread| thread.is_idle()).for_each(|thread| {
+            thread.ask();
+        });
+    }
+
+    /// The threads, in the order of their jobs.
+    pub fn each(&self) -> std::slice::Iter<'_, PathThread> {
+        self.0.iter()
     }
 }
 

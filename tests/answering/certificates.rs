@@ -165,6 +165,7 @@ fn an_expired_one_is_better_than_none_and_is_alarmed() {
         edge.metrics().get(&name) as i64 - jiff::Timestamp::now().as_second()
     };
     assert_eq!((time("not_before") / 3600, time("not_after") / 3600), (-90 * 24, -24));
+    assert_eq!(edge.metrics().get("waypost_tls_certificates_unusable"), 1.0);
     let checked = edge.setup.command(&["check"]).output().unwrap();
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(

@@ -433,6 +433,23 @@ fn probe_says_whether_the_edge_wants_visitors() {
 }
 
 #[test]
+fn probe_needs_no_more_of_the_configuration_than_the_admin_ports_address() {
+    let edge = Setup::new().start_with_log(Stdio::null());
+    let file = edge.setup.path("config/waypost.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    let probe = || said(&edge.setup.command(&["probe"]).output().unwrap());
+    let unknown_key = good.replace("[edge]", "[edge]\nlistne = 1");
+    for edited in [unknown_key, format!("{good}\n[store\n"), format!("{good}\n[log]\nformat = 7\n")] {
+        fs::write(&file, edited).unwrap();
+        assert!(!edge.setup.command(&["check"]).output().unwrap().status.success());
+        assert_eq!(probe(), (0, "ready\n".to_owned(), String::new()));
+    }
+    fs::write(&file, "[admin]\nlisten = \"9090\"\n").unwrap();
+    let (code, _, error) = probe();
+    assert!(code == 1 && error.contains("waypost.toml:2: admin.listen: expected an address and a port"), "{error}");
+}
+
+#[test]
 fn the_manual_and_the_completions_are_made_from_the_commands() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_str().unwrap();

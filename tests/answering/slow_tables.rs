@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::tls::{HOST, VALID, made};
+use crate::support::way::Way;
 use crate::support::{Edge, Setup, wait_for};
 
 const SIGNS: &str = "code,place,status\nA1B2C3,one,active\nA1B2C4,one,active\n";
@@ -219,6 +221,23 @@ fn a_country_database_on_a_share_that_hangs_holds_up_no_other() {
     wait_for("the other is read", || (problem(1) != before).then_some(()));
     assert_answers(&edge);
     stops(&edge);
+}
+
+#[test]
+#[ignore = "needs root: tests/run"]
+fn a_certificate_on_a_share_that_hangs_stays_in_use_and_the_log_says_so() {
+    let cert = made(&[HOST], VALID);
+    let pair = "[{ certificate = \"../share/cert.pem\", key = \"cert.key\" }]";
+    let setup = Setup::new().tls(&[("cert", &cert)]).set("edge.tls", "certificates", pair);
+    let share = Share::mount(&setup);
+    fs::write(share.behind.join("cert.pem"), &cert.chain).unwrap();
+    let (edge, share) = (setup.start(), share);
+    share.hang("all");
+    wait_for("the log", || edge.log().contains("cert.pem: does not answer").then_some(()));
+    assert_eq!(edge.log().matches("cert.pem: does not answer").count(), 1);
+    assert_eq!(edge.connect(Way::Tls).unwrap().get("/A1B2C3", &[]).unwrap().status, 302);
+    share.answer_again();
+    wait_for("the log", || edge.log().contains("a certificate is in order again").then_some(()));
 }
 
 #[test]

@@ -296,8 +296,27 @@ fn the_units_say_what_the_process_does() {
         assert_eq!(values(socket, "Service"), ["waypost.service"]);
         assert_eq!((&*values(socket, "Backlog"), &*values(socket, "DeferAcceptSec")), (&["4096"][..], &["1"][..]));
     }
-    // The package's configuration differs from the shipped one in paths and ports alone.
+}
+
+#[test]
+fn the_packages_configuration_differs_from_the_shipped_one_in_paths_and_the_port_alone() {
+    const PATHS: [&str; 5] = ["registry.places", "registry.signs", "registry.overrides", "journal.dir", "store.path"];
     let packaged = include_str!("../../config/systemd/waypost.toml");
-    let config = waypost::config::Config::parse("waypost.toml", packaged, folder.path()).unwrap();
-    assert!(config.journal.folder.starts_with("/var/lib/waypost"), "{:?}", config.journal.folder);
+    waypost::config::Config::parse("waypost.toml", packaged, std::path::Path::new("/")).unwrap();
+    let shipped: toml::Table = include_str!("../../config/waypost.toml").parse().unwrap();
+    let packaged: toml::Table = packaged.parse().unwrap();
+    let mut paths = 0;
+    for (section, keys) in &packaged {
+        for (key, value) in keys.as_table().unwrap() {
+            let name = format!("{section}.{key}");
+            if PATHS.contains(&&*name) {
+                assert!(value.as_str().unwrap().starts_with("/var/lib/waypost/"), "{name} = {value}");
+                paths += 1;
+            } else if name != "edge.listen" {
+                // A key that it leaves out has its default.
+                assert_eq!(value, &shipped[section][key], "{name}");
+            }
+        }
+    }
+    assert_eq!(paths, PATHS.len(), "each path is the package's");
 }

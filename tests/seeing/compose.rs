@@ -128,14 +128,14 @@ fn assert_listens(service: &str, port: u16) {
 }
 
 #[test]
-fn what_is_mounted_exists_and_cannot_be_written_and_what_is_kept_is_a_volume() {
+fn what_is_mounted_exists_and_only_the_tables_can_be_written_and_what_is_kept_is_a_volume() {
     let compose = compose();
     let mut kept = BTreeSet::new();
     for (name, service) in compose["services"].as_object().unwrap() {
         for mount in mounts(service) {
             if let Some(source) = mount.source {
                 assert!(source.exists(), "{name}: {} is not there", source.display());
-                assert!(mount.read_only, "{name} could write {}", source.display());
+                assert_eq!(mount.read_only, mount.target != "/waypost/registry", "{name}: {}", source.display());
             } else {
                 assert!(kept.insert(mount.volume.clone()), "{} belongs to two services", mount.volume);
             }

@@ -21,6 +21,32 @@ fn certify(folder: &Path, name: &str, arguments: &[&str]) -> (PathBuf, PathBuf) 
     (folder.join(certificate), folder.join(key))
 }
 
+#[test]
+fn check_warns_where_no_authority_is_there_to_verify_a_server_by() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("none.pem");
+    std::fs::write(&none, "").unwrap();
+    let check = |url: &str, bundle: &Path| {
+        let setup = Setup::new().set("store", "kind", "\"clickhouse\"").set("store", "url", format!("[\"{url}\"]"));
+        setup.write_config();
+        let mut check = setup.command(&["check"]);
+        // What the system trusts is there, where these are set.
+        let output = check.env("SSL_CERT_FILE", bundle).env("SSL_CERT_DIR", folder.path().join("no")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let warning = "warning: store.url: no batch can be delivered to https://ch.example.vn:8443 from here: expected \
+                   certificates of authorities on this system, found none";
+    let said = check("https://ch.example.vn:8443", &none);
+    assert!(said.contains(warning), "{said}");
+    for (url, bundle) in
+        [("http://127.0.0.1:8123", none), ("https://ch.example.vn:8443", authority(folder.path(), "ca"))]
+    {
+        let said = check(url, &bundle);
+        assert!(!said.contains("warning: store."), "{said}");
+    }
+}
+
 fn authority(folder: &Path, name: &str) -> PathBuf {
     named_authority(folder, name, name)
 }

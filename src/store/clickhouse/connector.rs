@@ -71,7 +71,7 @@ pub fn authorities(path: &Path) -> Result<RootCertStore, AuthoritiesError> {
 }
 
 /// Those that the system trusts: at least one. What it has and can't be read is left out.
-fn system_authorities() -> Result<RootCertStore, AuthoritiesError> {
+pub fn system_authorities() -> Result<RootCertStore, AuthoritiesError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() { Err(AuthoritiesError::NoneHere) } else { Ok(roots) }

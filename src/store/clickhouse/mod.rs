@@ -33,7 +33,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 pub use client::{ClientError, RequestError};
-pub use connector::{AuthoritiesError, authorities};
+pub use connector::{AuthoritiesError, authorities, system_authorities};
 pub use schema::Schema;
 
 use super::{Batch, Cause, StoreError};

@@ -6,13 +6,15 @@
 //! [`REMEMBERED`]: offered again, it is not stored again. What was counted by hour stays.
 //!
 //! A file does not shrink: pages that deletion frees are used again by what comes. So the limit is one of the
-//! pages in use, and a file of which much was dropped at once keeps its size and has room.
+//! pages in use, and a file of which much was dropped at once keeps its size and has room. Once the counts alone
+//! reach it, nothing is left to drop: whoever asked for dropping did not ask for a stop, so the file grows on.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
+use super::hours::Uncounted;
 use super::{Sqlite, SqliteError};
 use crate::store::StoreError;
 use crate::store::limits::{Gone, Limits, Room, Step, WhenFull};
@@ -41,24 +43,34 @@ impl Reason {
 }
 
 impl Sqlite {
-    /// Drops some of what is beyond the limits, if anything is. What was not counted by hour yet must not be
-    /// dropped: see [`Sqlite::count_older`].
+    /// Drops some of what is beyond the limits, if anything is. Nothing is dropped before all is counted by hour
+    /// ([`Sqlite::count_older`]): until then a file that has reached its size has no room.
     pub(in crate::store) fn make_room(&mut self, limits: &Limits, now: Timestamp) -> Result<Step, StoreError> {
         self.try_make_room(limits, now.as_millisecond()).map_err(|error| self.unavailable(error))
     }
 
     fn try_make_room(&mut self, limits: &Limits, now_ms: i64) -> rusqlite::Result<Step> {
-        let oldest = self.connection.prepare_cached("SELECT min(ts) FROM scans")?.query_row([], |row| row.get(0))?;
-        let expires = limits.keep.map(|keep| before(now_ms, keep));
         let is_over = match limits.max_size {
             Some(most) => self.used()? >= most,
             None => false,
         };
+        if Uncounted::read(&self.connection)?.is_some() {
+            let room = match limits.when_full {
+                _ if !is_over => Room::Enough,
+                WhenFull::DropOldest => Room::NotYet,
+                WhenFull::Stop => Room::Full,
+            };
+            return Ok(Step { room, ..Step::default() });
+        }
+        let oldest = self.connection.prepare_cached("SELECT min(ts) FROM scans")?.query_row([], |row| row.get(0))?;
+        let expires = limits.keep.map(|keep| before(now_ms, keep));
         let is_expired = |oldest: &i64| expires.is_some_and(|expires| *oldest < expires);
         let (reason, until) = match oldest {
             Some(oldest) if is_expired(&oldest) => (Reason::Age, expires.unwrap_or(i64::MIN)),
             Some(_) if is_over && limits.when_full == WhenFull::DropOldest => (Reason::Size, i64::MAX),
-            _ => return Ok(Step { room: if is_over { Room::Full } else { Room::Enough }, ..Step::default() }),
+            _ if !is_over => return Ok(Step::default()),
+            _ if limits.when_full == WhenFull::Stop => return Ok(Step { room: Room::Full, ..Step::default() }),
+            _ => return Ok(Step { room: Room::Beyond, ..Step::default() }),
         };
         let dropped = self.drop_oldest(reason, until, now_ms)?;
         let room = if is_over { Room::NotYet } else { Room::More };
@@ -225,7 +237,7 @@ mod tests {
         loop {
             let step = store.make_room(limits, Timestamp::from_millisecond(NOW_MS).expect("a time")).expect("a step");
             (by_age, by_size) = (by_age + step.by_age, by_size + step.by_size);
-            if matches!(step.room, Room::Enough | Room::Full) {
+            if matches!(step.room, Room::Enough | Room::Beyond | Room::Full) {
                 return (by_age, by_size, step.room);
             }
             assert!(step.by_age + step.by_size <= STEP as u64, "a step is bounded");
@@ -291,13 +303,45 @@ mod tests {
     }
 
     #[test]
-    fn a_full_store_that_is_to_stop_drops_nothing_and_one_without_scans_is_full_as_well() {
+    fn scans_that_are_not_counted_yet_count_towards_the_size_and_are_counted_before_they_are_dropped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut store = Sqlite::open(&folder.path().join("waypost.db")).expect("a store");
+        store.insert(&batch(1, 9000)).expect("stored");
+        // As a release leaves it that did not count.
+        let older = "DELETE FROM sign_hours; INSERT INTO uncounted SELECT 0, 0, max(batch) FROM batches;";
+        store.connection.execute_batch(older).expect("a file of version 1");
+        let now = Timestamp::from_millisecond(NOW_MS).expect("a time");
+        let limits = Limits { max_size: Some(256 << 10), ..Limits::default() };
+        let that_stops = Limits { when_full: WhenFull::Stop, ..limits };
+        let larger = Limits { max_size: Some(64 << 20), ..limits };
+        let mut steps = 0;
+        loop {
+            for (limits, room) in [(limits, Room::NotYet), (that_stops, Room::Full), (larger, Room::Enough)] {
+                let step = store.make_room(&limits, now).expect("a step");
+                assert_eq!((step.by_age, step.by_size, step.room), (0, 0, room));
+            }
+            steps += 1;
+            if !store.count_older().expect("counted") {
+                break;
+            }
+        }
+        assert_eq!(steps, 3);
+        let (_, by_size, room) = settle(&mut store, &limits);
+        assert!(by_size > 0 && room == Room::Enough, "{by_size} dropped, {room:?}");
+        assert_eq!(number(&store, "SELECT sum(scans) FROM sign_hours"), 9000);
+    }
+
+    #[test]
+    fn a_full_store_that_is_to_stop_drops_nothing_and_one_that_is_to_drop_is_never_full() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut store = Sqlite::open(&folder.path().join("waypost.db")).expect("a store");
         store.insert(&batch(1, 3000)).expect("stored");
         let limits = Limits { max_size: Some(256 << 10), when_full: WhenFull::Stop, ..Limits::default() };
         assert_eq!(settle(&mut store, &limits), (0, 0, Room::Full));
         let smaller = Limits { max_size: Some(1), when_full: WhenFull::DropOldest, ..limits };
-        assert_eq!(settle(&mut store, &smaller), (0, 3000, Room::Full));
+        assert_eq!(settle(&mut store, &smaller), (0, 3000, Room::Beyond));
+        store.insert(&batch(0, 100)).expect("stored, though the counts alone are beyond the size");
+        assert_eq!(settle(&mut store, &smaller), (0, 100, Room::Beyond));
+        assert_eq!(number(&store, "SELECT sum(scans) FROM sign_hours"), 3100);
     }
 }
