@@ -332,8 +332,8 @@ fn readme() -> String {
     fs::read_to_string(folder().join("README.md")).unwrap()
 }
 
-/// The metrics of the table in config/prometheus/README.md with the labels it gives them. `…_open` takes the place of the
-/// end of the full name before it, and `process_*` is all that begin so.
+/// The metrics of the table in config/prometheus/README.md with the labels it gives them. `…_open` takes the place of
+/// the end of the full name before it, and `process_*` is all that begin so.
 fn readme_metrics(exposed: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
     let readme = readme();
     let (_, table) = readme.split_once("\n## Metrics\n").unwrap();
