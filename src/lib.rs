@@ -72,9 +72,9 @@
 //!   after a new generation or country database fetches it (the `watch` channel's), and a connection
 //!   that begins or ends is counted for its address (a shard of a `DashMap`).
 //! - One request sees one generation of the registry.
-//! - Nothing of a request reaches a `Location`, a log or a metric; of a visitor's address
-//!   and user agent nothing leaves the worker's stack but hashes under a key of this process,
-//!   which stay in memory.
+//! - Nothing of a request reaches a log or a metric, nor a `Location` but a canonical code, a channel
+//!   of fixed words and a language tag that was parsed; of a visitor's address and user agent nothing
+//!   leaves the worker's stack but hashes under a key of this process, which stay in memory.
 //! - A record is written before its response is. A segment is shipped only once sealed, so
 //!   a batch is the same at every try; its file is deleted only once it is stored.
 //! - Every scan that is recorded is stored, pending or quarantined, or is counted as lost; one that

@@ -169,8 +169,8 @@ impl Pair {
 }
 
 /// The price of an RSA key.
-pub(super) const RSA: &str = "has an RSA key: a full handshake costs 3 to 6 times as much CPU time as with an \
-     ECDSA P-256 key. Ask for one, for example by `certbot --key-type ecdsa`";
+pub(super) const RSA: &str = "has an RSA key: a full handshake costs about six times as much CPU time as with \
+     an ECDSA P-256 key. Ask for one, for example by `certbot --key-type ecdsa`";
 
 /// A path, as texts name it.
 pub(super) fn shown(path: &Path) -> String {

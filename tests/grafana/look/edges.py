@@ -65,6 +65,11 @@ seal_after = "2s"
 [store]
 path = "scans.db"
 """
+TLS = """
+[edge.tls]
+listen = ["127.0.0.1:{tls}"]
+certificates = [{{ certificate = "tls.pem", key = "tls.key" }}]
+"""
 
 
 def free_port():
@@ -94,13 +99,26 @@ def until(what, holds, seconds=30):
         time.sleep(0.05)
 
 
+def make_certificate(folder, days):
+    """A certificate and its key, as an ACME client leaves them."""
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=qr.langson.gov.vn"]
+    names = ["-addext", "subjectAltName=DNS:qr.langson.gov.vn", "-days", str(days)]
+    files = ["-keyout", folder / "tls.key", "-out", folder / "tls.pem"]
+    subprocess.run(["openssl", "req", "-x509", *kind, *names, *files], check=True, capture_output=True)
+    (folder / "tls.key").chmod(0o600)
+
+
 class Edge:
-    def __init__(self, program, config, folder, name):
+    def __init__(self, program, config, folder, name, certificate_days=None):
         self.folder, self.name, self.port, self.admin = folder / name, name, free_port(), free_port()
+        self.tls = free_port() if certificate_days else None
         self.folder.mkdir()
         for table in ("places.csv", "signs.csv", "overrides.csv"):
             shutil.copy(config / table, self.folder)
-        (self.folder / "waypost.toml").write_text(CONFIG.format(**vars(self)), encoding="utf-8")
+        settings = CONFIG + (TLS if self.tls else "")
+        (self.folder / "waypost.toml").write_text(settings.format(**vars(self)), encoding="utf-8")
+        if self.tls:
+            make_certificate(self.folder, certificate_days)
         self.log = open(self.folder / "log", "wb")
         self.process = subprocess.Popen(
             [program, "--config", self.folder / "waypost.toml", "serve"],
@@ -129,7 +147,9 @@ def visit(edge, dice, codes):
     chance = dice.random()
     with contextlib.suppress(OSError, http.client.HTTPException):
         if chance < 0.01:
-            with socket.create_connection(("127.0.0.1", edge.port), timeout=2) as connection:
+            # TLS where none is spoken; where it is, a handshake that comes to nothing.
+            port = dice.choice([edge.port, edge.tls or edge.port])
+            with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
                 connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
                 connection.recv(100)
             return
@@ -222,7 +242,8 @@ def make(folder, root, seconds):
         codes = [line.split(",")[0] for line in file][1:]
     edges = []
     try:
-        edges += [Edge(program, root / "config", unfinished / "work", name) for name in ("langson-1", "langson-2")]
+        for name, days in (("langson-1", 90), ("langson-2", None)):
+            edges.append(Edge(program, root / "config", unfinished / "work", name, days))
         rules(root, unfinished, [(edge.admin, f"10.0.0.{number}:9090") for number, edge in enumerate(edges, 11)])
         with Prometheus(unfinished):
             began, start = time.monotonic(), time.time()
