@@ -169,11 +169,10 @@ fn a_folder_that_hangs_holds_up_challenges_alone() {
             connection
         })
         .collect();
-    // Those that wait are cut off as slow ones, those beyond are answered.
-    let answers: Vec<_> = asked.into_iter().map(|mut connection| connection.receive(false)).collect();
-    assert!(answers.iter().all(|reply| reply.as_ref().map_or(true, |reply| reply.status == 404)), "{answers:?}");
-    let waited = answers.iter().filter(|reply| reply.is_err()).count();
-    assert!((1..=33).contains(&waited), "{waited}");
+    // They wait as long as a request may take: to an ACME server a 404 would be an answer.
+    for mut connection in asked {
+        assert!(connection.receive(false).is_err(), "cut off as a slow one");
+    }
     share.answer_again();
     wait_for("challenges are answered again", || (challenge(&edge, "token").status == 200).then_some(()));
 }

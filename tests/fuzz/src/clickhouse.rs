@@ -62,9 +62,10 @@ impl Head {
     /// Passes over interim responses (RFC 9110 section 15.2).
     fn read(answer: &[u8]) -> Option<Self> {
         let text: String = answer.iter().map(|&byte| char::from(byte)).collect();
-        let mut lines = text.split('\n').map(|line| line.trim_end_matches('\r')).skip_while(|line| line.is_empty());
+        let mut lines = text.split('\n').map(|line| line.trim_end_matches('\r'));
         loop {
-            let first = lines.next()?;
+            // Empty lines may precede it.
+            let first = lines.by_ref().find(|line| !line.is_empty())?;
             let (_, status) = first.split_once(' ')?;
             let headers = lines.by_ref().take_while(|line| !line.is_empty());
             let headers = headers.filter_map(|line| line.split_once(':'));
