@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
+use super::edge::is_same_port;
 use super::reader::Section;
 use super::secret;
 use super::values::{ValueError, boolean, expected, shown, string, strings};
@@ -22,11 +23,16 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub(super) fn read(mut section: Section<'_, '_>) -> Self {
+    /// `visitors` are the addresses of the public port.
+    pub(super) fn read<'a>(mut section: Section<'_, '_>, visitors: impl Iterator<Item = &'a SocketAddr>) -> Self {
         let listen = listen(&mut section);
         let hosts = section.get("allowed_hosts", Vec::new(), host_names);
         let token = token(&mut section, listen);
         let per_sign_metrics = section.get("per_sign_metrics", true, boolean);
+        if visitors.copied().any(|address| is_same_port(address, listen)) {
+            let what = "a port that visitors do not have";
+            section.problem("listen", &expected(what, format!("\"{listen}\"")));
+        }
         section.finish();
         Self { listen, access: Access { hosts, token }, per_sign_metrics }
     }

@@ -201,7 +201,7 @@ fn tls(mut section: Section<'_, '_>) -> (Tls, Duration) {
 }
 
 /// Whether two listeners would share their connections.
-fn is_same_port(one: SocketAddr, other: SocketAddr) -> bool {
+pub(super) fn is_same_port(one: SocketAddr, other: SocketAddr) -> bool {
     let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
     let is_same = ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified();
     one.port() == other.port() && one.port() != 0 && is_same

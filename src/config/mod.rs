@@ -129,7 +129,7 @@ fn read_sections(mut top: Section<'_, '_>) -> Config {
     let mut edge_section = top.section("edge");
     let edge = Edge::read(&mut edge_section);
     let public_host = edge.public_host();
-    let admin = Admin::read(top.section("admin"));
+    let admin = Admin::read(top.section("admin"), edge.addresses());
     let pages_section = top.section("pages");
     let registry = Registry::read(top.section("registry"), &public_host);
     let home_url = edge_section.get("home_url", String::new(), |value| registry.home(value));

@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::{env, io, process};
 
 use listenfd::ListenFd;
+use rustix::fs::fstat;
 use rustix::net::sockopt::socket_acceptconn;
 
 /// Names that say what a socket is for (`FileDescriptorName=` in its unit). One with any other name,
@@ -74,10 +75,20 @@ impl Inherited {
             return Err(ActivationError::Names { expected, found: names.join(":") });
         }
         let mut handed_over = ListenFd::from_env();
-        let (mut sockets, mut problems) = (Vec::new(), Vec::new());
+        let (mut sockets, mut problems, mut inodes) = (Vec::new(), Vec::new(), Vec::new());
         for (index, name) in names.into_iter().enumerate().take(expected) {
             let found = match handed_over.take_tcp_listener(index) {
                 Ok(Some(listener)) if socket_acceptconn(&listener).map_err(io::Error::from)? => {
+                    // With two names it would be served in two ways at once.
+                    let inode = fstat(&listener).map_err(io::Error::from)?.st_ino;
+                    if let Some((first, _)) = inodes.iter().find(|(_, known)| *known == inode) {
+                        let second = index + 1;
+                        problems.push(format!(
+                            "socket {second} ({name:?}): expected another one, found socket {first} again"
+                        ));
+                        continue;
+                    }
+                    inodes.push((index + 1, inode));
                     listener.set_nonblocking(true)?;
                     sockets.push(Socket { name, address: listener.local_addr()?, listener });
                     continue;

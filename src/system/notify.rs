@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{env, io};
 
@@ -17,10 +18,15 @@ use tokio::net::UnixDatagram;
 /// How long a message may wait for room in the service manager's queue.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often the watchdog is fed at most.
+const SOONEST: Duration = Duration::from_millis(250);
+
 /// The service manager, if it asks to be told.
 #[derive(Debug)]
 pub struct Manager {
     address: Option<SocketAddr>,
+    /// Whether the last message did not arrive: it is logged once.
+    has_failed: AtomicBool,
 }
 
 impl Manager {
@@ -29,7 +35,7 @@ impl Manager {
         let address = env::var_os("NOTIFY_SOCKET").and_then(|name| {
             address(&name).inspect_err(|error| tracing::warn!(%error, ?name, "NOTIFY_SOCKET is no address")).ok()
         });
-        Self { address }
+        Self { address, has_failed: AtomicBool::new(false) }
     }
 
     /// The start, or a reload, is done.
@@ -59,15 +65,18 @@ impl Manager {
     /// How often to say that all is well: half of the time after which the service manager ends a process
     /// that does not. `None` where it does not watch.
     pub fn watchdog_period(&self) -> Option<Duration> {
-        sd_notify::watchdog_enabled().filter(|time| self.address.is_some() && !time.is_zero()).map(|time| time / 2)
+        let time = sd_notify::watchdog_enabled().filter(|time| self.address.is_some() && !time.is_zero());
+        time.map(|time| (time / 2).max(SOONEST))
     }
 
     async fn tell(&self, states: &[NotifyState<'_>]) {
         let Some(address) = &self.address else { return };
         let message: String = states.iter().flat_map(|state| [state.to_string(), "\n".to_owned()]).collect();
         let sent = tokio::time::timeout(PATIENCE, send(address, &message)).await;
-        if let Err(error) = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            tracing::warn!(%error, message, "the service manager can't be told");
+        let error = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).err();
+        let had_failed = self.has_failed.swap(error.is_some(), Ordering::Relaxed);
+        if let Some(error) = error.filter(|_| !had_failed) {
+            tracing::warn!(%error, ?message, "the service manager can't be told");
         }
     }
 }

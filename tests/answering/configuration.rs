@@ -275,6 +275,15 @@ fn other_slips_are_told_with_their_line() {
         ),
         (
             "",
+            "[edge]\nlisten = [\"[::]:9090\"]\n[edge.tls]\nlisten = [\"0.0.0.0:9090\"]\n",
+            &[
+                " admin.listen: expected a port that visitors do not have",
+                "3: edge.tls.listen: expected a port that is not in edge.listen, too, found",
+                "5: edge.tls.certificates: expected a certificate",
+            ],
+        ),
+        (
+            "",
             "[edge]\nworkers = 9999\n[log]\nform = 1\n",
             &["4: edge.workers: expected an integer", "6: log.form: unknown key; did you mean format?"],
         ),

@@ -97,6 +97,13 @@ fn an_admin_socket_beyond_loopback_needs_what_such_an_address_needs() {
 }
 
 #[test]
+fn a_socket_with_two_names_ends_the_start() {
+    let (socket, _) = listener();
+    let said = refused(&Setup::new().sockets(&[&socket, &socket], "http:proxy"));
+    assert!(said.contains("socket 2 (\"proxy\"): expected another one, found socket 1 again"), "{said}");
+}
+
+#[test]
 fn a_socket_that_could_serve_nobody_ends_the_start() {
     let (socket, address) = listener();
     let said = refused(&Setup::new().sockets(&[&socket], "https"));
