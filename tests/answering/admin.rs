@@ -288,6 +288,7 @@ fn sigterm_under_load_ends_with_every_answered_scan_stored() {
         let seen = load.received();
         wait_for("more scans", || (load.received() > seen + 2000).then_some(()));
         // SIGTERM; the edge must say of itself that it succeeded.
+        load.wait();
         edge.stop();
         edge.start();
         load.go_to(edge.address());

@@ -28,6 +28,7 @@ fn the_books_balance_at_every_scrape_of_a_run_with_restarts() {
             assert!(edge.metrics().get("waypost_scans_pending") > 0.0);
             database.execute_batch("ROLLBACK").unwrap();
         }
+        load.wait();
         if round % 2 == 0 {
             edge.kill();
         } else {

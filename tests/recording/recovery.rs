@@ -36,6 +36,7 @@ fn nothing_is_lost_or_counted_twice_through_25_kills() {
         let metrics = edge.metrics();
         duplicates += metrics.get("waypost_store_duplicate_batches_total");
         dropped += metrics.total("waypost_scans_dropped_total");
+        load.wait();
         edge.kill();
         kills_in_use += usize::from(a_segment_was_in_use(&edge.setup.path("data/journal")));
         offered_again += usize::from(put_a_stored_batch_back(&edge));

@@ -88,6 +88,7 @@ fn the_clients_counts_the_scans_and_the_rollup_agree() {
         // A start forgets the pause of the run before, so each round gets a try.
         retries += edge.metrics().get("waypost_store_retries_total");
         dropped += edge.metrics().total("waypost_scans_dropped_total");
+        load.wait();
         edge.kill();
         kills += 1;
         edge.start();

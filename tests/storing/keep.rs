@@ -188,6 +188,7 @@ fn kill_9_while_scans_are_dropped_loses_none_and_counts_none_twice() {
     for _ in 0..15 {
         std::thread::sleep(Duration::from_millis(50 + random.below(300)));
         dropped += edge.metrics().sum("waypost_scans_dropped_total");
+        load.wait();
         edge.kill();
         edge.start();
         load.go_to(edge.address());

@@ -446,6 +446,7 @@ fn an_older_file_is_counted_in_steps_while_scans_go_on_whatever_ends_the_process
         let before = left(&database);
         wait_for("some steps", || (left(&database).is_none() || left(&database) > before).then_some(()));
         drop(database);
+        load.wait();
         edge.kill();
         stopped_within += u64::from(left(&edge.database()).is_some());
         edge.start();

@@ -81,6 +81,12 @@ impl Load {
         load
     }
 
+    /// Who is cut off from now on connects to nobody, until [`Load::go_to`]: the port of an edge that is killed may be
+    /// another's a moment later.
+    pub fn wait(&self) {
+        self.go_to(([127, 0, 0, 1], 1).into());
+    }
+
     /// Where to go from now on.
     pub fn go_to(&self, address: SocketAddr) {
         *self.address.lock().unwrap() = address;
