@@ -4,42 +4,19 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
-use std::time::Duration;
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConnection, SignatureScheme,
-};
+use rcgen::KeyPair;
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, ServerConnection, SignatureScheme};
 use tempfile::TempDir;
 
+use self::made::{Anyone, Made, made, made_with};
 use super::*;
 
-/// A certificate that was made for a test.
-struct Made {
-    der: Vec<u8>,
-    chain: String,
-    key: String,
-}
-
-/// For these names, valid from and until so many days from now; with its own new key.
-fn made(names: &[&str], days: (i32, i32)) -> Made {
-    made_with(&KeyPair::generate().expect("a key"), names, days)
-}
-
-fn made_with(key: &KeyPair, names: &[&str], days: (i32, i32)) -> Made {
-    let mut params =
-        CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).expect("names");
-    let today = i64::try_from(UnixTime::now().as_secs()).expect("not so late");
-    let at = |days: i32| {
-        let seconds = u64::try_from(today + i64::from(days) * 86_400).expect("after 1970");
-        date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
-    };
-    (params.not_before, params.not_after) = (at(days.0), at(days.1));
-    let certificate = params.self_signed(key).expect("a certificate");
-    Made { der: certificate.der().to_vec(), chain: certificate.pem(), key: key.serialize_pem() }
-}
+// As the tests of the whole binary make certificates, and take them.
+#[allow(dead_code, clippy::unwrap_used, missing_docs, reason = "a part of it is used here, and it is the tests'")]
+#[path = "../../tests/support/tls.rs"]
+mod made;
 
 /// A folder with pairs of files.
 struct Folder(TempDir);
@@ -90,47 +67,6 @@ impl Certificates {
     }
 }
 
-/// Takes any certificate, if it signs.
-#[derive(Debug)]
-struct Anyone;
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
 fn client(protocols: &[&str]) -> ClientConfig {
     client_of(&[&TLS12, &TLS13], protocols)
 }
@@ -140,7 +76,7 @@ fn client_of(versions: &[&'static SupportedProtocolVersion], protocols: &[&str])
         .with_protocol_versions(versions)
         .expect("versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_custom_certificate_verifier(Arc::new(Anyone::default()))
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     config
@@ -402,47 +338,9 @@ fn an_rsa_key_is_warned_of_and_given_only_to_clients_that_verify_no_other() {
     let mut old = ring::default_provider();
     old.cipher_suites.retain(|suite| format!("{:?}", suite.suite()).contains("ECDHE_RSA"));
     let old = ClientConfig::builder_with_provider(Arc::new(old)).with_protocol_versions(&[&TLS12]).expect("a version");
-    let old = old.dangerous().with_custom_certificate_verifier(Arc::new(OnlyRsa(Anyone))).with_no_client_auth();
+    let rsa_alone = Anyone(vec![SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::RSA_PSS_SHA256]);
+    let old = old.dangerous().with_custom_certificate_verifier(Arc::new(rsa_alone)).with_no_client_auth();
     assert!(shake(&certificates, old, Some("a.vn")).expect("a handshake").0 == rsa.der);
-}
-
-/// A client of before elliptic certificates.
-#[derive(Debug)]
-struct OnlyRsa(Anyone);
-
-impl ServerCertVerifier for OnlyRsa {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.0.verify_server_cert(end_entity, intermediates, name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::RSA_PKCS1_SHA256, SignatureScheme::RSA_PSS_SHA256]
-    }
 }
 
 #[test]
@@ -497,7 +395,7 @@ fn time(certificates: &Certificates, at: usize, end: bool) -> f64 {
 }
 
 /// An RSA certificate for these names.
-fn made_rsa(names: &[&str], days: (i32, i32)) -> Made {
+fn made_rsa(names: &[&str], days: (i64, i64)) -> Made {
     let generated = Command::new("openssl").args(["genpkey", "-algorithm", "RSA"]).output().expect("openssl");
     let key = KeyPair::from_pem(&String::from_utf8(generated.stdout).expect("PEM")).expect("an RSA key");
     made_with(&key, names, days)

@@ -27,15 +27,20 @@ pub struct Made {
 
 /// A self-signed certificate with a new P-256 key, valid from and until so many days from now.
 pub fn made(names: &[&str], days: (i64, i64)) -> Made {
+    made_with(&KeyPair::generate().unwrap(), names, days)
+}
+
+/// The same with a key of one's own.
+pub fn made_with(key: &KeyPair, names: &[&str], days: (i64, i64)) -> Made {
     let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let (key, mut params) = (KeyPair::generate().unwrap(), CertificateParams::new(names).unwrap());
+    let mut params = CertificateParams::new(names).unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let at = |days: i64| {
         let since_1970 = now.checked_add_signed(days * 86_400).unwrap();
         date_time_ymd(1970, 1, 1) + Duration::from_secs(since_1970)
     };
     (params.not_before, params.not_after) = (at(days.0), at(days.1));
-    let certificate = params.self_signed(&key).unwrap();
+    let certificate = params.self_signed(key).unwrap();
     Made { der: certificate.der().to_vec(), chain: certificate.pem(), key: key.serialize_pem() }
 }
 
@@ -46,7 +51,7 @@ pub fn client() -> ClientConfig {
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone))
+        .with_custom_certificate_verifier(Arc::new(Anyone::default()))
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     config
@@ -72,8 +77,16 @@ pub fn served(address: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
     Ok(stream.conn.peer_certificates().unwrap()[0].to_vec())
 }
 
+/// Takes any certificate whose key signs in one of these ways.
 #[derive(Debug)]
-struct Anyone;
+pub struct Anyone(pub Vec<SignatureScheme>);
+
+impl Default for Anyone {
+    /// In any way.
+    fn default() -> Self {
+        Self(ring::default_provider().signature_verification_algorithms.supported_schemes())
+    }
+}
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
@@ -108,6 +121,6 @@ impl ServerCertVerifier for Anyone {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider().signature_verification_algorithms.supported_schemes()
+        self.0.clone()
     }
 }
