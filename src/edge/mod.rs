@@ -4,6 +4,7 @@
 
 mod capacity;
 mod connection;
+mod connections;
 mod counters;
 mod metrics;
 mod misses;

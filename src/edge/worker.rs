@@ -25,7 +25,8 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::capacity::Capacity;
-use super::connection::{Connection, Connections, Limits, Preface, TICK};
+use super::connection::{Connection, Limits, Preface, TICK};
+use super::connections::{Connections, TooMany};
 use super::plaintext::{Answer, Plaintext};
 use super::response::{Response, closing, strict_transport};
 use super::scan::{ScanHandler, View};
@@ -190,7 +191,7 @@ enum Broken {
     #[error(transparent)]
     Header(#[from] io::Error),
     #[error(transparent)]
-    TooMany(#[from] super::connection::TooMany),
+    TooMany(#[from] TooMany),
     #[error(transparent)]
     Tls(#[from] rustls::Error),
 }

@@ -25,7 +25,8 @@ use tokio::time::Instant;
 use super::Protocol;
 use super::listen::Listener;
 use crate::edge::capacity::{Place, Presence};
-use crate::edge::connection::{Connections, Reserved, TICK};
+use crate::edge::connection::TICK;
+use crate::edge::connections::{Connections, Reserved};
 use crate::edge::counters::Closed;
 
 /// Connections that are accepted in a row before those that are there have their turn: a burst
