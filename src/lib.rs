@@ -30,16 +30,18 @@
 //!
 //! ```text
 //! layer 3: app, cli, config
-//! layer 2: edge, admin
-//! layer 1: registry, source, observe, journal, store, health, certificates
+//! layer 2: edge, admin, console
+//! layer 1: registry, source, observe, journal, store, health, certificates, history, accounts, changes, web
 //! layer 0: core, system
 //! beside:  system → core
 //! beside:  source → registry
 //! beside:  health → registry
 //! beside:  store → journal, registry, health
+//! beside:  accounts → history
+//! beside:  changes → registry, source, history
 //! beside:  app → config
 //! beside:  cli → app, config
-//! never:   edge → source, store
+//! never:   edge → source, store, history, accounts, changes
 //! ```
 //!
 //! Layer 0 has the vocabulary (`core`) and the operating system (`system`), layer 1 the parts of the
@@ -91,15 +93,20 @@
 pub mod core;
 pub mod system;
 
+pub mod accounts;
 pub mod certificates;
+pub mod changes;
 pub mod health;
+pub mod history;
 pub mod journal;
 pub mod observe;
 pub mod registry;
 pub mod source;
 pub mod store;
+pub mod web;
 
 pub mod admin;
+pub mod console;
 pub mod edge;
 
 pub mod app;

@@ -5,8 +5,10 @@
 //! `folder_watch` know when a table has changed, so that no one else waits for its disk; `gather` reads
 //! the three together, `publisher` makes a new generation of them or refuses them, `state` is the result
 //! for operators, and `watch` starts a reload when a table has changed. `last_good` is the copy that
-//! serves where the tables are broken at the start.
+//! serves where the tables are broken at the start. `cells` finds single cells and changes their bytes alone, and
+//! `writing` puts the result on the disk and publishes it.
 
+mod cells;
 mod csv;
 mod files;
 mod folder_watch;
@@ -18,10 +20,13 @@ mod sources;
 mod state;
 mod table_thread;
 mod watch;
+mod writing;
 
+pub use cells::{CellChange, Cells, Conflict, TableName};
 pub use files::Files;
 pub use last_good::{LastGood, LoadError, SaveError};
 pub use publisher::{Publisher, RegistryError, Reload};
 pub use sources::Sources;
 pub use state::State;
 pub use watch::watch;
+pub use writing::{WriteError, Writing};

@@ -1,0 +1,13 @@
+//! Change sets: what is to be changed, by whom and why, until the tables have it.
+//!
+//! Owns the life of a set (draft, submitted, approved, applied, perhaps undone by its inverse), the step
+//! that applies it, which survives the end of the process at any instruction, and what is noticed of changes
+//! that were made outside.
+
+mod applying;
+mod model;
+mod plan;
+
+pub use applying::Applier;
+pub use model::{ChangeError, ChangeSet, Changes, Draft, State};
+pub use plan::{ImportKind, PlanError, Refused, Replacement, festival, import, replace};

@@ -1,0 +1,8 @@
+//! `/map`: where the signs are.
+
+use super::super::Visit;
+use super::super::answer::{Answer, Failure};
+
+pub(in crate::console) fn get(_visit: &Visit<'_>, _rest: &str) -> Answer {
+    Err(Failure::NotFound)
+}

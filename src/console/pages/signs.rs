@@ -1,0 +1,8 @@
+//! `/signs`: the signs.
+
+use super::super::Visit;
+use super::super::answer::{Answer, Failure};
+
+pub(in crate::console) fn get(_visit: &Visit<'_>, _rest: &str) -> Answer {
+    Err(Failure::NotFound)
+}

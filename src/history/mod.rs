@@ -1,0 +1,11 @@
+//! What was done to the registry and to the accounts, and the file that it is kept in.
+//!
+//! Owns the console's database: its tables, its version, and how it is written (one transaction for
+//! each thing that is done, durable before it counts). And the history: append-only, each entry chained to
+//! the one before by a hash, so that a head that has left the machine shows whether it was changed since.
+
+mod database;
+mod entry;
+
+pub use database::{Database, DatabaseError};
+pub use entry::{Action, Entry, Head, NewEntry, Verification, append, head, verify};
