@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-pub use figures::Figures;
+pub use figures::{DAYS, Figures, SignFigures, Snapshot};
 
 use crate::accounts::{Account, Accounts};
 use crate::changes::{Applier, Changes};
