@@ -8,12 +8,18 @@
 //! and which right it takes.
 
 mod answer;
+mod areas;
+mod cells_view;
 mod fields;
 mod figures;
+mod forms;
 mod language;
 mod page;
 mod pages;
+mod preview;
 mod routes;
+#[cfg(test)]
+mod trial;
 
 use std::sync::Arc;
 
