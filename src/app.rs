@@ -230,6 +230,7 @@ impl Parts {
             timezone: self.config.registry.rules.timezone.clone(),
             budget: self.config.health.budget,
             at: self.config.health.at,
+            keeps_signs: self.config.console.listen.is_some(),
         };
         spawn("checkup", move || {
             priority::lower(priority::LAST);
