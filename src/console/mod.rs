@@ -8,13 +8,19 @@
 //! and which right it takes.
 
 mod answer;
+mod areas;
+mod cells_view;
 mod elements;
 mod fields;
 mod figures;
+mod forms;
 mod language;
 mod page;
 mod pages;
+mod preview;
 mod routes;
+#[cfg(test)]
+mod trial;
 mod words;
 
 use std::sync::Arc;
