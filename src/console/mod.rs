@@ -10,6 +10,7 @@
 mod answer;
 mod areas;
 mod cells_view;
+mod elements;
 mod fields;
 mod figures;
 mod forms;
@@ -20,6 +21,7 @@ mod preview;
 mod routes;
 #[cfg(test)]
 mod trial;
+mod words;
 
 use std::sync::Arc;
 
