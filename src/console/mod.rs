@@ -8,12 +8,14 @@
 //! and which right it takes.
 
 mod answer;
+mod elements;
 mod fields;
 mod figures;
 mod language;
 mod page;
 mod pages;
 mod routes;
+mod words;
 
 use std::sync::Arc;
 
