@@ -328,7 +328,10 @@ pub(in crate::console) fn lacks(visit: &Visit<'_>, right: Right, areas: &BTreeSe
     let areas: Vec<&str> = denied(&visit.account, right, areas)
         .into_iter()
         .map(|area| match area {
-            "" => language.say("địa điểm không ghi khu vực (cần quyền ở mọi khu vực)", "places without an area (for those of every area)"),
+            "" => language.say(
+                "địa điểm không ghi khu vực (cần quyền ở mọi khu vực)",
+                "places without an area (for those of every area)",
+            ),
             area => area,
         })
         .collect();
@@ -372,26 +375,46 @@ impl Case<'_> {
     fn outcome(&self) -> Markup {
         let (visit, set, language) = (self.visit, &self.set, self.visit.language);
         match (set.state, set.applied, set.effective) {
-            (State::Applied, Some(applied), _) => notice(Tone::Good, "", html! {
-                p { (language.say("Đã áp dụng lúc", "Applied at")) " " (time(visit, applied)) "." }
-            }),
-            (State::Approved, _, Some(at)) if at > visit.now => notice(Tone::Info, "", html! {
-                p { (language.say("Sẽ được áp dụng lúc", "Will be applied at")) " " (time(visit, at)) "." }
-            }),
-            (State::Approved, ..) => notice(Tone::Warning, "", html! {
-                p {
-                    (language.say(
-                        "Đã phê duyệt và đang chờ áp dụng, thường trong vài giây. Tải lại trang để xem kết quả.",
-                        "Approved; it will be applied within seconds. Reload this page to see that.",
-                    ))
-                }
-            }),
-            (State::Conflict, ..) => notice(Tone::Danger, language.say("Không áp dụng được", "It could not be applied"), html! {
-                p { bdi { (set.remark) } }
-            }),
-            (State::Refused, ..) => notice(Tone::Danger, language.say("Bị từ chối", "Refused"), html! {
-                p { bdi { (set.remark) } }
-            }),
+            (State::Applied, Some(applied), _) => notice(
+                Tone::Good,
+                "",
+                html! {
+                    p { (language.say("Đã áp dụng lúc", "Applied at")) " " (time(visit, applied)) "." }
+                },
+            ),
+            (State::Approved, _, Some(at)) if at > visit.now => notice(
+                Tone::Info,
+                "",
+                html! {
+                    p { (language.say("Sẽ được áp dụng lúc", "Will be applied at")) " " (time(visit, at)) "." }
+                },
+            ),
+            (State::Approved, ..) => notice(
+                Tone::Warning,
+                "",
+                html! {
+                    p {
+                        (language.say(
+                            "Đã phê duyệt và đang chờ áp dụng, thường trong vài giây. Tải lại trang để xem kết quả.",
+                            "Approved; it will be applied within seconds. Reload this page to see that.",
+                        ))
+                    }
+                },
+            ),
+            (State::Conflict, ..) => notice(
+                Tone::Danger,
+                language.say("Không áp dụng được", "It could not be applied"),
+                html! {
+                    p { bdi { (set.remark) } }
+                },
+            ),
+            (State::Refused, ..) => notice(
+                Tone::Danger,
+                language.say("Bị từ chối", "Refused"),
+                html! {
+                    p { bdi { (set.remark) } }
+                },
+            ),
             _ => html! {},
         }
     }
@@ -443,7 +466,8 @@ impl Case<'_> {
             rows.push((language.say("Xem lại", "Reviewed"), by));
         }
         if let Some(undoes) = set.undoes {
-            let link = html! { a href={ "/changes/" (undoes) } { (language.say("đề xuất", "change set")) " " (undoes) } };
+            let link =
+                html! { a href={ "/changes/" (undoes) } { (language.say("đề xuất", "change set")) " " (undoes) } };
             rows.push((language.say("Hoàn tác", "Undoes"), link));
         }
         if let Some((before, after)) = set.generations {
@@ -528,7 +552,10 @@ impl Case<'_> {
         };
         notice(
             Tone::Danger,
-            language.say("Có ô đã thay đổi kể từ khi đề xuất được lập: không ghi đè", "Cells have changed since it was made: nothing is overwritten"),
+            language.say(
+                "Có ô đã thay đổi kể từ khi đề xuất được lập: không ghi đè",
+                "Cells have changed since it was made: nothing is overwritten",
+            ),
             lines(language, conflicts.iter().map(conflict)),
         )
     }
@@ -587,7 +614,8 @@ impl Case<'_> {
         let (visit, language) = (self.visit, self.visit.language);
         let mut alike: Vec<Vec<&Move>> = Vec::new();
         for &sign in moves {
-            let is_like = |other: &Move| (other.from, &other.before, &other.after) == (sign.from, &sign.before, &sign.after);
+            let is_like =
+                |other: &Move| (other.from, &other.before, &other.after) == (sign.from, &sign.before, &sign.after);
             match alike.iter_mut().find(|group| group.first().is_some_and(|other| is_like(other))) {
                 Some(group) => group.push(sign),
                 None => alike.push(vec![sign]),
@@ -677,7 +705,10 @@ impl Case<'_> {
     fn draft_form(&self) -> Markup {
         let (visit, set, language) = (self.visit, &self.set, self.visit.language);
         if !self.is_own() {
-            let text = language.say("Bản nháp: chỉ người soạn sửa hoặc gửi duyệt được.", "A draft: only its author can change or submit it.");
+            let text = language.say(
+                "Bản nháp: chỉ người soạn sửa hoặc gửi duyệt được.",
+                "A draft: only its author can change or submit it.",
+            );
             return html! { p.soft { (text) } };
         }
         if !self.may(Right::Propose) {
@@ -812,8 +843,10 @@ impl Case<'_> {
         }
         let (cells, changed) = visit.parts.changes.inverse(self.set.number, tables)?;
         let is_typed = visit.fields.get("action") == "roll_back";
-        let left = |cell: &CellChange| html! {
-            (cells_view::row_title(visit, cell.table, &cell.key)) ", " (super::super::words::column(language, &cell.column))
+        let left = |cell: &CellChange| {
+            html! {
+                (cells_view::row_title(visit, cell.table, &cell.key)) ", " (super::super::words::column(language, &cell.column))
+            }
         };
         Ok(html! {
             @if !changed.is_empty() {
