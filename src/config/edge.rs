@@ -239,7 +239,7 @@ fn addresses(value: &DeValue<'_>) -> Result<Vec<SocketAddr>, ValueError> {
     strings(value)?.iter().map(read).collect()
 }
 
-fn networks(value: &DeValue<'_>) -> Result<Vec<IpNet>, ValueError> {
+pub(super) fn networks(value: &DeValue<'_>) -> Result<Vec<IpNet>, ValueError> {
     let read = |text: &String| {
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let what = "a network such as \"10.0.0.0/8\" or an address such as \"2001:db8::1\"";
