@@ -10,6 +10,7 @@
 mod answer;
 mod areas;
 mod cells_view;
+mod chart;
 mod elements;
 mod fields;
 mod figures;
@@ -19,6 +20,7 @@ mod page;
 mod pages;
 mod preview;
 mod routes;
+mod search;
 #[cfg(test)]
 mod trial;
 mod words;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use figures::{DAYS, Figures, SignFigures, Snapshot};
+pub use search::SearchIndex;
 
 use crate::accounts::{Account, Accounts};
 use crate::changes::{Applier, Changes};
@@ -57,6 +60,8 @@ pub struct Parts {
     pub public_url: String,
     /// How the signs are used.
     pub figures: Arc<Figures>,
+    /// What `/signs` and `/places` search in.
+    pub index: SearchIndex,
 }
 
 /// Somebody who is signed in asks for something.
