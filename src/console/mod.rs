@@ -10,6 +10,7 @@
 mod answer;
 mod areas;
 mod cells_view;
+mod csv;
 mod chart;
 mod elements;
 mod fields;
