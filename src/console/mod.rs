@@ -10,8 +10,8 @@
 mod answer;
 mod areas;
 mod cells_view;
-mod csv;
 mod chart;
+mod csv;
 mod elements;
 mod fields;
 mod figures;
