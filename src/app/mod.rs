@@ -98,7 +98,7 @@ pub struct App {
     /// Of each worker: one on every address.
     listeners: Vec<Vec<Listener>>,
     admin: StdListener,
-    console: Option<Arc<Console>>,
+    console: Option<Console>,
 }
 
 /// What is composed.
@@ -153,8 +153,8 @@ impl App {
         let journal = Journal::open(config.journal.clone(), config.edge.workers)?;
         publisher.keep_copy();
         let publisher = Arc::new(publisher);
-        let console =
-            console.map(|(listener, database)| Arc::new(Console::new(&config, listener, database, publisher.clone())));
+        let console = console.map(|(listener, database)| Console::new(&config, listener, database, publisher.clone()));
+        let console = console.transpose()?;
         let certificates = Certificates::open(&config.edge.tls.settings);
         let (ports, addresses) = (ports(&config, &certificates)?, addresses_of(&listeners)?);
         for listeners in &listeners {
@@ -196,9 +196,12 @@ impl App {
         let sealer = spawn("journal-seal", move || to_seal.seal_segments())?;
         let delivery = parts.start_delivery()?;
         let checkup = parts.start_checkup(console.is_some())?;
-        let console = console.map(|console| console.start(&parts.config, &parts.checkup)).transpose()?;
+        let console_threads = match &console {
+            Some(console) => Some(console.start(&parts.config, &parts.checkup, staged.clone())?),
+            None => None,
+        };
         let workers = parts.start_workers(listeners, &staged)?;
-        parts.announce(admin_address);
+        parts.announce(admin_address, console.as_ref().map(|console| console.address));
         let control = parts.start_control(runtime, admin, signals.clone(), staged)?;
 
         let (lame_duck, grace) = (parts.config.edge.lame_duck, parts.config.edge.limits.grace);
@@ -220,7 +223,7 @@ impl App {
         let ended = ended.and(wait(delivery, until).unwrap_or(Ok(())));
         // What it has not computed by now, the next start will.
         let ended = ended.and(wait(checkup, Instant::now() + LAST_TURN).unwrap_or(Ok(())));
-        let ended = ended.and(console.map_or(Ok(()), |console| console.stop(Instant::now() + LAST_TURN)));
+        let ended = ended.and(console_threads.map_or(Ok(()), |threads| threads.stop(Instant::now() + LAST_TURN)));
         let counts = parts.journal.counts();
         tracing::info!(stored = counts.stored, pending = counts.pending, "stopped");
         // The admin port goes last: until here it has shown how the rest ends.
@@ -280,11 +283,14 @@ impl Parts {
     }
 
     /// Says where it serves, and what.
-    fn announce(&self, admin: SocketAddr) {
+    fn announce(&self, admin: SocketAddr, console: Option<SocketAddr>) {
         for (address, protocol) in &self.addresses {
             tracing::info!(%address, tls = protocol.has_tls, proxy_protocol = protocol.has_proxy_header, "listening");
         }
         tracing::info!(address = %admin, "admin listening");
+        if let Some(address) = console {
+            tracing::info!(%address, "console listening");
+        }
         let registry = self.publisher.current();
         tracing::info!(
             generation = registry.generation,
