@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use prometheus::core::Collector;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch::Receiver;
@@ -31,9 +32,9 @@ const BLOCKING: usize = 4;
 pub(super) struct Console {
     pub address: SocketAddr,
     listener: StdListener,
-    pub page: Arc<console::Console>,
+    page: Arc<console::Console>,
     pub database: Arc<Database>,
-    pub applier: Arc<Applier>,
+    applier: Arc<Applier>,
     figures: Arc<Figures>,
 }
 
@@ -114,6 +115,11 @@ impl Console {
         })?;
         let (applier, of_figures) = (self.applier.clone(), self.figures.clone());
         Ok(ConsoleThreads { applier, figures: of_figures, threads: [page, changes, figures] })
+    }
+
+    /// What has figures for `/metrics`.
+    pub fn collectors(&self) -> [Arc<dyn Collector>; 2] {
+        [self.page.clone(), self.database.clone()]
     }
 
     fn runtime(&self) -> io::Result<(Runtime, TcpListener)> {

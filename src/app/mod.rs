@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::HeaderValue;
 use jiff::Timestamp;
+use prometheus::core::Collector;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -202,7 +203,7 @@ impl App {
         };
         let workers = parts.start_workers(listeners, &staged)?;
         parts.announce(admin_address, console.as_ref().map(|console| console.address));
-        let control = parts.start_control(runtime, admin, signals.clone(), staged)?;
+        let control = parts.start_control(runtime, admin, console.as_ref(), signals.clone(), staged)?;
 
         let (lame_duck, grace) = (parts.config.edge.lame_duck, parts.config.edge.limits.grace);
         signals.wait_for_stop(lame_duck + grace + FINAL_DELIVERY + 4 * LAST_TURN);
@@ -306,10 +307,11 @@ impl Parts {
         &self,
         runtime: Runtime,
         admin: TcpListener,
+        console: Option<&Console>,
         signals: Arc<Signals>,
         stage: watch::Receiver<Stage>,
     ) -> io::Result<JoinHandle<()>> {
-        let service = AdminService::new(self.admin_parts(stage.clone()));
+        let service = AdminService::new(self.admin_parts(console, stage.clone()));
         let (publisher, poll) = (self.publisher.clone(), self.config.registry.poll);
         let (countries, certificates) = (self.countries.clone(), self.certificates.clone());
         let (manager, counters) = (Arc::new(Manager::from_env()), self.counters.clone());
@@ -336,7 +338,7 @@ impl Parts {
         })
     }
 
-    fn admin_parts(&self, stage: watch::Receiver<Stage>) -> AdminParts {
+    fn admin_parts(&self, console: Option<&Console>, stage: watch::Receiver<Stage>) -> AdminParts {
         let edge = edge::Metrics {
             counters: self.counters.clone(),
             shared: self.shared.clone(),
@@ -346,8 +348,8 @@ impl Parts {
         AdminParts {
             access: self.config.admin.access.clone(),
             edge: self.config.edge.name.clone(),
-            collectors: vec![
-                Arc::new(edge),
+            collectors: [
+                Arc::new(edge) as Arc<dyn Collector>,
                 self.journal.clone(),
                 self.delivery.clone(),
                 self.checkup.clone(),
@@ -355,7 +357,10 @@ impl Parts {
                 self.countries.clone(),
                 self.certificates.clone(),
                 self.log.clone(),
-            ],
+            ]
+            .into_iter()
+            .chain(console.into_iter().flat_map(Console::collectors))
+            .collect(),
             publisher: self.publisher.clone(),
             status: Status {
                 started: self.started,
@@ -368,6 +373,7 @@ impl Parts {
                 store: self.config.store.kind,
                 delivery: self.delivery.clone(),
                 checkup: self.checkup.clone(),
+                console: console.map(|console| console.database.clone()),
             },
             stage,
         }
