@@ -13,8 +13,9 @@ use super::reader::Section;
 use super::values::{ValueError, boolean, duration, expected, integer, one_of, shown, string, strings, tables};
 use super::{HOUR, SECOND};
 use crate::certificates::{CertificateFiles, TlsSettings, TlsVersion};
-use crate::edge::{Limits, Misses, Trust};
+use crate::edge::{Limits, Misses};
 use crate::journal::MAX_EDGE_NAME;
+use crate::web::Trust;
 
 /// Most workers; more threads can only be a slip of the finger.
 const MAX_WORKERS: u64 = 1024;
