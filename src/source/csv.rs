@@ -4,12 +4,17 @@
 //! CRLF and quoted cells are read as they come (RFC 4180, and what Excel and
 //! LibreOffice make of it). Languages are columns in OpenStreetMap's manner:
 //! `name`, `name:en` (<https://wiki.openstreetmap.org/wiki/Multilingual_names>).
+//! Where rows and cells stand is known too, so that single cells can be written back.
+
+use std::ops::Range;
 
 use crate::core::{Problems, Tag, newlines, parse_tag};
 use crate::registry::Text;
 
 /// Longest cell, in bytes; the longest target has 2,048.
-const MAX_CELL: usize = 64 << 10;
+pub(super) const MAX_CELL: usize = 64 << 10;
+/// What spreadsheets put before UTF-8.
+pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// What a table's columns may be called.
 pub(super) struct Columns {
@@ -23,9 +28,9 @@ pub(super) struct Columns {
 
 /// A column as the header names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Heading {
+pub(super) struct Heading {
     /// Empty where there is none.
-    name: &'static str,
+    pub name: &'static str,
     language: Option<Tag>,
 }
 
@@ -33,8 +38,12 @@ struct Heading {
 pub(super) struct Table<'a> {
     pub file: &'a str,
     reader: ::csv::Reader<&'a [u8]>,
-    bytes: &'a [u8],
-    headings: Vec<Heading>,
+    /// Without the byte-order mark.
+    pub bytes: &'a [u8],
+    pub separator: u8,
+    pub headings: Vec<Heading>,
+    /// Where the header stands, without its line end.
+    pub header: Range<usize>,
     /// The row that was read last.
     record: ::csv::StringRecord,
     /// Where a quote is opened that is never closed.
@@ -44,14 +53,17 @@ pub(super) struct Table<'a> {
 /// One row: its cells and where it stands.
 pub(super) struct Row<'t> {
     headings: &'t [Heading],
-    record: &'t ::csv::StringRecord,
+    /// The cells, trimmed.
+    pub record: &'t ::csv::StringRecord,
     pub line: u64,
+    /// Where it stands in the table's bytes, without its line end.
+    pub at: Range<usize>,
 }
 
 impl<'a> Table<'a> {
     /// Reads the header. `None` where it can't be used, or a cell is too long; the problems say why.
     pub fn open(file: &'a str, bytes: &'a [u8], allowed: &Columns, problems: &mut Problems) -> Option<Self> {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
         if is_utf16(bytes) {
             problems.add(file, 0, "", "expected UTF-8, found UTF-16; save the file as \"CSV UTF-8\"");
             return None;
@@ -84,7 +96,8 @@ impl<'a> Table<'a> {
         };
         let record = ::csv::StringRecord::new();
         let open_quote = quotes.open;
-        (!is_wrong).then_some(Self { file, reader, bytes, headings, record, open_quote })
+        let header = stretch(bytes, 0, offset(reader.position()));
+        (!is_wrong).then_some(Self { file, reader, bytes, separator, headings, header, record, open_quote })
     }
 
     /// The columns of languages: name and language.
@@ -137,7 +150,9 @@ impl<'a> Table<'a> {
             }
             break line;
         };
-        Some(Row { headings: &self.headings, record: &self.record, line })
+        let start = self.record.position().map_or(0, offset);
+        let at = stretch(self.bytes, start, offset(self.reader.position()));
+        Some(Row { headings: &self.headings, record: &self.record, line, at })
     }
 }
 
@@ -171,8 +186,47 @@ fn separator(bytes: &[u8]) -> u8 {
 /// that ends in CRLF, and before empty lines.
 fn line(bytes: &[u8], at: &::csv::Position) -> u64 {
     let rest = bytes.get(offset(at)..).unwrap_or(&[]);
-    let ends = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-    at.line() + newlines(&rest[..ends])
+    at.line() + newlines(&rest[..line_ends(rest)])
+}
+
+/// How many bytes of line ends some bytes begin with.
+fn line_ends(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count()
+}
+
+/// Where a row stands without line ends, between two positions of the reader.
+fn stretch(bytes: &[u8], from: usize, to: usize) -> Range<usize> {
+    let row = &bytes[from..to];
+    let row = &row[line_ends(row)..];
+    let end = usize::from(row.ends_with(b"\n") || row.ends_with(b"\r"));
+    to - row.len()..to - end
+}
+
+/// Where each cell of a row stands in it, with its quotes and the spaces around it.
+pub(super) fn spans(row: &[u8], separator: u8) -> Vec<Range<usize>> {
+    let find = |from: usize, byte: u8| row[from..].iter().position(|&b| b == byte).map(|at| from + at);
+    let mut spans = Vec::new();
+    let mut start = 0;
+    loop {
+        let mut at = start;
+        if row.get(at) == Some(&b'"') {
+            // To the quote that closes it: two are one in the cell.
+            at += 1;
+            while let Some(quote) = find(at, b'"') {
+                at = quote + 1;
+                if row.get(at) != Some(&b'"') {
+                    break;
+                }
+                at += 1;
+            }
+        }
+        let end = find(at, separator).unwrap_or(row.len());
+        spans.push(start..end);
+        if end == row.len() {
+            return spans;
+        }
+        start = end + 1;
+    }
 }
 
 fn offset(at: &::csv::Position) -> usize {
@@ -245,7 +299,7 @@ pub(super) fn is_utf16(bytes: &[u8]) -> bool {
 
 /// Why a header can't be used.
 #[derive(Debug, thiserror::Error)]
-enum HeaderError {
+pub(super) enum HeaderError {
     #[error("expected the columns {}, found no header", .required.join(", "))]
     None { required: &'static [&'static str] },
     #[error("expected the columns {}, found no {missing:?}", .required.join(", "))]
@@ -284,7 +338,8 @@ fn headings(header: &::csv::StringRecord, allowed: &Columns, wrong: &mut impl Fn
 }
 
 impl Heading {
-    fn read(text: &str, allowed: &Columns) -> Result<Self, HeaderError> {
+    /// Of a column that is allowed.
+    pub fn read(text: &str, allowed: &Columns) -> Result<Self, HeaderError> {
         let found = || text.to_owned();
         let (name, language) = text.split_once(':').map_or((text, None), |(name, language)| (name, Some(language)));
         let known = allowed.required.iter().chain(allowed.optional).copied().find(|known| *known == name);
@@ -297,7 +352,8 @@ impl Heading {
         }
     }
 
-    fn text(self) -> String {
+    /// As in the header; empty where there is none.
+    pub fn text(self) -> String {
         self.language.map_or(self.name.to_owned(), |tag| format!("{}:{tag}", self.name))
     }
 }

@@ -9,17 +9,17 @@ use super::files::Files;
 use crate::core::{Problems, file_name};
 use crate::registry::{OverrideRow, PlaceRow, Registry, RegistryBuilder, Rules, SignRow, TableNames};
 
-const PLACES: Columns = Columns {
+pub(super) const PLACES: Columns = Columns {
     required: &["place", "name"],
     optional: &["kind", "area", "target", "note"],
     multilingual: &["name", "target"],
 };
-const SIGNS: Columns = Columns {
+pub(super) const SIGNS: Columns = Columns {
     required: &["code", "place", "status"],
     optional: &["lat", "lon", "mounted", "target", "successor", "aliases", "note"],
     multilingual: &["target"],
 };
-const OVERRIDES: Columns =
+pub(super) const OVERRIDES: Columns =
     Columns { required: &["scope", "from", "until", "target"], optional: &["note"], multilingual: &["target"] };
 
 /// The bytes of the three files.
