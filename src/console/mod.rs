@@ -8,17 +8,25 @@
 //! and which right it takes.
 
 mod answer;
+mod areas;
+mod cells_view;
+mod chart;
 mod elements;
 mod fields;
 mod figures;
+mod forms;
 mod language;
 mod metrics;
 mod page;
 mod pages;
+mod preview;
 mod routes;
+mod search;
 mod security;
 mod server;
 mod sign_in;
+#[cfg(test)]
+mod trial;
 mod words;
 
 use std::net::IpAddr;
@@ -30,6 +38,7 @@ use jiff::Timestamp;
 
 pub use figures::{DAYS, Figures, SignFigures, Snapshot};
 pub use routes::matrix;
+pub use search::SearchIndex;
 pub use server::Console;
 
 use crate::accounts::{Account, Accounts, Role};
@@ -75,6 +84,8 @@ pub struct Parts {
     pub public_url: String,
     /// How the signs are used.
     pub figures: Arc<Figures>,
+    /// What `/signs` and `/places` search in.
+    pub index: SearchIndex,
 }
 
 /// Somebody who is signed in asks for something.
