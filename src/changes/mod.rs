@@ -5,9 +5,10 @@
 //! that were made outside.
 
 mod applying;
+mod entry;
 mod model;
 mod plan;
 
 pub use applying::Applier;
-pub use model::{ChangeError, ChangeSet, Changes, Draft, State};
+pub use model::{ChangeError, ChangeSet, Changes, Draft, MAX_CELLS, MAX_REASON, State};
 pub use plan::{ImportKind, PlanError, Refused, Replacement, festival, import, replace};
