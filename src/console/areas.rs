@@ -13,52 +13,89 @@ use crate::core::Code;
 use crate::registry::Registry;
 use crate::source::{CellChange, Cells, Sources, TableName};
 
-/// What is looked at to find a row's areas.
-struct Rows<'a> {
+/// The areas of every row that a change touches, before it and after it, in Unicode's composed form.
+pub(super) fn areas_of(cells: &[CellChange], registry: &Registry, tables: &Sources) -> BTreeSet<String> {
+    Areas::of(registry, tables).touched(cells)
+}
+
+/// Where the areas of rows are looked up, for several changes.
+pub(super) struct Areas<'a> {
     registry: &'a Registry,
     /// `None` where the table can't be read: then nothing can be applied to it either.
     places: Option<Cells>,
     signs: Option<Cells>,
-    /// By place, the areas that the change takes or gives.
+}
+
+/// A change's own part: what its cells say of areas.
+#[derive(Default)]
+struct Change<'a> {
+    /// By place, the areas that it takes or gives.
     areas: HashMap<&'a str, Vec<&'a str>>,
-    /// By code, the places that the change takes or gives.
+    /// By code, the places that it takes or gives.
     homes: HashMap<Code, Vec<&'a str>>,
 }
 
-/// The areas of every row that a change touches, before it and after it, in Unicode's composed form.
-pub(super) fn areas_of(cells: &[CellChange], registry: &Registry, tables: &Sources) -> BTreeSet<String> {
-    let mut rows = Rows {
-        registry,
-        places: tables.cells(TableName::Places).ok(),
-        signs: tables.cells(TableName::Signs).ok(),
-        areas: HashMap::new(),
-        homes: HashMap::new(),
-    };
-    for cell in cells {
-        let values = || cell.old.iter().chain(&cell.new).map(String::as_str);
-        match (cell.table, cell.column.as_str(), cell.key.parse()) {
-            (TableName::Places, "area", _) => rows.areas.entry(&cell.key).or_default().extend(values()),
-            (TableName::Signs, "place", Ok(code)) => rows.homes.entry(code).or_default().extend(values()),
-            _ => {}
-        }
+impl<'a> Areas<'a> {
+    /// By the registry that serves, and the tables as they are.
+    pub fn of(registry: &'a Registry, tables: &Sources) -> Self {
+        let cells = |table| tables.cells(table).ok();
+        Self { registry, places: cells(TableName::Places), signs: cells(TableName::Signs) }
     }
-    let keys: BTreeSet<(TableName, &str)> = cells.iter().map(|cell| (cell.table, cell.key.as_str())).collect();
-    let mut areas = BTreeSet::new();
-    for (table, key) in keys {
-        let is_known = match table {
-            TableName::Places => rows.place(key, &mut areas),
-            TableName::Signs => rows.sign(key, &mut areas),
-            TableName::Overrides => {
-                let scope = scope(key);
-                // Not one or the other: the table could be read either way.
-                rows.place(scope, &mut areas) | rows.sign(scope, &mut areas)
+
+    /// See [`areas_of`].
+    pub fn touched(&self, cells: &[CellChange]) -> BTreeSet<String> {
+        let mut change = Change::default();
+        for cell in cells {
+            let values = || cell.old.iter().chain(&cell.new).map(String::as_str);
+            match (cell.table, cell.column.as_str(), cell.key.parse()) {
+                (TableName::Places, "area", _) => change.areas.entry(&cell.key).or_default().extend(values()),
+                (TableName::Signs, "place", Ok(code)) => change.homes.entry(code).or_default().extend(values()),
+                _ => {}
             }
-        };
-        if !is_known {
-            areas.insert(String::new());
         }
+        let keys: BTreeSet<(TableName, &str)> = cells.iter().map(|cell| (cell.table, cell.key.as_str())).collect();
+        let mut areas = BTreeSet::new();
+        for (table, key) in keys {
+            let is_known = match table {
+                TableName::Places => self.place(key, &change, &mut areas),
+                TableName::Signs => self.sign(key, &change, &mut areas),
+                TableName::Overrides => {
+                    let scope = scope(key);
+                    // Not one or the other: the table could be read either way.
+                    self.place(scope, &change, &mut areas) | self.sign(scope, &change, &mut areas)
+                }
+            };
+            if !is_known {
+                areas.insert(String::new());
+            }
+        }
+        areas
     }
-    areas
+
+    /// Adds the areas of a place. Whether there is one.
+    fn place(&self, id: &str, change: &Change<'_>, areas: &mut BTreeSet<String>) -> bool {
+        let serving = self.registry.place(id).map(|place| place.area());
+        let table = self.places.as_ref().and_then(|places| places.get(id, "area"));
+        let changed = change.areas.get(id).into_iter().flatten().copied();
+        let found: Vec<&str> = serving.into_iter().chain(table).chain(changed).collect();
+        areas.extend(found.iter().map(|area| area.nfc().collect::<String>()));
+        !found.is_empty()
+    }
+
+    /// Adds the areas of a sign's places. Whether there is one.
+    fn sign(&self, code: &str, change: &Change<'_>, areas: &mut BTreeSet<String>) -> bool {
+        let Ok(code) = code.parse::<Code>() else { return false };
+        let serving = self.registry.sign(code).map(|sign| sign.place().id());
+        let table = self.signs.as_ref().and_then(|signs| signs.get(&code.text(), "place"));
+        let changed = change.homes.get(&code).into_iter().flatten().copied();
+        let homes: BTreeSet<&str> = serving.into_iter().chain(table).chain(changed).collect();
+        for home in &homes {
+            if !self.place(home, change, areas) {
+                areas.insert(String::new());
+            }
+        }
+        !homes.is_empty()
+    }
 }
 
 /// What the key of an override is for: the identifier of a place, or a code.
@@ -70,33 +107,6 @@ pub(super) fn scope(key: &str) -> &str {
 pub(super) fn denied<'a>(account: &Account, right: Right, areas: &'a BTreeSet<String>) -> Vec<&'a str> {
     let areas = areas.iter().map(String::as_str);
     areas.filter(|&area| !account.may(right, [area].into_iter())).collect()
-}
-
-impl Rows<'_> {
-    /// Adds the areas of a place. Whether there is one.
-    fn place(&self, id: &str, areas: &mut BTreeSet<String>) -> bool {
-        let serving = self.registry.place(id).map(|place| place.area());
-        let table = self.places.as_ref().and_then(|places| places.get(id, "area"));
-        let changed = self.areas.get(id).into_iter().flatten().copied();
-        let found: Vec<&str> = serving.into_iter().chain(table).chain(changed).collect();
-        areas.extend(found.iter().map(|area| area.nfc().collect::<String>()));
-        !found.is_empty()
-    }
-
-    /// Adds the areas of a sign's places. Whether there is one.
-    fn sign(&self, code: &str, areas: &mut BTreeSet<String>) -> bool {
-        let Ok(code) = code.parse::<Code>() else { return false };
-        let serving = self.registry.sign(code).map(|sign| sign.place().id());
-        let table = self.signs.as_ref().and_then(|signs| signs.get(&code.text(), "place"));
-        let changed = self.homes.get(&code).into_iter().flatten().copied();
-        let homes: BTreeSet<&str> = serving.into_iter().chain(table).chain(changed).collect();
-        for home in &homes {
-            if !self.place(home, areas) {
-                areas.insert(String::new());
-            }
-        }
-        !homes.is_empty()
-    }
 }
 
 #[cfg(test)]

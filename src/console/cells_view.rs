@@ -4,10 +4,20 @@
 
 use std::collections::HashMap;
 
+use maud::{Markup, html};
+
+use super::Visit;
 use super::areas::scope;
+use super::elements::{Tone, badge, place_link, sign_link, time, url_link};
+use super::language::Language;
+use super::preview::{Leads, Move};
+use super::words;
 use crate::core::Code;
 use crate::registry::Registry;
 use crate::source::{CellChange, TableName};
+
+/// Signs that are named before the rest is only counted.
+const MOST_SIGNS: usize = 30;
 
 /// What changes at one place: its own row, its signs, their overrides.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,6 +103,159 @@ pub(super) fn groups<'c>(cells: &'c [CellChange], registry: &Registry) -> Vec<Gr
         groups[group].rows[row].cells.push(cell);
     }
     groups
+}
+
+/// The old on the left and the new on the right; one above the other where there is little room.
+fn sides(language: Language, old: Markup, new: Markup) -> Markup {
+    html! {
+        div.sides {
+            div.old { span.hint { (language.say("Hiện nay", "Old")) ": " } (old) }
+            div.new { span.hint { (language.say("Sẽ là", "New")) ": " } (new) }
+        }
+    }
+}
+
+/// What a cell has, as text; a target is a link as well.
+pub(super) fn value(language: Language, table: TableName, column: &str, text: Option<&str>) -> Markup {
+    let code = || text.and_then(|text| text.parse::<Code>().ok());
+    match text {
+        None => html! { span.soft { (language.say("(không có dòng này)", "(no such row)")) } },
+        Some("") => html! { span.soft { (language.say("(trống)", "(empty)")) } },
+        Some(url) if target_language(column).is_some() => url_link(url),
+        Some(text) if table == TableName::Signs && column == "successor" => match code() {
+            Some(code) => sign_link(code),
+            None => html! { bdi { (text) } },
+        },
+        Some(text) => html! { bdi { (text) } },
+    }
+}
+
+/// What a row is called.
+pub(super) fn row_title(visit: &Visit<'_>, table: TableName, key: &str) -> Markup {
+    let language = visit.language;
+    let place = |id: &str| match visit.registry.place(id) {
+        Some(place) => place_link(visit, place),
+        None => html! { bdi { (id) } },
+    };
+    let sign = |code: &str| match code.parse() {
+        Ok(code) => sign_link(code),
+        Err(_) => html! { bdi { (code) } },
+    };
+    match table {
+        TableName::Places => html! { (language.say("Địa điểm", "Place")) " " (place(key)) },
+        TableName::Signs => html! { (language.say("Biển", "Sign")) " " (sign(key)) },
+        TableName::Overrides => {
+            let scope = scope(key);
+            let from = key.get(scope.len()..).unwrap_or("").trim_start();
+            html! {
+                (language.say("Chuyển hướng tạm thời", "Override"))
+                " " @if visit.registry.place(scope).is_some() { (place(scope)) } @else { (sign(scope)) }
+                ", " (language.say("từ", "from")) " " bdi { (from) }
+            }
+        }
+    }
+}
+
+/// A row with each cell that changes.
+pub(super) fn row(visit: &Visit<'_>, row: &Row<'_>) -> Markup {
+    let language = visit.language;
+    html! {
+        div.stack {
+            h3 {
+                (row_title(visit, row.table, row.key))
+                @match row.fate() {
+                    Fate::Changed => {}
+                    Fate::New => { " " (badge(Tone::Good, language.say("dòng mới", "new row"))) }
+                    Fate::Gone => { " " (badge(Tone::Danger, language.say("xóa dòng", "row goes"))) }
+                }
+            }
+            @for cell in &row.cells {
+                // A new row's empty cells, and those of one that goes, say nothing.
+                @if cell.old.as_deref().unwrap_or("") != cell.new.as_deref().unwrap_or("") {
+                    div {
+                        p.label { (words::column(language, &cell.column)) }
+                        (sides(
+                            language,
+                            value(language, row.table, &cell.column, cell.old.as_deref()),
+                            value(language, row.table, &cell.column, cell.new.as_deref()),
+                        ))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Signs that move alike: where they lead now and where they will, in each language.
+pub(super) fn moves(visit: &Visit<'_>, alike: &[&Move]) -> Markup {
+    let Some(first) = alike.first() else { return html! {} };
+    let language = visit.language;
+    let tongues = tongues(&first.before, &first.after);
+    html! {
+        div.stack {
+            p {
+                strong {
+                    (language.number(alike.len() as u64)) " "
+                    @match (language, alike.len()) {
+                        (Language::Vietnamese, _) => { "biển sẽ dẫn đến trang khác" }
+                        (Language::English, 1) => { "sign will lead elsewhere" }
+                        (Language::English, _) => { "signs will lead elsewhere" }
+                    }
+                    @if let Some(from) = first.from { " " (language.say("từ", "from")) " " (time(visit, from)) }
+                }
+                ": "
+                @for (at, sign) in alike.iter().take(MOST_SIGNS).enumerate() {
+                    @if at > 0 { ", " }
+                    (sign_link(sign.code))
+                }
+                @if alike.len() > MOST_SIGNS { " " (language.say("và các biển khác của địa điểm này", "and more of this place")) }
+            }
+            @for tag in tongues {
+                div {
+                    @if !tag.is_empty() { p.label { (words::tongue(language, tag)) } }
+                    (sides(language, page(language, &first.before, tag), page(language, &first.after, tag)))
+                }
+            }
+        }
+    }
+}
+
+/// The languages in which either has a page; one without a name where neither has.
+fn tongues<'l>(before: &'l Leads, after: &'l Leads) -> Vec<&'l str> {
+    let mut tags: Vec<&str> = Vec::new();
+    for leads in [before, after] {
+        let Leads::Pages(pages) = leads else { continue };
+        for (tag, _) in pages {
+            if !tags.contains(&tag.as_str()) {
+                tags.push(tag);
+            }
+        }
+    }
+    if tags.is_empty() {
+        tags.push("");
+    }
+    tags
+}
+
+/// The page that somebody with a language gets.
+fn page(language: Language, leads: &Leads, tag: &str) -> Markup {
+    match leads {
+        Leads::Nowhere => html! { span.soft { (language.say("không có biển này", "there is no such sign")) } },
+        Leads::Retired(successor) => html! {
+            (language.say("trang báo biển đã ngừng sử dụng", "the page that says it was taken down"))
+            @if let Some(code) = successor { ", " (language.say("biển thay thế", "replaced by")) " " (sign_link(*code)) }
+        },
+        Leads::Pages(pages) => match (pages.iter().find(|(known, _)| known == tag), pages.first()) {
+            (Some((_, url)), _) => url_link(url),
+            (None, Some((default, url))) => html! {
+                (url_link(url)) " " span.soft {
+                    "(" (language.say("không có trang riêng, dùng", "no page of its own, that of")) " "
+                    (words::tongue(language, default)) ")"
+                }
+            },
+            (None, None) => html! { span.soft { (language.say("không có trang đích", "no target")) } },
+        },
+    }
 }
 
 #[cfg(test)]

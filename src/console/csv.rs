@@ -1,47 +1,54 @@
-//! Lists as CSV, for a spreadsheet.
+//! Tables for a spreadsheet.
 //!
-//! Owns that nothing in them is a formula: a cell that begins like one gets an apostrophe before it, which spreadsheets
-//! take for "this is text".
+//! Owns what leaves the console as CSV: UTF-8 with a byte-order mark, as Excel wants it, CRLF as RFC 4180 says, and no
+//! cell that a spreadsheet would take for a formula. One that begins like one gets an apostrophe before it, which an
+//! upload takes away again.
 
+use std::borrow::Cow;
+
+use hyper::StatusCode;
 use hyper::header::{CONTENT_DISPOSITION, HeaderValue};
 
-use super::answer::{self, Response};
+use super::answer::{Response, body};
 
-/// Rows below a header. Begins with a byte-order mark, without which Excel takes UTF-8 for something else; lines end
-/// as RFC 4180 says.
-pub(super) fn csv_text(header: &[String], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut text = String::from("\u{feff}");
-    line(&mut text, header);
-    rows.into_iter().for_each(|row| line(&mut text, &row));
+/// A table as text, its header first.
+pub(super) fn csv_text<'c, R, C>(rows: R) -> String
+where
+    R: IntoIterator<Item = C>,
+    C: IntoIterator<Item = Cow<'c, str>>,
+{
+    let mut text = "\u{feff}".to_owned();
+    for row in rows {
+        for (at, cell) in row.into_iter().enumerate() {
+            if at > 0 {
+                text.push(',');
+            }
+            let cell = defused(&cell);
+            if cell.contains([',', '"', '\r', '\n', ';', '\t']) || cell.starts_with(' ') || cell.ends_with(' ') {
+                text.push('"');
+                text.push_str(&cell.replace('"', "\"\""));
+                text.push('"');
+            } else {
+                text.push_str(&cell);
+            }
+        }
+        text.push_str("\r\n");
+    }
     text
 }
 
-/// The same as a file to be saved; its name is of letters, digits, `-` and `.`.
-pub(super) fn csv_file(name: &str, header: &[String], rows: impl IntoIterator<Item = Vec<String>>) -> Response {
-    let mut response = answer::body(hyper::StatusCode::OK, "text/csv; charset=utf-8", csv_text(header, rows));
+/// A cell that no spreadsheet takes for a formula: see OWASP, "CSV Injection".
+fn defused(cell: &str) -> Cow<'_, str> {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}").into() } else { cell.into() }
+}
+
+/// A table to be kept as a file; the name is ours, ASCII without quotes.
+pub(super) fn download(name: &str, text: String) -> Response {
+    let mut response = body(StatusCode::OK, "text/csv; charset=utf-8", text);
     if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
         response.headers_mut().insert(CONTENT_DISPOSITION, value);
     }
     response
-}
-
-fn line(text: &mut String, cells: &[String]) {
-    for (at, cell) in cells.iter().enumerate() {
-        if at > 0 {
-            text.push(',');
-        }
-        let apostrophe = if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-        if cell.contains([',', '"', '\n', '\r']) {
-            text.push('"');
-            text.push_str(apostrophe);
-            text.push_str(&cell.replace('"', "\"\""));
-            text.push('"');
-        } else {
-            text.push_str(apostrophe);
-            text.push_str(cell);
-        }
-    }
-    text.push_str("\r\n");
 }
 
 #[cfg(test)]
@@ -50,10 +57,18 @@ mod tests {
 
     #[test]
     fn no_cell_is_a_formula() {
-        let cells = ["=HYPERLINK(\"x\")", "+1", "-1", "@x", "\tx", "\rx", "a=b", "7K3M-9QX5", "", "a,b"];
-        let text = csv_text(&["code".to_owned()], [cells.map(str::to_owned).to_vec()]);
-        let expected =
-            "\u{feff}code\r\n\"'=HYPERLINK(\"\"x\"\")\",'+1,'-1,'@x,'\tx,\"'\rx\",a=b,7K3M-9QX5,,\"a,b\"\r\n";
-        assert_eq!(text, expected);
+        for (cell, written) in [
+            ("=HYPERLINK(\"x\")", "\"'=HYPERLINK(\"\"x\"\")\""),
+            ("+84 205", "'+84 205"),
+            ("-1", "'-1"),
+            ("@x", "'@x"),
+            ("\tx", "\"'\tx\""),
+            ("a=b", "a=b"),
+            ("7K3M-9QX5", "7K3M-9QX5"),
+            ("a\r\nb;c", "\"a\r\nb;c\""),
+        ] {
+            let text = csv_text([[Cow::from(cell), Cow::from("Đường")]]);
+            assert_eq!(text, format!("\u{feff}{written},Đường\r\n"));
+        }
     }
 }

@@ -9,7 +9,9 @@
 
 mod answer;
 mod areas;
+mod beside;
 mod cells_view;
+mod csv;
 mod chart;
 mod csv;
 mod elements;
@@ -21,6 +23,7 @@ mod lists;
 mod page;
 mod pages;
 mod preview;
+mod repoint;
 mod routes;
 mod search;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::areas::scope;
+use super::{Parts, Visit};
 use crate::core::{Code, Problems};
 use crate::registry::{Registry, Rules, SignRef, Status};
 use crate::source::{CellChange, Conflict, Files, Sources, TableName};
@@ -61,6 +62,14 @@ pub(super) struct World<'w> {
     pub rules: &'w Rules,
     /// The share of signs that a change may lose: `registry.max_shrink`.
     pub max_shrink: f64,
+}
+
+impl<'w> World<'w> {
+    /// As it is for somebody who asks for a page.
+    pub fn of(visit: &'w Visit<'_>) -> Self {
+        let Parts { files, rules, publisher, .. } = visit.parts;
+        Self { serving: &visit.registry, files, rules, max_shrink: publisher.max_shrink() }
+    }
 }
 
 impl Preview {

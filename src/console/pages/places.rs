@@ -1,12 +1,14 @@
 //! `/places`: the places that match, fifty on a page, or all of them as CSV.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use maud::html;
 
 use super::super::Visit;
 use super::super::answer::Answer;
 use super::super::chart;
-use super::super::csv::csv_file;
+use super::super::csv::{csv_text, download};
 use super::super::elements::{pager, place_link, table};
 use super::super::figures::Snapshot;
 use super::super::lists::{days_of, filter_form, host_of, last_scan, sort_choice};
@@ -26,7 +28,9 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let signs: Vec<Code> = visit.registry.signs().map(|sign| sign.code()).collect();
     if visit.fields.get("format") == "csv" {
         let rows = found.iter().map(|place| cells(&visit.registry, *place, &index, &signs, &figures));
-        return Ok(csv_file("places.csv", &header(&visit.registry), rows));
+        let rows = [header(&visit.registry)].into_iter().chain(rows);
+        let rows = rows.map(|row| row.into_iter().map(Cow::from));
+        return Ok(download("places.csv", csv_text(rows)));
     }
     let pages = found.len().div_ceil(PAGE).max(1);
     let number = filters.page.min(pages);

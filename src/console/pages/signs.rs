@@ -1,11 +1,13 @@
 //! `/signs`: the signs that match, fifty on a page, or all of them as CSV.
 
+use std::borrow::Cow;
+
 use maud::html;
 
 use super::super::Visit;
 use super::super::answer::Answer;
 use super::super::chart;
-use super::super::csv::csv_file;
+use super::super::csv::{csv_text, download};
 use super::super::elements::{pager, place_link, sign_link, table};
 use super::super::figures::Snapshot;
 use super::super::lists::{days_of, filter_form, health_badge, host_of, last_scan, sort_choice, status_badge};
@@ -22,7 +24,9 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let now_ms = visit.now.as_millisecond();
     if visit.fields.get("format") == "csv" {
         let rows = found.iter().map(|sign| cells(&visit.registry, *sign, &figures, now_ms));
-        return Ok(csv_file("signs.csv", &header(&visit.registry), rows));
+        let rows = [header(&visit.registry)].into_iter().chain(rows);
+        let rows = rows.map(|row| row.into_iter().map(Cow::from));
+        return Ok(download("signs.csv", csv_text(rows)));
     }
     let pages = found.len().div_ceil(PAGE).max(1);
     let number = filters.page.min(pages);
