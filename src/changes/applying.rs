@@ -149,12 +149,8 @@ impl Applier {
 
     /// Applies sets when they are due, until [`Self::stop`]. One thread does this.
     pub fn run(&self) {
-        let mut memory = Memory {
-            known: None,
-            generation: 0,
-            again: None,
-            pauses: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
-        };
+        let mut memory =
+            Memory { known: None, generation: 0, again: None, pauses: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) };
         let mut asked = lock(&self.asked);
         asked.runs = true;
         while !asked.stops {

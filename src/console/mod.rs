@@ -9,6 +9,7 @@
 
 mod answer;
 mod areas;
+mod beside;
 mod cells_view;
 mod chart;
 mod csv;
@@ -17,10 +18,12 @@ mod fields;
 mod figures;
 mod forms;
 mod language;
+mod lists;
 mod metrics;
 mod page;
 mod pages;
 mod preview;
+mod repoint;
 mod routes;
 mod search;
 mod security;

@@ -268,6 +268,12 @@ impl Filters {
         }
     }
 
+    /// Whether more is chosen than a text.
+    pub fn narrows(&self) -> bool {
+        let Self { query, page, .. } = self;
+        *self != Self { query: query.clone(), page: *page, ..Self::default() }
+    }
+
     fn has_place(&self, place: PlaceRef<'_>) -> bool {
         (self.area.is_empty() || place.area() == self.area) && (self.kind.is_empty() || place.kind() == self.kind)
     }
