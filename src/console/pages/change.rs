@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hyper::StatusCode;
-use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::super::Visit;
