@@ -162,15 +162,8 @@ impl State {
     }
 
     /// Each, in the order of a set's life.
-    pub const ALL: [Self; 7] = [
-        Self::Draft,
-        Self::Submitted,
-        Self::Approved,
-        Self::Applied,
-        Self::Refused,
-        Self::Withdrawn,
-        Self::Conflict,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Draft, Self::Submitted, Self::Approved, Self::Applied, Self::Refused, Self::Withdrawn, Self::Conflict];
 
     /// The state of a word.
     #[must_use]
@@ -275,7 +268,11 @@ impl Changes {
                 "UPDATE change_sets SET state = ?2, approver = ?3, decided = ?4 WHERE number = ?1",
                 params![number, State::Approved, by, now.as_millisecond()],
             )?;
-            set.tell(transaction, now, &Told { account: Some(by), approver: Some(by), ..Told::that(Action::Approved) })?;
+            set.tell(
+                transaction,
+                now,
+                &Told { account: Some(by), approver: Some(by), ..Told::that(Action::Approved) },
+            )?;
             Ok(())
         })
     }
@@ -382,7 +379,8 @@ impl Changes {
 
     fn sets(&self, condition: &str, values: impl Iterator<Item = Value>) -> Result<Vec<ChangeSet>, ChangeError> {
         self.database.read(|connection| {
-            let mut question = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM change_sets WHERE {condition}"))?;
+            let mut question =
+                connection.prepare_cached(&format!("SELECT {COLUMNS} FROM change_sets WHERE {condition}"))?;
             let sets = question.query_map(params_from_iter(values), set)?;
             Ok(sets.collect::<rusqlite::Result<_>>()?)
         })
@@ -416,9 +414,10 @@ fn inverse(cells: Vec<CellChange>, tables: &Sources) -> Result<(Vec<CellChange>,
     let changed_row = |((table, key), columns): (&(TableName, String), &HashSet<String>)| {
         let table = &read[table];
         // Somebody has filled a cell since that the set had left empty, and would lose it with the row.
-        table.columns().iter().any(|column| {
-            !columns.contains(column) && table.get(key, column).is_some_and(|value| !value.is_empty())
-        })
+        table
+            .columns()
+            .iter()
+            .any(|column| !columns.contains(column) && table.get(key, column).is_some_and(|value| !value.is_empty()))
     };
     let mut left: BTreeSet<(TableName, String)> =
         rows.iter().filter(|row| changed_row(*row)).map(|(row, _)| row.clone()).collect();
@@ -465,15 +464,7 @@ fn insert_cells(transaction: &Transaction<'_>, number: i64, cells: &[&CellChange
         "INSERT INTO change_cells (change_set, position, tab, key, col, old, new) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (position, cell) in (0_i64..).zip(cells) {
-        insert.execute(params![
-            number,
-            position,
-            table_word(cell.table),
-            cell.key,
-            cell.column,
-            cell.old,
-            cell.new
-        ])?;
+        insert.execute(params![number, position, table_word(cell.table), cell.key, cell.column, cell.old, cell.new])?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod backfill;
 mod check;
 mod codes;
+mod console;
 mod generate;
 mod health;
 mod journal;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use crate::accounts::AccountError;
 use crate::app::StartError;
 use crate::config::Config;
 use crate::core::{Code, CodeError, Problems};
@@ -50,6 +52,7 @@ enum Command {
     Health(health::HealthOf),
     Journal(journal::JournalCommand),
     Codes(codes::Codes),
+    Console(console::ConsoleCommand),
     Schema(schema::SchemaOf),
     Backfill(backfill::Backfill),
     #[command(hide = true)]
@@ -148,6 +151,14 @@ pub enum CommandError {
     /// There is no embedded store.
     #[error("{} (store.path) is not there; there is nothing to carry over", .0.display())]
     NothingToCarry(PathBuf),
+    /// An account can't be made or reset.
+    #[error("{} (console.path)", path.display())]
+    Console {
+        /// The console's file.
+        path: PathBuf,
+        /// Why.
+        source: AccountError,
+    },
     /// No code can be drawn.
     #[error("the system gives no random bytes")]
     Random(#[from] getrandom::Error),
@@ -192,6 +203,7 @@ impl Arguments {
             Command::Schema(schema) => schema.run(&Config::read(&self.config)?, out),
             Command::Backfill(backfill) => backfill.run(&Config::read(&self.config)?, out),
             Command::Codes(codes) => codes.run(&Config::read(&self.config)?, out),
+            Command::Console(console) => console.run(&Config::read(&self.config)?, out),
             Command::Generate(generate) => generate.run(),
         }
     }
