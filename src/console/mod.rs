@@ -92,6 +92,12 @@ pub struct Parts {
     pub index: SearchIndex,
 }
 
+/// Where a one-time link leads, by `console.origin` and the port of `console.listen`.
+#[must_use]
+pub fn invitation_url(origin: &str, port: u16, token: &str) -> String {
+    format!("{}/invite/{token}", security::Origin::new(origin, port).url)
+}
+
 /// Somebody who is signed in asks for something.
 pub(in crate::console) struct Visit<'p> {
     pub parts: &'p Parts,
