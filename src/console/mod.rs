@@ -20,6 +20,7 @@ mod forms;
 mod language;
 mod lists;
 mod metrics;
+mod map;
 mod page;
 mod pages;
 mod preview;
