@@ -118,17 +118,13 @@ impl Applier {
     /// Before the tables are read at the start: finishes, in the files, what an end of the process has
     /// interrupted. What can't be finished now, as a table can't be read or written, the thread goes on with later.
     pub fn recover(database: &Database, files: &Files) -> Result<(), DatabaseError> {
-        let noted = database.read(|connection| {
-            let intent = Intent::read(connection)?.filter(|intent| !intent.is_written);
-            Ok::<_, DatabaseError>(intent.map(|intent| Ok((intent, Known::read(connection)?))).transpose()?)
-        });
-        let Some((intent, known)) = noted? else { return Ok(()) };
+        let (intent, known) = noted(database)?;
+        let Some(intent) = intent.filter(|intent| !intent.is_written) else { return Ok(()) };
         let number = intent.change_set;
         let Some(tables) = read(files) else {
             tracing::error!(number, "a change set that was being applied can't be finished: the tables can't be read");
             return Ok(());
         };
-        let known = known.map(|known| known.tables).unwrap_or_default();
         let (Target::New(target) | Target::Old(target, _)) = intent.target(&tables, &known);
         if let Err(error) = write_all(files, &tables, &target) {
             tracing::error!(number, %error, "a change set that was being applied can't be finished");
@@ -149,12 +145,8 @@ impl Applier {
 
     /// Applies sets when they are due, until [`Self::stop`]. One thread does this.
     pub fn run(&self) {
-        let mut memory = Memory {
-            known: None,
-            generation: 0,
-            again: None,
-            pauses: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
-        };
+        let mut memory =
+            Memory { known: None, generation: 0, again: None, pauses: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) };
         let mut asked = lock(&self.asked);
         asked.runs = true;
         while !asked.stops {
@@ -313,10 +305,7 @@ impl Applier {
 
     /// Finishes what was noted: after a start, or where the last transaction of the step has failed.
     fn finish(&self) -> Result<(), Trouble> {
-        let noted = self.database.read(|connection| {
-            Ok::<_, ChangeError>((Intent::read(connection)?, Known::read(connection)?.unwrap_or_default().tables))
-        });
-        let (Some(intent), known) = noted? else { return Ok(()) };
+        let (Some(intent), known) = noted(&self.database)? else { return Ok(()) };
         let mut writing = self.publisher.begin_write()?;
         let target = if intent.is_written {
             Target::New(writing.tables.clone())
@@ -380,6 +369,11 @@ impl fmt::Debug for Applier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Applier").field("files", &self.files).field("shown", &self.shown).finish_non_exhaustive()
     }
+}
+
+/// What was noted and is not finished, and the tables as the history knows them.
+fn noted(database: &Database) -> rusqlite::Result<(Option<Intent>, Sources)> {
+    database.read(|connection| Ok((Intent::read(connection)?, Known::read(connection)?.unwrap_or_default().tables)))
 }
 
 /// The tables; `None` where they can't be read in time. A share that hangs holds up a thread, and not the start.

@@ -119,7 +119,7 @@ impl Intent {
         let mut without = tables.clone();
         for Table { name, old, new, .. } in &self.tables {
             if hash(tables.table(*name)) == *new && hash(known.table(*name)) == *old {
-                table_mut(&mut without, *name).clone_from(known.table(*name));
+                *table_mut(&mut without, *name) = known.table(*name).to_owned();
             }
         }
         without

@@ -95,11 +95,14 @@ fn a_set_goes_from_its_author_by_another_to_the_tables_and_each_step_is_in_the_h
     assert_eq!((set.generations, set.cells), (Some((7, 8)), draft().cells));
     let entries = office.entries();
     let told: Vec<_> = entries.iter().map(|entry| (entry.action, entry.account, entry.approver)).collect();
-    assert_eq!(told, [
-        (Action::Submitted, Some(AUTHOR), None),
-        (Action::Approved, Some(OTHER), Some(OTHER)),
-        (Action::Applied, Some(AUTHOR), Some(OTHER)),
-    ]);
+    assert_eq!(
+        told,
+        [
+            (Action::Submitted, Some(AUTHOR), None),
+            (Action::Approved, Some(OTHER), Some(OTHER)),
+            (Action::Applied, Some(AUTHOR), Some(OTHER)),
+        ]
+    );
     for entry in entries {
         assert_eq!((entry.object.as_str(), entry.reason.as_str()), ("set 1", "trang mới"));
         assert_eq!(entry.details["cells"][0]["new"], "https://example.vn/b");
