@@ -151,10 +151,10 @@ pub enum CommandError {
         /// The reason it gives.
         said: String,
     },
-    /// The console's file can't be used.
+    /// The history can't be read.
     #[error("{} (console.path)", path.display())]
-    Console {
-        /// Which.
+    History {
+        /// The console's file.
         path: PathBuf,
         /// Why.
         source: DatabaseError,

@@ -31,7 +31,6 @@ pub(super) struct Box {
 }
 
 /// What stands at one spot of the sheet.
-#[derive(Debug)]
 pub(super) struct Mark<'r> {
     /// From the left and from the top.
     pub x: f64,
@@ -153,8 +152,9 @@ impl Box {
     }
 }
 
-fn f64_of(number: u64) -> f64 {
-    crate::health::f64_of(number)
+/// Counts and metres of a map are far below 2^32.
+pub(super) fn f64_of(number: u64) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 /// The marks of the signs in a box, in the order of rows and columns of the grid.
