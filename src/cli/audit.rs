@@ -42,7 +42,7 @@ fn noted_head(text: &str) -> Result<Noted, NoHead> {
 impl Audit {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
         let Action::Verify { head } = &self.action;
-        let of = |source: DatabaseError| CommandError::History { path: config.console.path.clone(), source };
+        let of = |source: DatabaseError| CommandError::Console { path: config.console.path.clone(), source };
         let mut connection = Database::open_to_read(&config.console.path).map_err(of)?;
         let snapshot = connection.transaction().map_err(|error| of(error.into()))?;
         let found = history::verify(&snapshot, *head).map_err(|error| of(error.into()))?;

@@ -151,9 +151,9 @@ pub enum CommandError {
         /// The reason it gives.
         said: String,
     },
-    /// The history can't be read.
+    /// The console's file can't be used.
     #[error("{} (console.path)", path.display())]
-    History {
+    Console {
         /// The console's file.
         path: PathBuf,
         /// Why.
