@@ -43,6 +43,12 @@ impl Role {
         }
     }
 
+    /// The role of a word.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
+    }
+
     /// Whether it has a right; [`Right::ApplyFirst`] is given to an account besides.
     #[must_use]
     pub const fn has(self, right: Right) -> bool {

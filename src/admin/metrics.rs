@@ -12,9 +12,9 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::{Gauge, MetricFamily};
 use prometheus::{Encoder as _, TextEncoder};
 
-use super::server::Connections;
 use crate::core::lock;
 use crate::core::metrics::Families;
+use crate::web::Connections;
 
 /// The content type of Prometheus' text format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

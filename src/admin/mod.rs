@@ -8,7 +8,6 @@ mod access;
 mod health;
 mod metrics;
 mod reload;
-mod server;
 mod single_flight;
 mod status;
 
@@ -31,18 +30,17 @@ pub use status::Status;
 
 use crate::core::Stage;
 use crate::source::Publisher;
+use crate::web::{self, Activity, Connections, Response};
 use metrics::{Metrics, Rendering, Renderings};
 use reload::Reloaded;
-use server::{Activity, Connections};
 use single_flight::SingleFlight;
 
 /// How long `/metrics` and `/status` are waited for: a scrape that takes longer has been given up.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a reload is waited for: longer than ten million signs take.
 const RELOAD_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// Bodies are whole texts.
-type Response = hyper::Response<Full<Bytes>>;
+/// Most connections open at a time: a few scrapers and probes, and people.
+const MAX_CONNECTIONS: usize = 64;
 
 /// What the admin port is given.
 pub struct AdminParts {
@@ -74,7 +72,7 @@ impl AdminService {
     /// Serves nobody yet.
     pub fn new(parts: AdminParts) -> Arc<Self> {
         let AdminParts { access, edge, collectors, publisher, status, stage } = parts;
-        let connections = Arc::new(Connections::new());
+        let connections = Arc::new(Connections::new("admin", MAX_CONNECTIONS));
         let metrics = {
             let (metrics, renderings) = (Metrics::new(edge, status.started, collectors), Renderings::default());
             let connections = connections.clone();
@@ -87,8 +85,14 @@ impl AdminService {
 
     /// Serves until everything else has ended.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let stage = self.stage.clone();
-        server::serve(listener, self, stage).await;
+        let (connections, mut stage) = (self.connections.clone(), self.stage.clone());
+        // An error means that the sender is gone, and with it the rest of the process.
+        let everything_else_has_ended = async move { drop(stage.wait_for(|stage| *stage == Stage::Ended).await) };
+        let answer = move |activity: Arc<Activity>, request| {
+            let service = self.clone();
+            async move { service.answer(&activity, request).await }
+        };
+        web::serve(listener, connections, everything_else_has_ended, answer).await;
     }
 
     /// Has the registry read again, and waits until that is done. It is done too where nobody waits any more.
@@ -115,7 +119,7 @@ impl AdminService {
             "/metrics" | "/livez" | "/readyz" | "/status" | "/" if !is_get => not_allowed("GET, HEAD"),
             "/metrics" => match within(READ_TIMEOUT, self.metrics.join(false)).await {
                 Ok(Some(rendering)) => {
-                    activity.rendering.store(rendering.number, Ordering::Relaxed);
+                    activity.text.store(rendering.number, Ordering::Relaxed);
                     text(StatusCode::OK, metrics::CONTENT_TYPE, rendering.text)
                 }
                 Ok(None) => plain(StatusCode::INTERNAL_SERVER_ERROR, "500 the metrics can't be encoded\n"),

@@ -5,9 +5,15 @@
 //! that were made outside.
 
 mod applying;
+mod entry;
+mod intent;
 mod model;
+mod outside;
 mod plan;
 
-pub use applying::Applier;
-pub use model::{ChangeError, ChangeSet, Changes, Draft, State};
+#[cfg(test)]
+mod tests;
+
+pub use applying::{Applier, Counts};
+pub use model::{ChangeError, ChangeSet, Changes, Draft, MAX_CELLS, MAX_REASON, State};
 pub use plan::{ImportKind, PlanError, Refused, Replacement, festival, import, replace};

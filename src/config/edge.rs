@@ -13,8 +13,9 @@ use super::reader::Section;
 use super::values::{ValueError, boolean, duration, expected, integer, one_of, shown, string, strings, tables};
 use super::{HOUR, SECOND};
 use crate::certificates::{CertificateFiles, TlsSettings, TlsVersion};
-use crate::edge::{Limits, Misses, Trust};
+use crate::edge::{Limits, Misses};
 use crate::journal::MAX_EDGE_NAME;
+use crate::web::Trust;
 
 /// Most workers; more threads can only be a slip of the finger.
 const MAX_WORKERS: u64 = 1024;
@@ -239,7 +240,7 @@ fn addresses(value: &DeValue<'_>) -> Result<Vec<SocketAddr>, ValueError> {
     strings(value)?.iter().map(read).collect()
 }
 
-fn networks(value: &DeValue<'_>) -> Result<Vec<IpNet>, ValueError> {
+pub(super) fn networks(value: &DeValue<'_>) -> Result<Vec<IpNet>, ValueError> {
     let read = |text: &String| {
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let what = "a network such as \"10.0.0.0/8\" or an address such as \"2001:db8::1\"";

@@ -4,6 +4,7 @@
 //! has them all with a comment each. Reading it binds nothing and writes nothing.
 
 mod admin;
+mod console;
 mod edge;
 mod health;
 mod journal;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use admin::Admin;
+pub use console::Console;
 pub use edge::Edge;
 pub use health::Health;
 pub use log::LogFormat;
@@ -45,6 +47,8 @@ pub struct Config {
     pub edge: Edge,
     /// The port for operators.
     pub admin: Admin,
+    /// The administrators' page.
+    pub console: Console,
     /// Our own pages.
     pub pages: Pages,
     /// Where places, signs and overrides come from.
@@ -130,6 +134,8 @@ fn read_sections(mut top: Section<'_, '_>) -> Config {
     let edge = Edge::read(&mut edge_section);
     let public_host = edge.public_host();
     let admin = Admin::read(top.section("admin"), edge.addresses());
+    let others = edge.addresses().copied().chain([admin.listen]);
+    let console = Console::read(top.section("console"), others);
     let pages_section = top.section("pages");
     let registry = Registry::read(top.section("registry"), &public_host);
     let home_url = edge_section.get("home_url", String::new(), |value| registry.home(value));
@@ -141,5 +147,5 @@ fn read_sections(mut top: Section<'_, '_>) -> Config {
     let health = Health::read(top.section("health"));
     let log = log::read(top.section("log"));
     top.finish();
-    Config { edge, admin, pages, registry, observe, journal, store, health, log }
+    Config { edge, admin, console, pages, registry, observe, journal, store, health, log }
 }

@@ -32,7 +32,6 @@ pub use misses::Misses;
 pub use pages::Pages;
 pub use plaintext::{Challenges, Plaintext};
 pub use rate::UnknownRate;
-pub use request::Trust;
 pub use response::Response;
 pub use scan::{ScanHandler, Shared};
 pub use tallies::{SignTally, Tallies};

@@ -24,7 +24,7 @@ use super::counters::Counters;
 use super::misses::Misses;
 use super::pages::{self, Pages};
 use super::rate::UnknownRate;
-use super::request::{Method, Request, Trust};
+use super::request::{Method, Request};
 use super::response::{self, Redirects, Response};
 use super::tallies::Tallies;
 use crate::core::Code;
@@ -32,6 +32,7 @@ use crate::core::scan::{Agent, Outcome, Scan, Word};
 use crate::journal::Writer;
 use crate::observe::{self, Agents, Databases, Keys, Precision, Repeats};
 use crate::registry::{Registry, Route, SignRef, Status};
+use crate::web::Trust;
 
 /// What the workers share: set at the start, or written by all of them.
 pub struct Shared {

@@ -2,12 +2,32 @@
 //!
 //! Owns the file: made for its owner alone, with a write-ahead log, each commit durable. A transaction
 //! that writes begins as one (`BEGIN IMMEDIATE`): one that reads first and writes then could fail with a
-//! snapshot that is too old, which no timeout waits out.
+//! snapshot that is too old, which no timeout waits out. What a transaction has appended to the history is
+//! logged once it is durable, and not before.
 
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::entry::head;
+use crate::core::lock;
+
+/// A writer waits this long for one of another process, such as `waypost console invite`.
+const BUSY: Duration = Duration::from_secs(5);
+/// Connections that are kept for the next reader; under more readers at once each has its own for that time.
+const READERS: usize = 4;
+/// The version of the tables, in `PRAGMA user_version`.
+const VERSION: i64 = 1;
+/// What makes each version from the one before it, the first from nothing.
+const STEPS: [&str; VERSION as usize] = [include_str!("schema.sql")];
+/// For the connection that writes. A write-ahead log that has grown by a large table is cut to 16 MiB again.
+const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+    PRAGMA journal_size_limit = 16777216;";
 
 /// Why the file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -23,13 +43,16 @@ pub enum DatabaseError {
         /// What the file says.
         found: i64,
     },
-    /// The folder or the file can't be made.
+    /// It is another program's.
+    #[error("{}: expected a database of the console, found one of another program", .0.display())]
+    Foreign(PathBuf),
+    /// The folder or the file can't be made or opened.
     #[error("{}", path.display())]
     Io {
         /// Which.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -44,7 +67,40 @@ pub struct Database {
 impl Database {
     /// Opens the file, and makes it, with its folder, where it is not there.
     pub fn open(path: &Path) -> Result<Self, DatabaseError> {
-        todo!("{}", path.display())
+        let of = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DatabaseError::Io { path, source }
+        };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(of(folder))?;
+        }
+        // SQLite would make it for everybody to read; its log has the mode of the file.
+        match File::options().write(true).create_new(true).mode(0o600).open(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(of(path)(error)),
+            _ => {}
+        }
+        let mut writer = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        writer.busy_timeout(BUSY)?;
+        writer.execute_batch(WRITER)?;
+        let steps = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = version(&steps, path)?;
+        for step in STEPS.iter().skip(usize::try_from(done).unwrap_or(0)) {
+            steps.execute_batch(step)?;
+        }
+        steps.pragma_update(None, "user_version", VERSION)?;
+        steps.commit()?;
+        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
+    }
+
+    /// Opens a file that is there, to read and never to change it, whether or not it is being written.
+    pub fn open_to_read(path: &Path) -> Result<Connection, DatabaseError> {
+        // SQLite says only that it can't.
+        File::open(path).map_err(|source| DatabaseError::Io { path: path.to_owned(), source })?;
+        let connection = reader(path)?;
+        match version(&connection, path)? {
+            0 => Err(DatabaseError::Foreign(path.to_owned())),
+            _ => Ok(connection),
+        }
     }
 
     /// Does one thing, whole or not at all; it is durable when this returns.
@@ -52,13 +108,48 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let _ = (&self.path, &self.writer, &self.readers, work);
-        todo!()
+        let mut writer = lock(&self.writer);
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let before = head(&transaction)?;
+        let result = work(&transaction)?;
+        let after = head(&transaction)?;
+        transaction.commit()?;
+        if after != before {
+            // Under the lock, so that heads are logged in their order.
+            tracing::info!(head = %after, "history");
+        }
+        Ok(result)
     }
 
     /// Reads, as everything stood at one time. Waits for no writer.
     pub fn read<T, E: From<rusqlite::Error>>(&self, work: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
-        let _ = work;
-        todo!()
+        let kept = lock(&self.readers).pop();
+        let mut connection = kept.map_or_else(|| reader(&self.path), Ok)?;
+        // Ends by itself, as nothing is written.
+        let result = work(&*connection.transaction()?);
+        let mut readers = lock(&self.readers);
+        if readers.len() < READERS {
+            readers.push(connection);
+        }
+        result
+    }
+}
+
+fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+/// The version of the tables: 0 in a new file.
+fn version(connection: &Connection, path: &Path) -> Result<i64, DatabaseError> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+    let ours = "SELECT count(*) FROM sqlite_master WHERE name IN ('history', 'change_sets', 'accounts')";
+    let ours: i64 = connection.query_row(ours, [], |row| row.get(0))?;
+    match found {
+        _ if tables > 0 && (ours < 3 || found == 0) => Err(DatabaseError::Foreign(path.to_owned())),
+        found if found > VERSION => Err(DatabaseError::Version { expected: VERSION, found }),
+        found => Ok(found),
     }
 }

@@ -6,6 +6,14 @@
 
 mod database;
 mod entry;
+mod find;
+mod metrics;
+mod verify;
+
+#[cfg(test)]
+mod tests;
 
 pub use database::{Database, DatabaseError};
-pub use entry::{Action, Entry, Head, NewEntry, Verification, append, head, verify};
+pub use entry::{Action, Entry, Head, NewEntry, append, append_about, head};
+pub use find::{Filter, list};
+pub use verify::{NoHead, Verification, noted_head, verify};

@@ -79,12 +79,14 @@ CREATE TABLE intents (                      -- what is being applied; at most on
     new_hash   BLOB NOT NULL,
     bytes      BLOB NOT NULL,               -- the table as it will be
     before     INTEGER NOT NULL,            -- the generation before
+    written    INTEGER NOT NULL DEFAULT 0,  -- whether the tables have it, and only the history does not
     PRIMARY KEY (change_set, tab)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE known (                        -- the tables as the history knows them: a difference was made elsewhere
-    tab   TEXT PRIMARY KEY,
-    bytes BLOB NOT NULL
+    tab        TEXT PRIMARY KEY,
+    bytes      BLOB NOT NULL,
+    generation INTEGER NOT NULL             -- that had them first
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE history (
@@ -100,8 +102,26 @@ CREATE TABLE history (
     after      INTEGER,
     details    TEXT NOT NULL,               -- JSON
     previous   BLOB NOT NULL,               -- the hash of the entry before
-    hash       BLOB NOT NULL
+    hash       BLOB NOT NULL                -- of this one: see entry.rs
 ) STRICT;
 CREATE INDEX history_by_set ON history (change_set);
-CREATE TRIGGER history_is_never_changed BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
-CREATE TRIGGER history_is_never_cut BEFORE DELETE ON history BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
+CREATE INDEX history_by_account ON history (account);
+
+CREATE TABLE history_objects (              -- everything that an entry is about, to find it by
+    object TEXT NOT NULL,                   -- as "signs 7K3M9QX2", "set 17"
+    seq    INTEGER NOT NULL REFERENCES history (seq),
+    PRIMARY KEY (object, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX history_objects_by_entry ON history_objects (seq, object);
+
+CREATE TRIGGER history_is_appended BEFORE INSERT ON history
+    WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM history)
+    BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
+CREATE TRIGGER history_is_never_changed BEFORE UPDATE ON history
+    BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
+CREATE TRIGGER history_is_never_cut BEFORE DELETE ON history
+    BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
+CREATE TRIGGER history_objects_are_never_changed BEFORE UPDATE ON history_objects
+    BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;
+CREATE TRIGGER history_objects_are_never_cut BEFORE DELETE ON history_objects
+    BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;

@@ -6,6 +6,7 @@
 //! file is written does a batch wait. A computation that fails is
 //! counted and tried again; the last answer stays until then.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use tokio::sync::watch::Receiver;
 
 use super::sign_health::{Days, fill, keep, observe};
 use super::{Settings, StoreError};
-use crate::core::{Backoff, lock};
+use crate::core::{Backoff, Code, lock};
 use crate::health::{self, GroupKind, Report, Sign, State, Suspicion};
 use crate::journal::Journal;
 use crate::registry::Registry;
@@ -58,11 +59,25 @@ pub struct Checked {
     pub groups: Vec<(GroupKind, usize)>,
     /// Alarms of the last 30 days that ended with a scan, and signs that were ever scanned.
     pub ended_alarms: (usize, usize),
+    /// Each sign in use; empty unless [`CheckupSettings::keeps_signs`].
+    pub signs: Arc<HashMap<Code, Judged>>,
+}
+
+/// What was found of one sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judged {
+    /// How it is.
+    pub state: State,
+    /// Its last headline scan since it was mounted, in milliseconds since the Unix epoch.
+    pub last_ms: Option<i64>,
 }
 
 impl Checked {
-    fn new(report: &Report, computed: Timestamp) -> Self {
+    fn new(report: &Report, computed: Timestamp, keeps_signs: bool) -> Self {
+        let signs = report.rows.iter().filter(|row| keeps_signs && row.is_in_use());
+        let signs = signs.map(|row| (row.code, Judged { state: row.state, last_ms: row.since_ms }));
         Self {
+            signs: Arc::new(signs.collect()),
             computed,
             states: State::ALL.map(|state| (state, report.count(state))).to_vec(),
             suspicions: Suspicion::ALL.map(|reason| (reason, report.suspected(reason))).to_vec(),
@@ -85,6 +100,8 @@ pub struct CheckupSettings {
     pub budget: f64,
     /// When it is made each day.
     pub at: Time,
+    /// Whether what was found of each sign stays in memory (about 40 bytes each), for the console.
+    pub keeps_signs: bool,
 }
 
 /// Judges all signs of a registry by what the store has counted up to a time. Changes nothing.
@@ -181,7 +198,7 @@ fn check(settings: &CheckupSettings, registry: &Registry) -> Result<Checked, Sto
     fill(store, timezone, now)?;
     let report = judge(store, registry, timezone, *budget, now)?;
     keep(store, timezone, &settings.edge, &report, now)?;
-    let checked = Checked::new(&report, now);
+    let checked = Checked::new(&report, now, settings.keeps_signs);
     let silent = report.count(State::Silent);
     tracing::info!(signs = report.rows.len(), silent, groups = report.groups.len(), "the signs were judged");
     Ok(checked)

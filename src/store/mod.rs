@@ -3,10 +3,11 @@
 //! Owns what a batch is, and the choice between the two stores. A batch is the same bytes at every
 //! try and carries its segment's identity: a store that already has it says so, and nothing is
 //! counted twice. How batches get there is `delivery.rs`'s; what can be asked, `question.rs`'s; what the rule of
-//! sign health is given, and what is kept of its answer, `sign_health.rs`'s.
+//! sign health is given, and what is kept of its answer, `sign_health.rs`'s; what small charts show, `daily.rs`'s.
 
 mod checkup;
 pub mod clickhouse;
+mod daily;
 mod delivery;
 mod error;
 mod limits;
@@ -22,10 +23,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use uuid::Uuid;
 
-pub use checkup::{Checked, Checkup, CheckupSettings, judge};
+pub use checkup::{Checked, Checkup, CheckupSettings, Judged, judge};
 pub use clickhouse::{
     AuthoritiesError, ClickHouse, Schema, Settings as ClickHouseSettings, authorities, system_authorities,
 };
+pub use daily::{Daily, daily};
 pub use delivery::Delivery;
 pub use error::{Cause, StoreError};
 pub use limits::{Gone, Limits, WhenFull};

@@ -104,7 +104,7 @@ fn time(ms: i64) -> Timestamp {
 }
 
 /// When a date begins in a time zone.
-fn start(date: Date, timezone: &TimeZone) -> i64 {
+pub(super) fn start(date: Date, timezone: &TimeZone) -> i64 {
     date.to_zoned_datetime(timezone.clone()).map_or(0, |start| start.timestamp().as_millisecond())
 }
 

@@ -91,6 +91,40 @@ const WRONG: &[(&str, &str, &str, &str)] = &[
     ("admin", "token_file", "\"nowhere\"", "\"nowhere\": can't be read: No such file or directory (os error 2)"),
     ("admin", "allow_without_token", "\"yes\"", "expected true or false, found \"yes\""),
     ("admin", "per_sign_metrics", "\"yes\"", "expected true or false, found \"yes\""),
+    (
+        "console",
+        "listen",
+        "\"9080\"",
+        "expected an address and a port such as \"127.0.0.1:9080\", or \"\" for none, found \"9080\"",
+    ),
+    (
+        "console",
+        "origin",
+        "\"http://bien.langson.gov.vn\"",
+        "expected an origin such as \"https://bien.langson.gov.vn\", without a path (http:// on loopback only), \
+         found \"http://bien.langson.gov.vn\"",
+    ),
+    ("console", "path", "7", "expected a string in quotes, found 7"),
+    ("console", "approvals", "2", "expected an integer from 0 to 1, found 2"),
+    (
+        "console",
+        "second_factor",
+        "[\"boss\"]",
+        "expected one of \"viewer\", \"editor\", \"approver\", \"manager\", found \"boss\"",
+    ),
+    (
+        "console",
+        "proxies",
+        "[\"proxy\"]",
+        "expected a network such as \"10.0.0.0/8\" or an address such as \"2001:db8::1\", found \"proxy\"",
+    ),
+    (
+        "console",
+        "user_header",
+        "\"x user\"",
+        "expected the name of a header such as \"x-forwarded-user\", or \"\" for none, found \"x user\"",
+    ),
+    ("console", "max_upload", "\"1KiB\"", "expected a size from 64KiB to 256MiB such as \"16MiB\", found \"1KiB\""),
     ("pages", "authority", "1", "expected a string in quotes, found 1"),
     ("pages", "authority_en", "true", "expected a string in quotes, found true"),
     ("pages", "authority_zh", "[\"a\"]", "expected a string in quotes, found a list"),
@@ -242,7 +276,7 @@ fn other_slips_are_told_with_their_line() {
             "",
             "[secrets]\n",
             &[
-                "3: secrets: unknown key; allowed are edge, admin, pages, registry, observe, journal, store, health, log",
+                "3: secrets: unknown key; allowed are edge, admin, console, pages, registry, observe, journal, store, health, log",
             ],
         ),
         ("listen = \"[::]:80\"\n", "", &["1: listen: unknown key; allowed are edge, admin"]),
@@ -489,14 +523,20 @@ fn the_values_of_the_shipped_file_are_the_defaults() {
         if line.starts_with('[') {
             section = line;
         }
-        if line.starts_with("authority") || section == "[registry]" && line.starts_with("allowed_hosts") {
+        // The console is on where a newcomer looks for it.
+        let is_kept = match section {
+            "[registry]" => line.starts_with("allowed_hosts"),
+            "[console]" => line.starts_with("listen"),
+            _ => line.starts_with("authority"),
+        };
+        if is_kept {
             kept.entry(section).or_default().push(line);
         }
     }
     let kept: Vec<String> = kept.iter().map(|(section, lines)| format!("{section}\n{}\n", lines.join("\n"))).collect();
     let kept = kept.concat();
     let read = |text: &str| format!("{:#?}", Config::parse("waypost.toml", text, Path::new("/config")).unwrap());
-    assert_eq!(kept.lines().count(), 6, "{kept}");
+    assert_eq!(kept.lines().count(), 8, "{kept}");
     assert_eq!(read(&text), read(&kept));
 }
 

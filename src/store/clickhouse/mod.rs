@@ -10,6 +10,7 @@
 
 mod client;
 mod connector;
+mod daily;
 pub mod encode;
 mod question;
 mod schema;

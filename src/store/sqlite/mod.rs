@@ -7,6 +7,7 @@
 //! [`Sqlite::is_replaced`] before a batch, and before its segment's file is deleted. A scan is deleted only
 //! by the limits that are configured: see `room.rs`.
 
+mod daily;
 mod hours;
 mod question;
 mod room;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
-use waypost::edge::Trust;
+use waypost::web::Trust;
 
 const MAX_HOPS: usize = 16;
 /// One of our proxies, and addresses of nobody's (RFC 5737).

@@ -1,20 +1,23 @@
-//! The admin port's connections.
+//! The connections of a port for few people.
 //!
 //! Owns their number and their timeouts. A connection on which nothing moves while we wait for its
 //! client, to send a request or to take a response, is closed after [`IO_TIMEOUT`]. There are at
-//! most [`MAX_CONNECTIONS`]: beyond, the one that has been silent for longest makes room for the
+//! most so many as [`Connections::new`] is told: beyond, the one that has been silent for longest makes room for the
 //! newcomer; where all have moved within a second, or wait for a response of ours that does not
 //! hang, the newcomer waits in the kernel's queue.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,15 +25,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::{AdminService, Response};
-use crate::core::Stage;
 use crate::core::lock;
 
-/// Most connections open at a time: a few scrapers and probes, and people.
-const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take for its next bytes, and a request for its head.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that has been silent for this long makes room for a newcomer.
@@ -39,11 +38,17 @@ const SILENT: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_millis(250);
 /// How long responses may take to be sent at the end.
 const LAST_RESPONSES: Duration = Duration::from_millis(500);
-/// The largest request head, in bytes: hyper answers 431 beyond. Bodies are not read.
+/// The largest request head, in bytes: hyper answers 431 beyond.
 const MAX_HEAD: usize = 16 * 1024;
 
+/// Bodies of responses are whole.
+pub type Response = hyper::Response<Full<Bytes>>;
+
 /// The connections that are open, by number.
-pub(super) struct Connections {
+pub struct Connections {
+    /// The port's name, for the log.
+    port: &'static str,
+    most: usize,
     begun: Instant,
     table: Mutex<HashMap<u64, (Arc<Activity>, AbortHandle)>>,
     /// Notified when one has closed.
@@ -51,27 +56,38 @@ pub(super) struct Connections {
 }
 
 /// What a connection is doing.
-#[derive(Debug, Default)]
-pub(super) struct Activity {
+#[derive(Debug)]
+pub struct Activity {
+    /// The other side.
+    pub peer: SocketAddr,
     /// When bytes last moved, or a response was made; milliseconds since [`Connections`] was made.
     moved: AtomicU64,
     /// Whether a response is being made.
     pending: AtomicBool,
     /// Whether the client does not take what is sent.
     stalled: AtomicBool,
-    /// The rendering that it was last sent; 0: none.
-    pub rendering: AtomicU64,
+    /// The number of the large text that it was last sent, whatever the port counts so; 0: none.
+    pub text: AtomicU64,
+}
+
+impl Activity {
+    /// Says whether it is the client that is waited for, such as for the body of a request: one that is silent then
+    /// gives way, and times out. It is not at the beginning of an answer.
+    pub fn wait_for_client(&self, is_waited_for: bool) {
+        self.pending.store(!is_waited_for, Ordering::Relaxed);
+    }
 }
 
 impl Connections {
-    pub fn new() -> Self {
-        Self { begun: Instant::now(), table: Mutex::default(), closed: Notify::new() }
+    /// None yet, and never more than `most`.
+    pub fn new(port: &'static str, most: usize) -> Self {
+        Self { port, most, begun: Instant::now(), table: Mutex::default(), closed: Notify::new() }
     }
 
-    /// Closes the connections whose clients do not take this rendering.
-    pub fn close_stalled(&self, rendering: u64) {
+    /// Closes the connections whose clients do not take the text of this number.
+    pub fn close_stalled(&self, text: u64) {
         for (activity, task) in self.table().values() {
-            if activity.rendering.load(Ordering::Relaxed) == rendering && activity.stalled.load(Ordering::Relaxed) {
+            if activity.text.load(Ordering::Relaxed) == text && activity.stalled.load(Ordering::Relaxed) {
                 task.abort();
             }
         }
@@ -89,7 +105,7 @@ impl Connections {
     /// Whether one more may be accepted; perhaps because another is closed for it.
     fn has_room(&self) -> bool {
         let mut table = self.table();
-        if table.len() < MAX_CONNECTIONS {
+        if table.len() < self.most {
             return true;
         }
         let gives_way = |(&number, (activity, _)): (&u64, &(Arc<Activity>, AbortHandle))| {
@@ -109,7 +125,7 @@ impl Connections {
     fn sweep(&self) {
         for (activity, task) in self.table().values() {
             if !activity.pending.load(Ordering::Relaxed) && self.silence(activity) >= IO_TIMEOUT {
-                tracing::debug!("an admin connection was too slow");
+                tracing::debug!(port = self.port, "a connection was too slow");
                 task.abort();
             }
         }
@@ -127,50 +143,71 @@ impl Connections {
     }
 }
 
-/// Serves until everything else has ended, and then ends what is begun.
-pub(super) async fn serve(listener: TcpListener, service: Arc<AdminService>, mut stage: watch::Receiver<Stage>) {
+/// Answers requests until the time has come, and then ends what is begun.
+pub async fn serve<H, F>(
+    listener: TcpListener,
+    connections: Arc<Connections>,
+    until: impl Future<Output = ()>,
+    handler: H,
+) where
+    H: Fn(Arc<Activity>, Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
     let mut ticks = tokio::time::interval(SWEEP);
     let (mut next, mut failing) = (0, false);
+    tokio::pin!(until);
     loop {
-        let has_room = service.connections.has_room();
+        let has_room = connections.has_room();
         tokio::select! {
             accepted = listener.accept(), if has_room => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     next += 1;
                     failing = false;
-                    begin(&service, next, stream);
+                    begin(&connections, next, stream, peer, handler.clone());
                 }
                 Err(error) => {
                     // Tried ten times a second; said once.
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "admin connections can't be accepted");
+                        tracing::warn!(port = connections.port, %error, "connections can't be accepted");
                     }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            () = service.connections.closed.notified() => {}
-            _ = ticks.tick() => service.connections.sweep(),
-            () = everything_else_has_ended(&mut stage) => break,
+            () = connections.closed.notified() => {}
+            _ = ticks.tick() => connections.sweep(),
+            () = &mut until => break,
         }
     }
     drop(listener);
     let until = Instant::now() + LAST_RESPONSES;
-    while service.connections.is_busy() && Instant::now() < until {
+    while connections.is_busy() && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-async fn everything_else_has_ended(stage: &mut watch::Receiver<Stage>) {
-    // An error means that the sender is gone, and with it the rest of the process.
-    stage.wait_for(|stage| *stage == Stage::Ended).await.ok();
-}
-
-fn begin(service: &Arc<AdminService>, number: u64, stream: TcpStream) {
-    let connections = &service.connections;
-    let activity = Arc::new(Activity { moved: connections.now_ms().into(), ..Activity::default() });
+fn begin<H, F>(connections: &Arc<Connections>, number: u64, stream: TcpStream, peer: SocketAddr, handler: H)
+where
+    H: Fn(Arc<Activity>, Request<Incoming>) -> F + Send + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    let activity = Arc::new(Activity {
+        peer,
+        moved: connections.now_ms().into(),
+        pending: AtomicBool::new(false),
+        stalled: AtomicBool::new(false),
+        text: AtomicU64::new(0),
+    });
     let answers = {
-        let (service, activity) = (service.clone(), activity.clone());
-        service_fn(move |request| answer(service.clone(), activity.clone(), request))
+        let (connections, activity) = (connections.clone(), activity.clone());
+        service_fn(move |request| {
+            // However this ends: the connection of a client that hangs up is dropped within.
+            let pending = Pending::begin(connections.clone(), activity.clone());
+            let answer = handler(activity.clone(), request);
+            async move {
+                let _pending = pending;
+                Ok::<_, Infallible>(answer.await)
+            }
+        })
     };
     let watched = Watched { stream, activity: activity.clone(), connections: connections.clone() };
     let connection = http1::Builder::new()
@@ -180,30 +217,27 @@ fn begin(service: &Arc<AdminService>, number: u64, stream: TcpStream) {
         .serve_connection(TokioIo::new(watched), answers);
     let entry = Entry { connections: connections.clone(), number };
     let task = tokio::spawn(async move {
-        let _entry = entry;
+        let port = entry.connections.port;
         if let Err(error) = connection.await {
-            tracing::debug!(%error, "an admin connection broke off");
+            tracing::debug!(port, %error, "a connection broke off");
         }
+        drop(entry);
     });
     connections.table().insert(number, (activity, task.abort_handle()));
-}
-
-async fn answer(
-    service: Arc<AdminService>,
-    activity: Arc<Activity>,
-    request: Request<Incoming>,
-) -> Result<Response, Infallible> {
-    // However this ends: the connection of a client that hangs up is dropped within.
-    let _pending = Pending { connections: service.connections.clone(), activity: activity.clone() };
-    activity.rendering.store(0, Ordering::Relaxed);
-    activity.pending.store(true, Ordering::Relaxed);
-    Ok(service.answer(&activity, request).await)
 }
 
 /// A response that is being made.
 struct Pending {
     connections: Arc<Connections>,
     activity: Arc<Activity>,
+}
+
+impl Pending {
+    fn begin(connections: Arc<Connections>, activity: Arc<Activity>) -> Self {
+        activity.text.store(0, Ordering::Relaxed);
+        activity.pending.store(true, Ordering::Relaxed);
+        Self { connections, activity }
+    }
 }
 
 impl Drop for Pending {

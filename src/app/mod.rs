@@ -5,6 +5,8 @@
 //! leaves, nothing behind. The stop waits for nothing without a bound: a thread that a file, the
 //! store or a table holds up is left behind, and what it had to do to the next start.
 
+mod console;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::HeaderValue;
 use jiff::Timestamp;
+use prometheus::core::Collector;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -26,6 +29,7 @@ use crate::edge::{
     self, Capacity, Challenges, Counters, Listener, Misses, Plaintext, Ports, Protocol, Shared, Tallies, UnknownRate,
     WorkerParts,
 };
+use crate::history::Database;
 use crate::journal::{self, Journal, Writer};
 use crate::observe::{self, CountryFiles, Keys, Repeats};
 use crate::source::{self, LastGood, Publisher, RegistryError};
@@ -35,6 +39,7 @@ use crate::system::logging::DroppedLines;
 use crate::system::notify::Manager;
 use crate::system::signals::Signals;
 use crate::system::{descriptors, priority};
+use console::Console;
 
 /// How long sealing and the delivery may go on at the stop.
 const FINAL_DELIVERY: Duration = Duration::from_secs(10);
@@ -68,6 +73,12 @@ pub enum StartError {
          address in admin.listen with admin.allow_without_token = true; found none of these"
     )]
     OpenAdmin(SocketAddr),
+    /// The console's socket was handed over with an address beyond loopback, and passwords would be sent in the clear.
+    #[error(
+        "the socket \"console\" on {0}: expected an address on loopback, or console.origin that begins https://; found \
+         neither"
+    )]
+    OpenConsole(SocketAddr),
     /// A socket for TLS was handed over, and there is no certificate for it.
     #[error("the socket \"https\" on {0}: expected a certificate in edge.tls.certificates, found none")]
     NoCertificate(SocketAddr),
@@ -88,6 +99,7 @@ pub struct App {
     /// Of each worker: one on every address.
     listeners: Vec<Vec<Listener>>,
     admin: StdListener,
+    console: Option<Console>,
 }
 
 /// What is composed.
@@ -116,7 +128,18 @@ impl App {
         let started = Timestamp::now();
         let doors = doors(&config, &mut inherited)?;
         let admin = inherited_admin(&config, &mut inherited)?;
+        let console = inherited_console(&config, &mut inherited)?;
         inherited.finish()?;
+        let cant_listen = |(address, source)| StartError::Listen { address, source };
+        let bind = |address| StdListener::bind(address).map_err(|error| cant_listen((address, error)));
+        // The ports that only one process can have come first: a second one by mistake ends here, before it
+        // touches the tables.
+        let admin = admin.map_or_else(|| bind(config.admin.listen), Ok)?;
+        let console = console.map_or_else(|| config.console.listen.map(bind).transpose(), |socket| Ok(Some(socket)))?;
+        for socket in [Some(&admin), console.as_ref()].into_iter().flatten() {
+            socket.set_nonblocking(true)?;
+        }
+        let console = console.and_then(|listener| Some((listener, open_console(&config)?)));
         // Beside the journal: it is the folder that is kept over a restart.
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
         let last_good = LastGood::at(beside.join("registry-last-good.json"));
@@ -126,18 +149,13 @@ impl App {
         // Before anybody waits for it: the classifier's tables take about a millisecond.
         let _warm = observe::classify(b"");
 
-        let cant_listen = |(address, source)| StartError::Listen { address, source };
         let listeners = open_doors(doors, config.edge.workers)?;
-        let admin = match admin {
-            Some(admin) => admin,
-            None => {
-                StdListener::bind(config.admin.listen).map_err(|error| cant_listen((config.admin.listen, error)))?
-            }
-        };
-        admin.set_nonblocking(true)?;
 
         let journal = Journal::open(config.journal.clone(), config.edge.workers)?;
         publisher.keep_copy();
+        let publisher = Arc::new(publisher);
+        let console = console.map(|(listener, database)| Console::new(&config, listener, database, publisher.clone()));
+        let console = console.transpose()?;
         let certificates = Certificates::open(&config.edge.tls.settings);
         let (ports, addresses) = (ports(&config, &certificates)?, addresses_of(&listeners)?);
         for listeners in &listeners {
@@ -146,7 +164,7 @@ impl App {
         let composed = Parts {
             started,
             log,
-            publisher: Arc::new(publisher),
+            publisher,
             countries: Arc::new(countries),
             journal,
             delivery: Arc::default(),
@@ -158,12 +176,12 @@ impl App {
             addresses,
             config,
         };
-        Ok(Self { parts: composed, listeners, admin })
+        Ok(Self { parts: composed, listeners, admin, console })
     }
 
     /// Serves until SIGINT or SIGTERM, then lets everything end in reverse.
     pub fn serve(self, signals: &Arc<Signals>) -> Result<(), StartError> {
-        let Self { parts, listeners, admin } = self;
+        let Self { parts, listeners, admin, console } = self;
         let (stage, staged) = watch::channel(Stage::Serving);
         // What can fail goes before the first thread. The threads that this runtime starts read files,
         // the registry first: 70 ms of CPU for 100,000 signs.
@@ -178,10 +196,14 @@ impl App {
         let maker = spawn("journal-make", move || to_make.make_segments())?;
         let sealer = spawn("journal-seal", move || to_seal.seal_segments())?;
         let delivery = parts.start_delivery()?;
-        let checkup = parts.start_checkup()?;
+        let checkup = parts.start_checkup(console.is_some())?;
+        let console_threads = match &console {
+            Some(console) => Some(console.start(&parts.config, &parts.checkup, staged.clone())?),
+            None => None,
+        };
         let workers = parts.start_workers(listeners, &staged)?;
-        parts.announce(admin_address);
-        let control = parts.start_control(runtime, admin, signals.clone(), staged)?;
+        parts.announce(admin_address, console.as_ref().map(|console| console.address));
+        let control = parts.start_control(runtime, admin, console.as_ref(), signals.clone(), staged)?;
 
         let (lame_duck, grace) = (parts.config.edge.lame_duck, parts.config.edge.limits.grace);
         signals.wait_for_stop(lame_duck + grace + FINAL_DELIVERY + 4 * LAST_TURN);
@@ -202,6 +224,7 @@ impl App {
         let ended = ended.and(wait(delivery, until).unwrap_or(Ok(())));
         // What it has not computed by now, the next start will.
         let ended = ended.and(wait(checkup, Instant::now() + LAST_TURN).unwrap_or(Ok(())));
+        let ended = ended.and(console_threads.map_or(Ok(()), |threads| threads.stop(Instant::now() + LAST_TURN)));
         let counts = parts.journal.counts();
         tracing::info!(stored = counts.stored, pending = counts.pending, "stopped");
         // The admin port goes last: until here it has shown how the rest ends.
@@ -222,7 +245,7 @@ impl Parts {
         })
     }
 
-    fn start_checkup(&self) -> io::Result<JoinHandle<()>> {
+    fn start_checkup(&self, keeps_signs: bool) -> io::Result<JoinHandle<()>> {
         let (checkup, journal, registry) = (self.checkup.clone(), self.journal.clone(), self.publisher.subscribe());
         let settings = CheckupSettings {
             edge: self.config.edge.name.clone(),
@@ -230,6 +253,7 @@ impl Parts {
             timezone: self.config.registry.rules.timezone.clone(),
             budget: self.config.health.budget,
             at: self.config.health.at,
+            keeps_signs,
         };
         spawn("checkup", move || {
             priority::lower(priority::LAST);
@@ -260,11 +284,14 @@ impl Parts {
     }
 
     /// Says where it serves, and what.
-    fn announce(&self, admin: SocketAddr) {
+    fn announce(&self, admin: SocketAddr, console: Option<SocketAddr>) {
         for (address, protocol) in &self.addresses {
             tracing::info!(%address, tls = protocol.has_tls, proxy_protocol = protocol.has_proxy_header, "listening");
         }
         tracing::info!(address = %admin, "admin listening");
+        if let Some(address) = console {
+            tracing::info!(%address, "console listening");
+        }
         let registry = self.publisher.current();
         tracing::info!(
             generation = registry.generation,
@@ -280,10 +307,11 @@ impl Parts {
         &self,
         runtime: Runtime,
         admin: TcpListener,
+        console: Option<&Console>,
         signals: Arc<Signals>,
         stage: watch::Receiver<Stage>,
     ) -> io::Result<JoinHandle<()>> {
-        let service = AdminService::new(self.admin_parts(stage.clone()));
+        let service = AdminService::new(self.admin_parts(console, stage.clone()));
         let (publisher, poll) = (self.publisher.clone(), self.config.registry.poll);
         let (countries, certificates) = (self.countries.clone(), self.certificates.clone());
         let (manager, counters) = (Arc::new(Manager::from_env()), self.counters.clone());
@@ -310,7 +338,7 @@ impl Parts {
         })
     }
 
-    fn admin_parts(&self, stage: watch::Receiver<Stage>) -> AdminParts {
+    fn admin_parts(&self, console: Option<&Console>, stage: watch::Receiver<Stage>) -> AdminParts {
         let edge = edge::Metrics {
             counters: self.counters.clone(),
             shared: self.shared.clone(),
@@ -320,8 +348,8 @@ impl Parts {
         AdminParts {
             access: self.config.admin.access.clone(),
             edge: self.config.edge.name.clone(),
-            collectors: vec![
-                Arc::new(edge),
+            collectors: [
+                Arc::new(edge) as Arc<dyn Collector>,
                 self.journal.clone(),
                 self.delivery.clone(),
                 self.checkup.clone(),
@@ -329,7 +357,10 @@ impl Parts {
                 self.countries.clone(),
                 self.certificates.clone(),
                 self.log.clone(),
-            ],
+            ]
+            .into_iter()
+            .chain(console.into_iter().flat_map(Console::collectors))
+            .collect(),
             publisher: self.publisher.clone(),
             status: Status {
                 started: self.started,
@@ -342,6 +373,7 @@ impl Parts {
                 store: self.config.store.kind,
                 delivery: self.delivery.clone(),
                 checkup: self.checkup.clone(),
+                console: console.map(|console| console.database.clone()),
             },
             stage,
         }
@@ -352,14 +384,7 @@ impl Parts {
 /// loopback it demands of the socket's, too.
 fn inherited_admin(config: &Config, inherited: &mut Inherited) -> Result<Option<StdListener>, StartError> {
     let mut sockets = inherited.take_for("admin", &mut vec![config.admin.listen]);
-    if let [first, more @ ..] = &*sockets
-        && !more.is_empty()
-    {
-        let (address, count) = (first.local_addr()?, sockets.len());
-        let problem = format!("socket \"admin\" on {address}: expected one socket, found {count}");
-        return Err(ActivationError::Sockets(vec![problem]).into());
-    }
-    let Some(admin) = sockets.pop() else { return Ok(None) };
+    let Some(admin) = one_socket("admin", &mut sockets)? else { return Ok(None) };
     let address = admin.local_addr()?;
     let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
     // Where the configured one is not on loopback, it has a token or the word that none is needed.
@@ -367,6 +392,39 @@ fn inherited_admin(config: &Config, inherited: &mut Inherited) -> Result<Option<
         return Err(StartError::OpenAdmin(address));
     }
     Ok(Some(admin))
+}
+
+/// The console's socket, if it is handed over. What is demanded of an address beyond loopback is demanded of it.
+fn inherited_console(config: &Config, inherited: &mut Inherited) -> Result<Option<StdListener>, StartError> {
+    let mut sockets = inherited.take_for("console", &mut config.console.listen.into_iter().collect());
+    let Some(console) = one_socket("console", &mut sockets)? else { return Ok(None) };
+    let address = console.local_addr()?;
+    if !address.ip().to_canonical().is_loopback() && !config.console.origin.starts_with("https://") {
+        return Err(StartError::OpenConsole(address));
+    }
+    Ok(Some(console))
+}
+
+/// The one socket of a name that has only one.
+fn one_socket(name: &str, sockets: &mut Vec<StdListener>) -> Result<Option<StdListener>, StartError> {
+    if let [first, more @ ..] = &**sockets
+        && !more.is_empty()
+    {
+        let (address, count) = (first.local_addr()?, sockets.len());
+        let problem = format!("socket \"{name}\" on {address}: expected one socket, found {count}");
+        return Err(ActivationError::Sockets(vec![problem]).into());
+    }
+    Ok(sockets.pop())
+}
+
+/// The console's file; `None` where it can't be used: visitors are served all the same.
+fn open_console(config: &Config) -> Option<Arc<Database>> {
+    console::open(config)
+        .inspect_err(|error| {
+            let path = config.console.path.display();
+            tracing::error!(%error, %path, "the console is off: its file can't be used");
+        })
+        .ok()
 }
 
 /// What visitors connect to in one way: sockets that are handed over, and addresses to be bound.

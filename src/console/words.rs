@@ -1,0 +1,128 @@
+//! What things are called, in Vietnamese and English: one word for each, the same on every page.
+
+use super::language::Language;
+use crate::accounts::Role;
+use crate::changes;
+use crate::health;
+use crate::registry::{Status, TargetSource};
+use crate::source::TableName;
+
+/// A sign's place in its life.
+pub(super) const fn status(language: Language, status: Status) -> &'static str {
+    match status {
+        Status::Planned => language.say("đã in, chưa gắn", "planned"),
+        Status::Active => language.say("đang sử dụng", "active"),
+        Status::Retired => language.say("ngừng sử dụng", "retired"),
+    }
+}
+
+/// How a sign is.
+pub(super) const fn health(language: Language, state: health::State) -> &'static str {
+    match state {
+        health::State::Silent => language.say("im lặng", "silent"),
+        health::State::Quiet => language.say("ít hơn thường lệ", "quieter than usual"),
+        health::State::Normal => language.say("bình thường", "as usual"),
+        health::State::NotEnoughData => language.say("ít lượt quét, chưa kết luận được", "too few scans to tell"),
+        health::State::NeverScanned => language.say("chưa từng được quét", "never scanned"),
+        health::State::New => language.say("mới gắn", "new"),
+    }
+}
+
+/// Where a change set is in its life.
+pub(super) const fn change_state(language: Language, state: changes::State) -> &'static str {
+    match state {
+        changes::State::Draft => language.say("bản nháp", "draft"),
+        changes::State::Submitted => language.say("chờ phê duyệt", "waits for approval"),
+        changes::State::Approved => language.say("đã phê duyệt, chờ áp dụng", "approved, to be applied"),
+        changes::State::Applied => language.say("đã áp dụng", "applied"),
+        changes::State::Refused => language.say("bị từ chối", "refused"),
+        changes::State::Withdrawn => language.say("đã rút lại", "withdrawn"),
+        changes::State::Conflict => language.say("xung đột, chưa áp dụng", "in conflict, not applied"),
+    }
+}
+
+/// What somebody may do.
+pub(super) const fn role(language: Language, role: Role) -> &'static str {
+    match role {
+        Role::Viewer => language.say("người xem", "viewer"),
+        Role::Editor => language.say("người soạn", "editor"),
+        Role::Approver => language.say("người phê duyệt", "approver"),
+        Role::Manager => language.say("người quản lý", "manager"),
+    }
+}
+
+/// Why a sign leads where it leads.
+pub(super) const fn source(language: Language, source: TargetSource) -> &'static str {
+    match source {
+        TargetSource::SignOverride => {
+            language.say("chuyển hướng tạm thời của biển này", "a temporary override of this sign")
+        }
+        TargetSource::PlaceOverride => {
+            language.say("chuyển hướng tạm thời của địa điểm", "a temporary override of its place")
+        }
+        TargetSource::Sign => language.say("trang đích riêng của biển này", "this sign's own target"),
+        TargetSource::Place => language.say("trang đích của địa điểm", "the target of its place"),
+    }
+}
+
+/// A table, as a heading says it.
+pub(super) const fn table(language: Language, table: TableName) -> &'static str {
+    match table {
+        TableName::Places => language.say("Địa điểm", "Places"),
+        TableName::Signs => language.say("Biển", "Signs"),
+        TableName::Overrides => language.say("Chuyển hướng tạm thời", "Overrides"),
+    }
+}
+
+/// A kind of place: the words of the sample tables have a name, others are shown as they are written.
+pub(super) fn kind(language: Language, kind: &str) -> &str {
+    match kind {
+        "street" => language.say("đường phố", "street"),
+        "relic" => language.say("di tích", "relic"),
+        "scenic" => language.say("danh thắng", "scenic site"),
+        "public_work" => language.say("công trình công cộng", "public work"),
+        "gate" => language.say("cửa khẩu", "border gate"),
+        other => other,
+    }
+}
+
+/// A language of targets, by its tag; a tag without a name here is shown as it is.
+pub(super) fn tongue(language: Language, tag: &str) -> &str {
+    match tag {
+        "vi" => language.say("Tiếng Việt", "Vietnamese"),
+        "en" => language.say("Tiếng Anh", "English"),
+        "zh" => language.say("Tiếng Trung", "Chinese"),
+        "fr" => language.say("Tiếng Pháp", "French"),
+        "ko" => language.say("Tiếng Hàn", "Korean"),
+        "ja" => language.say("Tiếng Nhật", "Japanese"),
+        other => other,
+    }
+}
+
+/// A column of a table, as `target:en`: what an office calls it.
+pub(super) fn column(language: Language, column: &str) -> String {
+    let (word, tag) = column.split_once(':').map_or((column, None), |(word, tag)| (word, Some(tag)));
+    let word = match word {
+        "place" => language.say("Địa điểm", "Place"),
+        "code" => language.say("Mã", "Code"),
+        "name" => language.say("Tên", "Name"),
+        "kind" => language.say("Loại", "Kind"),
+        "area" => language.say("Khu vực", "Area"),
+        "target" => language.say("Trang đích", "Target"),
+        "status" => language.say("Tình trạng", "Status"),
+        "lat" => language.say("Vĩ độ", "Latitude"),
+        "lon" => language.say("Kinh độ", "Longitude"),
+        "mounted" => language.say("Ngày gắn", "Mounted"),
+        "successor" => language.say("Biển thay thế", "Successor"),
+        "aliases" => language.say("Địa chỉ cũ", "Old addresses"),
+        "scope" => language.say("Áp dụng cho", "Scope"),
+        "from" => language.say("Từ", "From"),
+        "until" => language.say("Đến", "Until"),
+        "note" => language.say("Ghi chú", "Note"),
+        other => other,
+    };
+    match tag {
+        Some(tag) => format!("{word} ({})", tongue(language, tag)),
+        None => word.to_owned(),
+    }
+}
