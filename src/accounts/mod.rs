@@ -12,6 +12,8 @@ mod rights;
 mod second_factor;
 mod sessions;
 mod sign_in;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@ mod audit;
 mod backfill;
 mod check;
 mod codes;
+mod console;
 mod generate;
 mod health;
 mod journal;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use crate::accounts::AccountError;
 use crate::app::StartError;
 use crate::config::Config;
 use crate::core::{Code, CodeError, Problems};
@@ -52,6 +54,7 @@ enum Command {
     Health(health::HealthOf),
     Journal(journal::JournalCommand),
     Codes(codes::Codes),
+    Console(console::ConsoleCommand),
     Schema(schema::SchemaOf),
     Backfill(backfill::Backfill),
     Audit(audit::Audit),
@@ -151,7 +154,7 @@ pub enum CommandError {
     /// The console's file can't be used.
     #[error("{} (console.path)", path.display())]
     Console {
-        /// Which.
+        /// The console's file.
         path: PathBuf,
         /// Why.
         source: DatabaseError,
@@ -165,6 +168,9 @@ pub enum CommandError {
     /// There is no embedded store.
     #[error("{} (store.path) is not there; there is nothing to carry over", .0.display())]
     NothingToCarry(PathBuf),
+    /// An account can't be made or reset.
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// No code can be drawn.
     #[error("the system gives no random bytes")]
     Random(#[from] getrandom::Error),
@@ -210,6 +216,7 @@ impl Arguments {
             Command::Backfill(backfill) => backfill.run(&Config::read(&self.config)?, out),
             Command::Audit(audit) => audit.run(&Config::read(&self.config)?, out),
             Command::Codes(codes) => codes.run(&Config::read(&self.config)?, out),
+            Command::Console(console) => console.run(&Config::read(&self.config)?, out),
             Command::Generate(generate) => generate.run(),
         }
     }

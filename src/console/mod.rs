@@ -8,17 +8,30 @@
 //! and which right it takes.
 
 mod answer;
+mod areas;
+mod beside;
+mod cells_view;
+mod chart;
+mod csv;
 mod elements;
 mod fields;
 mod figures;
+mod forms;
 mod language;
+mod lists;
+mod map;
 mod metrics;
 mod page;
 mod pages;
+mod preview;
+mod repoint;
 mod routes;
+mod search;
 mod security;
 mod server;
 mod sign_in;
+#[cfg(test)]
+mod trial;
 mod words;
 
 use std::net::IpAddr;
@@ -30,6 +43,7 @@ use jiff::Timestamp;
 
 pub use figures::{DAYS, Figures, SignFigures, Snapshot};
 pub use routes::matrix;
+pub use search::SearchIndex;
 pub use server::Console;
 
 use crate::accounts::{Account, Accounts, Role};
@@ -75,6 +89,14 @@ pub struct Parts {
     pub public_url: String,
     /// How the signs are used.
     pub figures: Arc<Figures>,
+    /// What `/signs` and `/places` search in.
+    pub index: SearchIndex,
+}
+
+/// Where a one-time link leads, by `console.origin` and the port of `console.listen`.
+#[must_use]
+pub fn invitation_url(origin: &str, port: u16, token: &str) -> String {
+    format!("{}/invite/{token}", security::Origin::new(origin, port).url)
 }
 
 /// Somebody who is signed in asks for something.

@@ -204,6 +204,11 @@ impl Registry {
         (0..count(self.places.len())).map(|number| PlaceRef { registry: self, number })
     }
 
+    /// Every old address that leads to a sign, in no order.
+    pub fn aliases(&self) -> impl Iterator<Item = (&str, SignRef<'_>)> {
+        self.by_alias.iter().map(|(alias, &number)| (&**alias, SignRef { registry: self, number }))
+    }
+
     /// The hash of the content as it is shown: 16 hexadecimal digits.
     #[must_use]
     pub fn content_hash_text(&self) -> String {
@@ -238,6 +243,15 @@ impl Registry {
 
     fn variants(&self, run: Variants) -> &[Variant] {
         &self.variants[run.start as usize..][..usize::from(run.len)]
+    }
+
+    fn periods(&self, scope: Scope, source: TargetSource) -> impl Iterator<Item = Period<'_>> {
+        let overrides = self.overrides.get(&scope).into_iter().flatten();
+        overrides.rev().map(move |o| Period {
+            from_ms: o.from_ms,
+            until_ms: o.until_ms,
+            targets: Targets { registry: self, variants: self.variants(o.targets), source },
+        })
     }
 
     fn in_force(&self, scope: Scope, now_ms: i64) -> Option<Variants> {
@@ -327,6 +341,19 @@ impl<'a> SignRef<'a> {
         };
         Targets { registry, variants: registry.variants(run), source }
     }
+
+    /// Its own targets; `None` where it leads to its place's.
+    #[must_use]
+    pub fn own_targets(self) -> Option<Targets<'a>> {
+        let (registry, row) = (self.registry, self.row());
+        let variants = registry.variants(row.targets);
+        row.own_targets.then_some(Targets { registry, variants, source: TargetSource::Sign })
+    }
+
+    /// Its own overrides, the earliest start first.
+    pub fn overrides(self) -> impl Iterator<Item = Period<'a>> {
+        self.registry.periods(Scope::Sign(self.number), TargetSource::SignOverride)
+    }
 }
 
 // === impl PlaceRef ===
@@ -378,6 +405,18 @@ impl<'a> PlaceRef<'a> {
         let registry = self.registry;
         registry.variants(self.row().names).iter().map(|variant| registry.pair(*variant))
     }
+
+    /// Its targets, without overrides.
+    #[must_use]
+    pub fn targets(self) -> Targets<'a> {
+        let registry = self.registry;
+        Targets { registry, variants: registry.variants(self.row().targets), source: TargetSource::Place }
+    }
+
+    /// Its overrides, the earliest start first.
+    pub fn overrides(self) -> impl Iterator<Item = Period<'a>> {
+        self.registry.periods(Scope::Place(self.number), TargetSource::PlaceOverride)
+    }
 }
 
 impl Registry {
@@ -394,6 +433,17 @@ pub struct Targets<'a> {
     registry: &'a Registry,
     variants: &'a [Variant],
     source: TargetSource,
+}
+
+/// The targets of an override, and when they hold.
+#[derive(Clone, Copy)]
+pub struct Period<'a> {
+    /// Milliseconds since the Unix epoch, inclusive.
+    pub from_ms: i64,
+    /// Milliseconds since the Unix epoch, exclusive.
+    pub until_ms: i64,
+    /// Where it leads meanwhile.
+    pub targets: Targets<'a>,
 }
 
 /// The target sent to one visitor.

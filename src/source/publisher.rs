@@ -155,6 +155,12 @@ impl Publisher {
         self.published.current()
     }
 
+    /// The share of signs that a reload may lose, 0 to 1.
+    #[must_use]
+    pub fn max_shrink(&self) -> f64 {
+        self.max_shrink
+    }
+
     /// The state of the registry. Never waits for a read.
     #[must_use]
     pub fn state(&self) -> State {

@@ -1,12 +1,1002 @@
 //! `/changes/N`: one change set, and what can be done to it.
+//!
+//! Owns what must be seen before somebody decides: each sign with its old and its new page, what would break a rule,
+//! what has changed since, who else is at the same rows. A button is there only for who may press it, and the same
+//! question is asked again when it is pressed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use hyper::StatusCode;
+use maud::{Markup, html};
 
 use super::super::Visit;
-use super::super::answer::{Answer, Failure};
+use super::super::answer::{Answer, Failure, see_other};
+use super::super::areas::{areas_of, denied};
+use super::super::cells_view::{self, Group, groups};
+use super::super::elements::{
+    Button, Field, People, Tone, badge, button, facts, notice, pager, place_link, problems, state_badge, tick, time,
+};
+use super::super::forms::{self, Wish, local_text};
+use super::super::language::Language;
+use super::super::page::page_with;
+use super::super::preview::{Move, Preview, World};
+use super::super::words;
+use super::history;
+use crate::accounts::Right;
+use crate::changes::{ChangeError, ChangeSet, Draft, State};
+use crate::core::Problems;
+use crate::history::{Filter, list};
+use crate::source::{CellChange, Cells, Conflict, Sources, TableName};
 
-pub(in crate::console) fn get(_visit: &Visit<'_>, _rest: &str) -> Answer {
-    Err(Failure::NotFound)
+/// Places on one page.
+const GROUPS: usize = 50;
+/// Problems, conflicts and other lists that are shown before the rest is only counted.
+const MOST: usize = 100;
+
+/// A set, and what is known of it now.
+struct Case<'v> {
+    visit: &'v Visit<'v>,
+    set: ChangeSet,
+    /// The tables as they are on the disk.
+    tables: Result<Sources, Problems>,
+    areas: BTreeSet<String>,
+    /// Of a set that is not at its end.
+    preview: Option<Preview>,
 }
 
-pub(in crate::console) fn post(_visit: &Visit<'_>, _rest: &str) -> Answer {
-    Err(Failure::NotFound)
+pub(in crate::console) fn get(visit: &Visit<'_>, rest: &str) -> Answer {
+    Case::load(visit, rest)?.show(StatusCode::OK, &[])
+}
+
+pub(in crate::console) fn post(visit: &Visit<'_>, rest: &str) -> Answer {
+    let case = Case::load(visit, rest)?;
+    let done = match visit.fields.get("action") {
+        "save" => case.save(),
+        "submit" => case.submit(),
+        "apply_first" => case.apply_first(),
+        "withdraw" => case.withdraw(),
+        "approve" => case.approve(),
+        "refuse" => case.refuse(),
+        "review" => case.review(),
+        "roll_back" => case.roll_back(),
+        "rebase" => case.rebase(),
+        other => Err(Failure::Wrong(vec![format!("expected an action of this page, found {other:?}")])),
+    };
+    match done {
+        Ok(number) => Ok(see_other(&format!("/changes/{number}"))),
+        Err(Failure::Wrong(list)) => case.show(StatusCode::UNPROCESSABLE_ENTITY, &list),
+        // Somebody else was faster: what it is now, and that.
+        Err(Failure::Change(ChangeError::State { .. })) => {
+            let text = visit.language.say(
+                "Đề xuất này vừa được người khác xử lý; trang dưới đây là tình trạng mới nhất.",
+                "Somebody else has done something to this change set meanwhile; below it is as it is now.",
+            );
+            Case::load(visit, rest)?.show(StatusCode::CONFLICT, &[text.to_owned()])
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+impl<'v> Case<'v> {
+    fn load(visit: &'v Visit<'v>, rest: &str) -> Result<Self, Failure> {
+        let number = rest.parse().map_err(|_| Failure::NotFound)?;
+        let set = match visit.parts.changes.get(number) {
+            Err(ChangeError::NoSuch(_)) => return Err(Failure::NotFound),
+            set => set?,
+        };
+        let tables = visit.parts.files.read();
+        let nothing = Sources::default();
+        let areas = areas_of(&set.cells, &visit.registry, tables.as_ref().unwrap_or(&nothing));
+        let is_live = matches!(set.state, State::Draft | State::Submitted | State::Approved | State::Conflict);
+        let preview = tables.as_ref().ok().filter(|_| is_live).map(|tables| {
+            let at = set.effective.filter(|&time| time > visit.now).unwrap_or(visit.now);
+            Preview::of(&set.cells, tables, at, &World::of(visit))
+        });
+        Ok(Self { visit, set, tables, areas, preview })
+    }
+
+    fn is_own(&self) -> bool {
+        self.set.author == self.visit.account.number
+    }
+
+    /// Whether the account has a right in every area that is touched.
+    fn may(&self, right: Right) -> bool {
+        self.visit.account.may(right, self.areas.iter().map(String::as_str))
+    }
+
+    fn tables(&self) -> Result<&Sources, Failure> {
+        let wrong = |problems: &Problems| Failure::Wrong(problems.list.iter().map(ToString::to_string).collect());
+        self.tables.as_ref().map_err(wrong)
+    }
+}
+
+// === What can be done ===
+
+impl Case<'_> {
+    /// Refuses with words where the account lacks a right.
+    fn must(&self, right: Right) -> Result<(), Failure> {
+        if self.may(right) { Ok(()) } else { Err(Failure::Forbidden(lacks(self.visit, right, &self.areas))) }
+    }
+
+    fn must_be_own(&self) -> Result<(), Failure> {
+        if self.is_own() { Ok(()) } else { Err(Failure::Change(ChangeError::NotTheAuthor)) }
+    }
+
+    /// Nobody decides on a set of his own.
+    fn must_be_anothers(&self, right: Right) -> Result<(), Failure> {
+        if self.is_own() { Err(Failure::Change(ChangeError::OwnSet)) } else { self.must(right) }
+    }
+
+    /// Refuses what could not be applied, or loses more signs than somebody has said to mean.
+    fn must_fit(&self, forced: bool) -> Result<(), Failure> {
+        self.tables()?;
+        let language = self.visit.language;
+        let mut wrong = Vec::new();
+        if let Some(preview) = &self.preview {
+            if !preview.conflicts.is_empty() {
+                wrong.push(language.say(
+                    "Có ô đã thay đổi kể từ khi đề xuất được lập (xem bên dưới); hãy lập lại từ giá trị hiện nay.",
+                    "Cells have changed since this change set was made (see below); make it anew from what is there now.",
+                ));
+            }
+            if !preview.problems.is_empty() {
+                wrong.push(language.say(
+                    "Đề xuất làm bảng vi phạm quy tắc (xem bên dưới).",
+                    "The tables would break a rule with it (see below).",
+                ));
+            }
+            if preview.shrinks && !forced {
+                wrong.push(language.say(
+                    "Đề xuất làm mất nhiều biển hơn mức cho phép: nếu đúng là muốn như vậy, hãy đánh dấu vào ô xác nhận.",
+                    "It loses more signs than is allowed: if that is meant, tick the box which says so.",
+                ));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Failure::Wrong(wrong.into_iter().map(str::to_owned).collect())) }
+    }
+
+    /// Keeps what the form of a draft says.
+    fn keep(&self) -> Result<Wish, Failure> {
+        self.must_be_own()?;
+        self.must(Right::Propose)?;
+        let Visit { fields, now, language, .. } = self.visit;
+        let wish = Wish::read(fields, &self.visit.parts.rules.timezone, *now, *language);
+        let wish = wish.map_err(|(_, wrong)| Failure::Wrong(wrong))?;
+        let set = &self.set;
+        let draft = Draft {
+            author: set.author,
+            reason: wish.reason.clone(),
+            effective: wish.effective,
+            cells: set.cells.clone(),
+            undoes: set.undoes,
+            forced: wish.forced,
+        };
+        self.visit.parts.changes.redraft(set.number, &draft)?;
+        Ok(wish)
+    }
+
+    fn save(&self) -> Result<i64, Failure> {
+        self.keep()?;
+        Ok(self.set.number)
+    }
+
+    fn submit(&self) -> Result<i64, Failure> {
+        let wish = self.keep()?;
+        self.must_fit(wish.forced)?;
+        submit(self.visit, self.set.number)?;
+        Ok(self.set.number)
+    }
+
+    fn apply_first(&self) -> Result<i64, Failure> {
+        self.must_be_own()?;
+        self.must(Right::ApplyFirst)?;
+        let forced = if self.set.state == State::Draft { self.keep()?.forced } else { self.set.forced };
+        self.must_fit(forced)?;
+        self.visit.parts.changes.apply_first(self.set.number, self.visit.account.number, self.visit.now)?;
+        self.visit.parts.applier.look();
+        Ok(self.set.number)
+    }
+
+    fn withdraw(&self) -> Result<i64, Failure> {
+        self.must_be_own()?;
+        self.visit.parts.changes.withdraw(self.set.number, self.visit.account.number, self.visit.now)?;
+        Ok(self.set.number)
+    }
+
+    fn approve(&self) -> Result<i64, Failure> {
+        self.must_be_anothers(Right::Approve)?;
+        self.must_fit(self.set.forced)?;
+        self.visit.parts.changes.approve(self.set.number, self.visit.account.number, self.visit.now)?;
+        if self.set.effective.is_none_or(|time| time <= self.visit.now) {
+            self.visit.parts.applier.look();
+        }
+        Ok(self.set.number)
+    }
+
+    fn refuse(&self) -> Result<i64, Failure> {
+        self.must_be_anothers(Right::Approve)?;
+        let remark = forms::reason(&self.visit.fields, "remark", self.visit.language);
+        let remark = remark.map_err(|wrong| Failure::Wrong(vec![wrong]))?;
+        let Visit { parts, account, now, .. } = self.visit;
+        parts.changes.refuse(self.set.number, account.number, &remark, *now)?;
+        Ok(self.set.number)
+    }
+
+    fn review(&self) -> Result<i64, Failure> {
+        self.must_be_anothers(Right::Approve)?;
+        self.visit.parts.changes.review(self.set.number, self.visit.account.number, self.visit.now)?;
+        Ok(self.set.number)
+    }
+
+    /// Makes the inverse set and submits it, unless it wants a second look: then it stays a draft.
+    fn roll_back(&self) -> Result<i64, Failure> {
+        let Visit { parts, language, now, account, .. } = self.visit;
+        let reason = forms::reason(&self.visit.fields, "reason", *language);
+        let reason = reason.map_err(|wrong| Failure::Wrong(vec![wrong]))?;
+        let tables = self.tables()?;
+        let (cells, _) = parts.changes.inverse(self.set.number, tables)?;
+        if cells.is_empty() {
+            let text = language.say(
+                "Không còn gì để hoàn tác: mọi ô đều đã thay đổi kể từ đó.",
+                "There is nothing left to undo: every cell has changed since.",
+            );
+            return Err(Failure::Wrong(vec![text.to_owned()]));
+        }
+        let areas = areas_of(&cells, &self.visit.registry, tables);
+        if !account.may(Right::Propose, areas.iter().map(String::as_str)) {
+            return Err(Failure::Forbidden(lacks(self.visit, Right::Propose, &areas)));
+        }
+        let preview = Preview::of(&cells, tables, *now, &World::of(self.visit));
+        let undoes = Some(self.set.number);
+        let draft = Draft { author: account.number, reason, effective: None, cells, undoes, forced: false };
+        let number = parts.changes.draft(&draft, *now)?;
+        if preview.fits() && !preview.shrinks {
+            submit(self.visit, number)?;
+        }
+        Ok(number)
+    }
+
+    /// The same change from the values that are there now: in place of a draft of one's own, or as a new draft.
+    fn rebase(&self) -> Result<i64, Failure> {
+        self.must(Right::Propose)?;
+        let Visit { parts, language, now, account, .. } = self.visit;
+        let set = &self.set;
+        let cells = rebase(&set.cells, self.tables()?);
+        if cells.is_empty() {
+            let text = language.say(
+                "Không còn gì để thay đổi: các bảng đã có mọi giá trị này, hoặc các dòng không còn nữa.",
+                "There is nothing left to change: the tables have all of it, or its rows are gone.",
+            );
+            return Err(Failure::Wrong(vec![text.to_owned()]));
+        }
+        let draft = Draft {
+            author: account.number,
+            reason: set.reason.clone(),
+            effective: set.effective.filter(|time| time > now),
+            cells,
+            undoes: set.undoes,
+            forced: false,
+        };
+        if set.state == State::Draft && self.is_own() {
+            parts.changes.redraft(set.number, &draft)?;
+            return Ok(set.number);
+        }
+        Ok(parts.changes.draft(&draft, *now)?)
+    }
+}
+
+/// Submits a draft; where that is all it takes, it is applied now.
+pub(in crate::console) fn submit(visit: &Visit<'_>, number: i64) -> Result<(), Failure> {
+    visit.parts.changes.submit(number, visit.account.number, visit.now)?;
+    let set = visit.parts.changes.get(number)?;
+    if set.state == State::Approved && set.effective.is_none_or(|time| time <= visit.now) {
+        visit.parts.applier.look();
+    }
+    Ok(())
+}
+
+/// The cells of a set with the values that are there now as the old ones. Left out: those that have their new value
+/// already, and those of rows that are gone or not to be told apart.
+fn rebase(cells: &[CellChange], tables: &Sources) -> Vec<CellChange> {
+    let mut known: HashMap<TableName, Option<Cells>> = HashMap::new();
+    let mut rebased = Vec::new();
+    for cell in cells {
+        let table = known.entry(cell.table).or_insert_with(|| tables.cells(cell.table).ok());
+        let now = table.as_ref().and_then(|table| table.get(&cell.key, &cell.column)).map(str::to_owned);
+        let is_row_gone = now.is_none() && cell.old.is_some();
+        if !is_row_gone && now != cell.new {
+            rebased.push(CellChange { old: now, ..cell.clone() });
+        }
+    }
+    rebased
+}
+
+/// What somebody lacks, in words.
+pub(in crate::console) fn lacks(visit: &Visit<'_>, right: Right, areas: &BTreeSet<String>) -> String {
+    let language = visit.language;
+    let what = match right {
+        Right::See => language.say("Cần quyền xem", "This takes the right to see"),
+        Right::Propose => language.say("Cần quyền soạn đề xuất", "This takes the right to make change sets"),
+        Right::Approve => language.say("Cần quyền phê duyệt", "This takes the right to approve"),
+        Right::ApplyFirst => {
+            language.say("Cần quyền áp dụng trước, xem lại sau", "This takes the right to apply first, reviewed after")
+        }
+        Right::ManageAccounts => language.say("Cần quyền quản lý tài khoản", "This takes the right to manage accounts"),
+    };
+    if !visit.account.role.has(right) || right == Right::ApplyFirst && !visit.account.applies_first {
+        return format!("{what}.");
+    }
+    let areas: Vec<&str> = denied(&visit.account, right, areas)
+        .into_iter()
+        .map(|area| match area {
+            "" => language.say(
+                "địa điểm không ghi khu vực (cần quyền ở mọi khu vực)",
+                "places without an area (for those of every area)",
+            ),
+            area => area,
+        })
+        .collect();
+    format!("{what} {} {}.", language.say("ở:", "in:"), areas.join(", "))
+}
+
+// === What is shown ===
+
+impl Case<'_> {
+    fn show(&self, status: StatusCode, wrong: &[String]) -> Answer {
+        let (visit, set, language) = (self.visit, &self.set, self.visit.language);
+        let title = format!("{} {}", language.say("Đề xuất thay đổi", "Change set"), set.number);
+        let people = People::of(visit)?;
+        let groups = groups(&set.cells, &visit.registry);
+        let main = html! {
+            (problems(language, wrong))
+            section {
+                h2.unseen { (language.say("Tóm tắt", "In short")) }
+                p { (state_badge(language, set.state)) @if set.applies_first { " " (self.review_badge()) } }
+                (self.outcome())
+                (self.facts(&people))
+            }
+            (self.warnings()?)
+            (self.signs(&groups))
+            (self.actions()?)
+            (self.past(&people)?)
+        };
+        Ok(page_with(visit, status, &title, main))
+    }
+
+    fn review_badge(&self) -> Markup {
+        let language = self.visit.language;
+        let (tone, text) = match self.set.reviewed {
+            Some(_) => (Tone::Good, language.say("áp dụng trước, đã xem lại", "applied first, reviewed since")),
+            None => (Tone::Danger, language.say("áp dụng trước, chưa ai xem lại", "applied first, not reviewed yet")),
+        };
+        badge(tone, text)
+    }
+
+    /// What has come of it, or will.
+    fn outcome(&self) -> Markup {
+        let (visit, set, language) = (self.visit, &self.set, self.visit.language);
+        match (set.state, set.applied, set.effective) {
+            (State::Applied, Some(applied), _) => notice(
+                Tone::Good,
+                "",
+                html! {
+                    p { (language.say("Đã áp dụng lúc", "Applied at")) " " (time(visit, applied)) "." }
+                },
+            ),
+            (State::Approved, _, Some(at)) if at > visit.now => notice(
+                Tone::Info,
+                "",
+                html! {
+                    p { (language.say("Sẽ được áp dụng lúc", "Will be applied at")) " " (time(visit, at)) "." }
+                },
+            ),
+            (State::Approved, ..) => notice(
+                Tone::Warning,
+                "",
+                html! {
+                    p {
+                        (language.say(
+                            "Đã phê duyệt và đang chờ áp dụng, thường trong vài giây. Tải lại trang để xem kết quả.",
+                            "Approved; it will be applied within seconds. Reload this page to see that.",
+                        ))
+                    }
+                },
+            ),
+            (State::Conflict, ..) => notice(
+                Tone::Danger,
+                language.say("Không áp dụng được", "It could not be applied"),
+                html! {
+                    p { bdi { (set.remark) } }
+                },
+            ),
+            (State::Refused, ..) => notice(
+                Tone::Danger,
+                language.say("Bị từ chối", "Refused"),
+                html! {
+                    p { bdi { (set.remark) } }
+                },
+            ),
+            _ => html! {},
+        }
+    }
+
+    fn facts(&self, people: &People) -> Markup {
+        let (visit, set, language) = (self.visit, &self.set, self.visit.language);
+        let mut rows: Vec<(&str, Markup)> = vec![
+            (language.say("Lý do", "Reason"), html! { bdi { (set.reason) } }),
+            (
+                language.say("Người soạn", "Author"),
+                html! { (people.person(set.author)) ", " (time(visit, set.created)) },
+            ),
+            (
+                language.say("Khu vực", "Areas"),
+                html! {
+                    @for (at, area) in self.areas.iter().enumerate() {
+                        @if at > 0 { ", " }
+                        @if area.is_empty() { (language.say("(không ghi khu vực)", "(none)")) } @else { bdi { (area) } }
+                    }
+                },
+            ),
+            (
+                language.say("Áp dụng", "To be applied"),
+                match set.effective {
+                    Some(at) => time(visit, at),
+                    None => html! { (language.say("ngay khi được phê duyệt", "as soon as it is approved")) },
+                },
+            ),
+        ];
+        if let Some(submitted) = set.submitted {
+            rows.push((language.say("Gửi duyệt", "Submitted"), time(visit, submitted)));
+        }
+        if let Some(decided) = set.decided {
+            let label = match set.state {
+                State::Refused => language.say("Từ chối", "Refused"),
+                _ => language.say("Phê duyệt", "Approved"),
+            };
+            let by = match set.approver {
+                Some(number) => people.person(number),
+                None if set.applies_first => {
+                    html! { (language.say("áp dụng trước, xem lại sau", "applied first, to be reviewed")) }
+                }
+                None => html! { (language.say("không cần người phê duyệt", "no approval was needed")) },
+            };
+            rows.push((label, html! { (by) ", " (time(visit, decided)) }));
+        }
+        if let Some((by, at)) = set.reviewed {
+            let by = html! { (people.person(by)) ", " (time(visit, at)) };
+            rows.push((language.say("Xem lại", "Reviewed"), by));
+        }
+        if let Some(undoes) = set.undoes {
+            let link =
+                html! { a href={ "/changes/" (undoes) } { (language.say("đề xuất", "change set")) " " (undoes) } };
+            rows.push((language.say("Hoàn tác", "Undoes"), link));
+        }
+        if let Some((before, after)) = set.generations {
+            rows.push((language.say("Phiên bản dữ liệu", "Generation"), html! { (before) " → " (after) }));
+        }
+        facts(rows.into_iter().map(|(name, value)| (name.to_owned(), value)))
+    }
+
+    /// What stands against it.
+    fn warnings(&self) -> Result<Markup, Failure> {
+        let (visit, language) = (self.visit, self.visit.language);
+        let tables = match &self.tables {
+            Ok(_) => html! {},
+            Err(problems) => notice(
+                Tone::Danger,
+                language.say("Không đọc được các bảng", "The tables can't be read"),
+                lines(language, problems.list.iter().map(|problem| html! { bdi { (problem.to_string()) } })),
+            ),
+        };
+        let others = self.others()?;
+        Ok(html! {
+            (tables)
+            @if let Some(preview) = &self.preview {
+                (self.conflicts(&preview.conflicts))
+                @if !preview.problems.is_empty() {
+                    @let title = if preview.is_broken_already {
+                        language.say("Các bảng đang có lỗi, chưa kể đề xuất này", "The tables break a rule already, even without this change set")
+                    } else {
+                        language.say("Đề xuất làm bảng vi phạm quy tắc", "The tables would break a rule with it")
+                    };
+                    (notice(Tone::Danger, title, html! {
+                        (lines(language, preview.problems.list.iter().map(|problem| html! { bdi { (problem.to_string()) } })))
+                    }))
+                }
+                @if !preview.lost.is_empty() {
+                    @let tone = if preview.shrinks { Tone::Danger } else { Tone::Warning };
+                    (notice(tone, language.say("Có biển sẽ bị xóa khỏi bảng", "Signs would be gone from the table"), html! {
+                        p {
+                            (language.number(preview.lost.len() as u64)) " / " (language.number(preview.signs as u64)) " "
+                            (language.say("biển; ai quét các biển này sẽ thấy trang báo không tìm thấy.",
+                                "signs; who scans one of these sees a page that says it was not found."))
+                            @if preview.shrinks { " " (language.say("Nhiều hơn mức cho phép.", "That is more than is allowed.")) }
+                        }
+                    }))
+                }
+            }
+            @if !others.is_empty() {
+                (notice(Tone::Warning, language.say("Có đề xuất khác cho cùng dòng", "Others are at the same rows"), html! {
+                    ul {
+                        @for other in others.values() {
+                            li {
+                                a href={ "/changes/" (other.number) } {
+                                    (language.say("Đề xuất", "Change set")) " " (other.number) ": " bdi { (other.reason) }
+                                }
+                                " " (state_badge(language, other.state))
+                                @if let Some(at) = other.effective.filter(|&at| at > visit.now) { " " (time(visit, at)) }
+                            }
+                        }
+                    }
+                }))
+            }
+        })
+    }
+
+    fn conflicts(&self, conflicts: &[Conflict]) -> Markup {
+        let (visit, language) = (self.visit, self.visit.language);
+        if conflicts.is_empty() {
+            return html! {};
+        }
+        let conflict = |conflict: &Conflict| {
+            let CellChange { table, key, column, old, .. } = &conflict.change;
+            let value = |text: Option<&str>| cells_view::value(language, *table, column, text);
+            html! {
+                (cells_view::row_title(visit, *table, key)) ", " (words::column(language, column)) ": "
+                @if conflict.is_ambiguous {
+                    (language.say("có nhiều dòng cùng khóa này", "several rows have this key"))
+                } @else {
+                    (language.say("khi soạn là", "it was")) " " (value(old.as_deref())) ", "
+                    (language.say("nay là", "now it is")) " " (value(conflict.found.as_deref()))
+                }
+            }
+        };
+        notice(
+            Tone::Danger,
+            language.say(
+                "Có ô đã thay đổi kể từ khi đề xuất được lập: không ghi đè",
+                "Cells have changed since it was made: nothing is overwritten",
+            ),
+            lines(language, conflicts.iter().map(conflict)),
+        )
+    }
+
+    /// Sets that are not at their end and change a row that this one changes too, or one that decides where the
+    /// same signs lead.
+    fn others(&self) -> Result<BTreeMap<i64, ChangeSet>, Failure> {
+        let mut others = BTreeMap::new();
+        let Some(preview) = &self.preview else { return Ok(others) };
+        let own = self.set.cells.iter().map(|cell| (cell.table, cell.key.clone()));
+        let moved = preview.moves.iter().flat_map(|sign| {
+            [(TableName::Signs, sign.code.text().to_string()), (TableName::Places, sign.place.clone())]
+        });
+        let rows: BTreeSet<(TableName, String)> = own.chain(moved).collect();
+        for (table, key) in rows.iter().take(10 * MOST) {
+            for other in self.visit.parts.changes.pending_for(*table, key)? {
+                if other.number != self.set.number {
+                    others.insert(other.number, other);
+                }
+            }
+        }
+        Ok(others)
+    }
+
+    /// Place by place and sign by sign.
+    fn signs(&self, groups: &[Group<'_>]) -> Markup {
+        let (visit, set, language) = (self.visit, &self.set, self.visit.language);
+        let pages = groups.len().div_ceil(GROUPS);
+        let page = visit.fields.get("page").parse().unwrap_or(1).clamp(1, pages.max(1));
+        let mut moves: HashMap<&str, Vec<&Move>> = HashMap::new();
+        for sign in self.preview.iter().flat_map(|preview| &preview.moves) {
+            moves.entry(&sign.place).or_default().push(sign);
+        }
+        let count = |number: usize| language.number(number as u64);
+        let moved = self.preview.as_ref().filter(|preview| preview.fits()).map(|preview| preview.moves.len());
+        html! {
+            section {
+                h2 { (language.say("Thay đổi những gì", "What changes")) }
+                p {
+                    (count(set.cells.len())) " " (language.say("ô, ở", "cells, at")) " " (count(groups.len())) " "
+                    (language.say("địa điểm", "places"))
+                    @if let Some(moved) = moved {
+                        "; " strong { (count(moved)) " " (language.say("biển sẽ dẫn đến trang khác", "signs will lead elsewhere")) }
+                    }
+                    "."
+                }
+            }
+            @for group in groups.iter().skip((page - 1) * GROUPS).take(GROUPS) {
+                (self.group(group, moves.get(group.place.as_str()).map_or(&[], Vec::as_slice)))
+            }
+            (pager(visit, page, pages))
+        }
+    }
+
+    fn group(&self, group: &Group<'_>, moves: &[&Move]) -> Markup {
+        let (visit, language) = (self.visit, self.visit.language);
+        let mut alike: Vec<Vec<&Move>> = Vec::new();
+        for &sign in moves {
+            let is_like =
+                |other: &Move| (other.from, &other.before, &other.after) == (sign.from, &sign.before, &sign.after);
+            match alike.iter_mut().find(|group| group.first().is_some_and(|other| is_like(other))) {
+                Some(group) => group.push(sign),
+                None => alike.push(vec![sign]),
+            }
+        }
+        let rows = html! { @for row in &group.rows { (cells_view::row(visit, row)) } };
+        html! {
+            section {
+                h2 {
+                    @match visit.registry.place(&group.place) {
+                        Some(place) => {
+                            (place_link(visit, place))
+                            @if !place.area().is_empty() { " " span.soft { bdi { (place.area()) } } }
+                        }
+                        None if group.place.is_empty() => { (language.say("Dòng không rõ địa điểm", "Rows of no known place")) }
+                        None => { bdi { (group.place) } }
+                    }
+                }
+                @for alike in &alike { (cells_view::moves(visit, alike)) }
+                @if alike.is_empty() {
+                    (rows)
+                } @else {
+                    details open[group.rows.iter().any(|row| row.cells.iter().any(|cell| cells_view::target_language(&cell.column).is_none()))] {
+                        summary { (language.say("Các ô trong bảng", "Cells of the tables")) }
+                        div.stack { (rows) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was done to it.
+    fn past(&self, people: &People) -> Result<Markup, Failure> {
+        let (visit, language) = (self.visit, self.visit.language);
+        let filter = Filter { change_set: Some(self.set.number), ..Filter::default() };
+        let entries = visit.parts.database.read(|connection| list(connection, &filter, 0, MOST))?;
+        Ok(html! {
+            @if !entries.is_empty() {
+                section {
+                    h2 { (language.say("Diễn biến", "What was done to it")) }
+                    ol reversed {
+                        @for entry in &entries {
+                            li {
+                                (time(visit, entry.time)) " " (history::action(language, entry.action))
+                                @if let Some(number) = entry.account { ", " (people.person(number)) }
+                                @if !entry.reason.is_empty() { ": " bdi { (entry.reason) } }
+                            }
+                        }
+                    }
+                    p { a href={ "/history?set=" (self.set.number) } { (language.say("Trong lịch sử", "In the history")) } }
+                }
+            }
+        })
+    }
+}
+
+// === Forms ===
+
+impl Case<'_> {
+    fn actions(&self) -> Result<Markup, Failure> {
+        let language = self.visit.language;
+        let forms = match self.set.state {
+            State::Draft => self.draft_form(),
+            State::Submitted => html! { (self.decision()) (self.own_submitted()) },
+            State::Approved => html! {
+                @if self.is_own() { (self.withdraw_form()) } @else if self.may(Right::Approve) { (self.refuse_form()) }
+            },
+            State::Applied => html! { (self.review_form()) (self.roll_back_form()?) },
+            State::Refused | State::Withdrawn | State::Conflict => html! {},
+        };
+        let rebase = self.rebase_form();
+        Ok(html! {
+            @if self.set.state != State::Withdrawn {
+                section #actions {
+                    h2 { (language.say("Xử lý", "What to do")) }
+                    (forms) (rebase)
+                }
+            }
+        })
+    }
+
+    /// Why there is no button.
+    fn why_not(&self, right: Right) -> Markup {
+        html! { p.soft { (lacks(self.visit, right, &self.areas)) } }
+    }
+
+    fn draft_form(&self) -> Markup {
+        let (visit, set, language) = (self.visit, &self.set, self.visit.language);
+        if !self.is_own() {
+            let text = language.say(
+                "Bản nháp: chỉ người soạn sửa hoặc gửi duyệt được.",
+                "A draft: only its author can change or submit it.",
+            );
+            return html! { p.soft { (text) } };
+        }
+        if !self.may(Right::Propose) {
+            return html! { (self.why_not(Right::Propose)) (self.withdraw_form()) };
+        }
+        // What was typed, after a form that was not taken.
+        let is_typed = visit.fields.has("reason");
+        let typed = |name: &str, kept: String| if is_typed { visit.fields.get(name).to_owned() } else { kept };
+        let reason = typed("reason", set.reason.clone());
+        let effective = set.effective.map(|at| local_text(at, &visit.parts.rules.timezone)).unwrap_or_default();
+        let effective = typed("effective", effective);
+        let is_forced = if is_typed { visit.fields.has("forced") } else { set.forced };
+        let shrinks = self.preview.as_ref().is_some_and(|preview| preview.shrinks);
+        html! {
+            form.form method="post" {
+                (reason_field(language, &reason))
+                (effective_field(visit, &effective))
+                @if shrinks { (tick("forced", "1", html! { (shrink_text(language)) }, is_forced)) }
+                div.row {
+                    (button(Button::Primary, "action", "submit", language.say("Gửi duyệt", "Submit")))
+                    (button(Button::Plain, "action", "save", language.say("Lưu nháp", "Save")))
+                    @if self.may(Right::ApplyFirst) {
+                        (button(Button::Danger, "action", "apply_first", language.say("Áp dụng ngay, xem lại sau", "Apply now, reviewed after")))
+                    }
+                }
+                @if self.may(Right::ApplyFirst) { (apply_first_text(language)) }
+            }
+            (self.withdraw_form())
+        }
+    }
+
+    /// For those who decide on it.
+    fn decision(&self) -> Markup {
+        let language = self.visit.language;
+        if self.is_own() {
+            let text = language.say(
+                "Đang chờ một tài khoản khác có quyền phê duyệt ở các khu vực này. Không ai tự phê duyệt đề xuất của mình.",
+                "It waits for another account that may approve in these areas. Nobody approves a change set of his own.",
+            );
+            return html! { p { (text) } };
+        }
+        if !self.may(Right::Approve) {
+            return self.why_not(Right::Approve);
+        }
+        let fits = self.must_fit(self.set.forced);
+        html! {
+            @match fits {
+                Ok(()) => form.form method="post" {
+                    @if self.set.forced {
+                        p { (language.say("Người soạn xác nhận đúng là muốn xóa nhiều biển như vậy.", "Its author says that losing so many signs is meant.")) }
+                    }
+                    div.row { (button(Button::Primary, "action", "approve", language.say("Phê duyệt", "Approve"))) }
+                },
+                Err(_) => p.soft {
+                    (language.say("Chưa thể phê duyệt: xem các cảnh báo ở trên.", "It can't be approved as it is: see above."))
+                },
+            }
+            (self.refuse_form())
+        }
+    }
+
+    fn refuse_form(&self) -> Markup {
+        let language = self.visit.language;
+        let is_typed = self.visit.fields.get("action") == "refuse";
+        html! {
+            details open[is_typed] {
+                summary { (language.say("Từ chối…", "Refuse…")) }
+                form.form method="post" {
+                    (Field {
+                        name: "remark", label: language.say("Lý do từ chối", "Why it is refused"),
+                        value: self.visit.fields.get("remark"), is_required: true, ..Field::default()
+                    }.lines())
+                    div.row { (button(Button::Danger, "action", "refuse", language.say("Từ chối", "Refuse"))) }
+                }
+            }
+        }
+    }
+
+    fn own_submitted(&self) -> Markup {
+        let language = self.visit.language;
+        html! {
+            @if self.is_own() {
+                @if self.may(Right::ApplyFirst) {
+                    form.form method="post" {
+                        div.row {
+                            (button(Button::Danger, "action", "apply_first", language.say("Áp dụng ngay, xem lại sau", "Apply now, reviewed after")))
+                        }
+                        (apply_first_text(language))
+                    }
+                }
+                (self.withdraw_form())
+            }
+        }
+    }
+
+    fn withdraw_form(&self) -> Markup {
+        let language = self.visit.language;
+        html! {
+            form method="post" { (button(Button::Plain, "action", "withdraw", language.say("Rút lại", "Withdraw"))) }
+        }
+    }
+
+    /// For a set that was applied first.
+    fn review_form(&self) -> Markup {
+        let language = self.visit.language;
+        if !self.set.applies_first || self.set.reviewed.is_some() {
+            return html! {};
+        }
+        if self.is_own() {
+            let text = language.say("Chờ một tài khoản khác xem lại.", "It waits for another account's review.");
+            return html! { p { (text) } };
+        }
+        if !self.may(Right::Approve) {
+            return self.why_not(Right::Approve);
+        }
+        html! {
+            form.form method="post" {
+                p { (language.say("Thay đổi này đã được áp dụng trước khi có người phê duyệt.", "This was applied before anybody has approved it.")) }
+                div.row {
+                    (button(Button::Primary, "action", "review", language.say("Đã xem: đạt yêu cầu", "Looked at it: all right")))
+                }
+                p.hint { (language.say("Nếu không đạt, hãy hoàn tác.", "If it is not, roll it back.")) }
+            }
+        }
+    }
+
+    fn roll_back_form(&self) -> Result<Markup, Failure> {
+        let (visit, language) = (self.visit, self.visit.language);
+        let Ok(tables) = &self.tables else { return Ok(html! {}) };
+        if !self.may(Right::Propose) {
+            return Ok(self.why_not(Right::Propose));
+        }
+        let (cells, changed) = visit.parts.changes.inverse(self.set.number, tables)?;
+        let is_typed = visit.fields.get("action") == "roll_back";
+        let left = |cell: &CellChange| {
+            html! {
+                (cells_view::row_title(visit, cell.table, &cell.key)) ", " (words::column(language, &cell.column))
+            }
+        };
+        Ok(html! {
+            @if !changed.is_empty() {
+                details {
+                    summary {
+                        (language.number(changed.len() as u64)) " "
+                        (language.say("ô đã thay đổi kể từ đó, hoàn tác sẽ để nguyên", "cells have changed since; a rollback leaves them alone"))
+                    }
+                    (lines(language, changed.iter().map(left)))
+                }
+            }
+            @if cells.is_empty() {
+                p.soft { (language.say("Không còn gì để hoàn tác.", "There is nothing left to undo.")) }
+            } @else {
+                details open[is_typed] {
+                    summary { (language.say("Hoàn tác…", "Roll back…")) }
+                    form.form method="post" {
+                        p {
+                            (language.say("Lập và gửi duyệt một đề xuất mới, trả lại giá trị cũ của", "Makes and submits a new change set that puts back"))
+                            " " (language.number(cells.len() as u64)) " " (language.say("ô.", "cells."))
+                        }
+                        (reason_field(language, visit.fields.get("reason")))
+                        div.row { (button(Button::Danger, "action", "roll_back", language.say("Hoàn tác", "Roll back"))) }
+                    }
+                }
+            }
+        })
+    }
+
+    /// For a set with cells that have changed since.
+    fn rebase_form(&self) -> Markup {
+        let language = self.visit.language;
+        let is_outdated = self.set.state == State::Conflict
+            || self.preview.as_ref().is_some_and(|preview| !preview.conflicts.is_empty());
+        if !is_outdated {
+            return html! {};
+        }
+        if !self.may(Right::Propose) {
+            return self.why_not(Right::Propose);
+        }
+        html! {
+            form.form method="post" {
+                p {
+                    (language.say(
+                        "Lập bản nháp với cùng giá trị mới, tính từ giá trị hiện nay của các ô; dòng không còn thì bỏ qua. Hãy xem kỹ vì người khác đã sửa các ô này.",
+                        "Makes a draft with the same new values, from what the cells have now; rows that are gone are left out. Look at it well: somebody else has changed these cells.",
+                    ))
+                }
+                div.row {
+                    (button(Button::Plain, "action", "rebase", language.say("Lập lại từ giá trị hiện nay", "Make it anew from what is there now")))
+                }
+            }
+        }
+    }
+}
+
+/// The field for a reason.
+pub(in crate::console) fn reason_field(language: Language, value: &str) -> Markup {
+    Field {
+        name: "reason",
+        label: language.say("Lý do", "Reason"),
+        hint: language.say("Ngắn gọn; được ghi vào lịch sử.", "In short; it goes into the history."),
+        value,
+        is_required: true,
+        ..Field::default()
+    }
+    .lines()
+}
+
+/// The field for the time at which a set is to be applied.
+pub(in crate::console) fn effective_field(visit: &Visit<'_>, value: &str) -> Markup {
+    let language = visit.language;
+    let zone = visit.parts.rules.timezone.iana_name().unwrap_or("");
+    let hint = match language {
+        Language::Vietnamese => format!("Để trống nếu áp dụng ngay khi được phê duyệt. Múi giờ {zone}."),
+        Language::English => format!("Leave it empty for as soon as it is approved. Time zone {zone}."),
+    };
+    Field {
+        name: "effective",
+        label: language.say("Thời điểm áp dụng", "When to apply it"),
+        hint: &hint,
+        kind: "datetime-local",
+        value,
+        ..Field::default()
+    }
+    .line()
+}
+
+fn shrink_text(language: Language) -> &'static str {
+    language.say("Đúng là muốn xóa nhiều biển như vậy", "Losing so many signs is meant")
+}
+
+fn apply_first_text(language: Language) -> Markup {
+    html! {
+        p.hint {
+            (language.say(
+                "“Áp dụng ngay, xem lại sau” dành cho lúc khẩn cấp (trang đích trở nên nguy hại): có hiệu lực ngay, hiện màu đỏ với mọi người cho đến khi một tài khoản khác xem lại.",
+                "“Apply now, reviewed after” is for an emergency (a page that turned harmful): it holds at once, and everybody sees it in red until another account has looked at it.",
+            ))
+        }
+    }
+}
+
+/// A list that ends in how many more there are.
+pub(in crate::console) fn lines(language: Language, items: impl ExactSizeIterator<Item = Markup>) -> Markup {
+    let more = items.len().saturating_sub(MOST);
+    html! {
+        ul { @for item in items.take(MOST) { li { (item) } } }
+        @if more > 0 { p { (language.say("và", "and")) " " (language.number(more as u64)) " " (language.say("mục khác", "more")) } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::trial::{self, change};
+
+    #[test]
+    fn a_set_is_made_anew_from_what_is_there() {
+        let tables = trial::tables();
+        let cell = |key, column, old: Option<&str>, new: Option<&str>| CellChange {
+            old: old.map(str::to_owned),
+            new: new.map(str::to_owned),
+            ..change(TableName::Places, key, column, "", "")
+        };
+        let rebased = rebase(
+            &[
+                cell("p1", "target", Some("stale"), Some("new")),
+                // It is there already,
+                cell("p2", "name", Some("stale"), Some("Hai")),
+                // its row is gone,
+                cell("gone", "name", Some("stale"), Some("x")),
+                // a new one,
+                cell("p9", "name", None, Some("Chín")),
+                // a new one that somebody else has made meanwhile,
+                cell("p3", "note", None, Some("x")),
+                // and one that is to go.
+                cell("p2", "kind", Some("stale"), None),
+            ],
+            &tables,
+        );
+        assert_eq!(
+            rebased,
+            [
+                cell("p1", "target", Some("https://langson.gov.vn/1"), Some("new")),
+                cell("p9", "name", None, Some("Chín")),
+                cell("p3", "note", Some(""), Some("x")),
+                cell("p2", "kind", Some("relic"), None),
+            ]
+        );
+    }
 }

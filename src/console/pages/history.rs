@@ -1,8 +1,281 @@
 //! `/history`: what was done.
+//!
+//! Owns the list, whose filters are all in the address, the same as CSV, and the head of the chain.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use hyper::StatusCode;
+use jiff::civil::{Date, Time};
+use maud::{Markup, html};
 
 use super::super::Visit;
 use super::super::answer::{Answer, Failure};
+use super::super::cells_view::{self, groups};
+use super::super::csv::{csv_text, download};
+use super::super::elements::{Button, Field, People, Tone, badge, button, facts, notice, table, time};
+use super::super::language::Language;
+use super::super::page::page_with;
+use crate::core::Code;
+use crate::history::{Action, Entry, Filter, head, list};
+use crate::source::CellChange;
 
-pub(in crate::console) fn get(_visit: &Visit<'_>, _rest: &str) -> Answer {
-    Err(Failure::NotFound)
+/// Entries on a page.
+const PAGE: usize = 50;
+/// Entries in a CSV file.
+const MOST_CSV: usize = 100_000;
+
+pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
+    let filter = filter(visit);
+    if visit.fields.get("format") == "csv" {
+        return csv(visit, &filter);
+    }
+    let language = visit.language;
+    let page: usize = visit.fields.get("page").parse().unwrap_or(1).max(1);
+    // One more than is shown says whether there is another page: counting them all would take long some day.
+    let (entries, head) = visit.parts.database.read(|connection| -> rusqlite::Result<_> {
+        Ok((list(connection, &filter, (page - 1).saturating_mul(PAGE), PAGE + 1)?, head(connection)?))
+    })?;
+    let people = People::of(visit)?;
+    let to = |page: usize| format!("/history?{}", visit.fields.with(&[("page", &page.to_string())]));
+    let heads = [
+        language.say("Thời gian", "When"),
+        language.say("Ai", "Who"),
+        language.say("Việc", "What"),
+        language.say("Lý do", "Why"),
+        language.say("Chi tiết", "Details"),
+    ];
+    let title = language.say("Lịch sử", "History");
+    let main = html! {
+        (filters(visit)?)
+        p { a href={ "/history?" (visit.fields.with(&[("format", "csv"), ("page", "")])) } { (language.say("Tải về dạng CSV", "Download as CSV")) } }
+        @if entries.is_empty() {
+            (notice(Tone::Info, "", html! { p { (language.say("Không có mục nào.", "There are no entries.")) } }))
+        } @else {
+            (table(title, &heads, entries.iter().take(PAGE).map(|entry| row(visit, &people, entry))))
+        }
+        @if page > 1 || entries.len() > PAGE {
+            nav.pager aria-label=(language.say("Các trang", "Pages")) {
+                @if page > 1 { a rel="prev" href=(to(page - 1)) { "← " (language.say("Mới hơn", "Newer")) } }
+                @if entries.len() > PAGE { a rel="next" href=(to(page + 1)) { (language.say("Cũ hơn", "Older")) " →" } }
+            }
+        }
+        section {
+            h2 { (language.say("Mắt xích cuối", "The head of the chain")) }
+            p { code { (head) } }
+            p.hint {
+                (language.say(
+                    "Mỗi mục chứa mã băm của mục trước. Hãy ghi lại giá trị này ở nơi khác (chỉ số đo, nhật ký và trạng thái của dịch vụ cũng có): nếu sau này lịch sử bị sửa hay bị cắt, lệnh sau sẽ phát hiện:",
+                    "Each entry has the hash of the one before. Note this value somewhere else (metrics, log and status have it too): if the history is changed or cut later, this shows it:",
+                ))
+                " " code { "waypost audit verify --head " (head) }
+            }
+        }
+    };
+    Ok(page_with(visit, StatusCode::OK, title, main))
+}
+
+/// What the address asks for; what it has that is none is as if it were not there.
+fn filter(visit: &Visit<'_>) -> Filter {
+    let fields = &visit.fields;
+    let zone = &visit.parts.rules.timezone;
+    let midnight = |date: Date| Some(date.to_datetime(Time::MIN).to_zoned_datetime(zone.clone()).ok()?.timestamp());
+    let date = |name: &str| fields.get(name).parse::<Date>().ok();
+    let action = Action::parse(fields.get("action"));
+    Filter {
+        account: fields.get("account").parse().ok(),
+        actions: action.into_iter().collect(),
+        change_set: fields.get("set").parse().ok(),
+        objects: objects(fields.get("row")),
+        from: date("from").and_then(midnight),
+        // The whole last day.
+        to: date("to").and_then(|date| date.tomorrow().ok()).and_then(midnight),
+    }
+}
+
+/// What a code or the identifier of a place is called in the history: it may be either.
+fn objects(row: &str) -> Vec<String> {
+    if row.is_empty() {
+        return Vec::new();
+    }
+    let code = row.parse::<Code>().ok().map(|code| format!("signs {}", code.text()));
+    code.into_iter().chain([format!("places {row}")]).collect()
+}
+
+/// What was done, in a word.
+pub(in crate::console) const fn action(language: Language, action: Action) -> &'static str {
+    match action {
+        Action::Submitted => language.say("gửi duyệt", "submitted"),
+        Action::Approved => language.say("phê duyệt", "approved"),
+        Action::Refused => language.say("từ chối", "refused"),
+        Action::Withdrawn => language.say("rút lại", "withdrawn"),
+        Action::Applied => language.say("áp dụng", "applied"),
+        Action::Conflict => language.say("không áp dụng được", "could not be applied"),
+        Action::Reviewed => language.say("xem lại sau khi áp dụng", "reviewed after it was applied"),
+        Action::Outside => language.say("thay đổi ngoài trang này", "changed outside the console"),
+        Action::Account => language.say("tài khoản", "account"),
+        Action::SignedIn => language.say("đăng nhập", "signed in"),
+    }
+}
+
+/// Who has done it: nobody known where it was done outside.
+fn who(language: Language, people: &People, entry: &Entry) -> Markup {
+    match (entry.account, entry.action) {
+        (Some(number), _) => people.person(number),
+        (None, Action::Outside) => html! { span.soft { (language.say("ngoài trang này", "outside the console")) } },
+        (None, _) => html! { span.soft { (language.say("hệ thống", "the service")) } },
+    }
+}
+
+/// The cells that an entry tells of, and how many there are.
+fn cells(entry: &Entry) -> (Vec<CellChange>, usize) {
+    let cells: Vec<CellChange> =
+        entry.details.get("cells").and_then(|cells| serde_json::from_value(cells.clone()).ok()).unwrap_or_default();
+    let count = entry.details.get("count").and_then(serde_json::Value::as_u64);
+    let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(cells.len());
+    (cells, count)
+}
+
+/// The sets that an entry says were lost.
+fn lost(entry: &Entry) -> Vec<i64> {
+    let lost = entry.details.get("loses").and_then(|lost| serde_json::from_value(lost.clone()).ok());
+    lost.unwrap_or_default()
+}
+
+fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
+    let language = visit.language;
+    let tone = match entry.action {
+        Action::Outside => Tone::Warning,
+        Action::Conflict | Action::Refused => Tone::Danger,
+        Action::Applied => Tone::Good,
+        _ => Tone::Info,
+    };
+    let (cells, count) = cells(entry);
+    vec![
+        time(visit, entry.time),
+        who(language, people, entry),
+        html! {
+            (badge(tone, action(language, entry.action)))
+            @match entry.change_set {
+                Some(number) => { " " a href={ "/changes/" (number) } { (language.say("đề xuất", "change set")) " " (number) } }
+                None => { " " bdi { (entry.object) } }
+            }
+            @for number in lost(entry) {
+                " " (badge(Tone::Danger, language.say("làm mất đề xuất", "loses change set"))) " "
+                a href={ "/changes/" (number) } { (number) }
+            }
+        },
+        html! { bdi { (entry.reason) } },
+        html! {
+            div {
+                @if let Some(number) = entry.approver {
+                    div { (language.say("người phê duyệt:", "approved by")) " " (people.person(number)) }
+                }
+                @if let Some((before, after)) = entry.generations {
+                    div { (language.say("phiên bản", "generation")) " " (before) " → " (after) }
+                }
+                @if !cells.is_empty() {
+                    details {
+                        summary { (language.number(count as u64)) " " (language.say("ô", "cells")) }
+                        div.stack {
+                            @for group in groups(&cells, &visit.registry) {
+                                @for row in &group.rows { (cells_view::row(visit, row)) }
+                            }
+                            @if count > cells.len() {
+                                p { (language.say("và", "and")) " " (language.number((count - cells.len()) as u64)) " " (language.say("ô khác", "more")) }
+                            }
+                        }
+                    }
+                } @else if entry.details.as_object().is_some_and(|details| !details.is_empty()) {
+                    details {
+                        summary { (language.say("Chi tiết", "Details")) }
+                        p { bdi { (entry.details.to_string()) } }
+                    }
+                }
+                details {
+                    summary { "#" (entry.seq) }
+                    (facts([(language.say("Mã băm", "Hash").to_owned(), html! { code.url { (hex(&entry.hash)) } })]))
+                }
+            }
+        },
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+fn filters(visit: &Visit<'_>) -> Result<Markup, Failure> {
+    let (language, fields) = (visit.language, &visit.fields);
+    let any = ("", language.say("(tất cả)", "(any)"));
+    let actions = [any].into_iter().chain(Action::ALL.map(|one| (one.as_str(), action(language, one))));
+    let accounts = visit.parts.accounts.all()?.into_iter().map(|account| (account.number.to_string(), account.name));
+    let accounts = [(String::new(), any.1.to_owned())].into_iter().chain(accounts);
+    let field = |name, label, kind| Field { name, label, kind, value: fields.get(name), ..Field::default() };
+    Ok(html! {
+        form.filters method="get" action="/history" {
+            (field("account", language.say("Ai", "Who"), "").choice(accounts))
+            (field("action", language.say("Việc", "What"), "").choice(actions))
+            (field("row", language.say("Mã biển hoặc địa điểm", "Code, or identifier of a place"), "search").line())
+            (field("set", language.say("Đề xuất số", "Change set number"), "").line())
+            (field("from", language.say("Từ ngày", "From"), "date").line())
+            (field("to", language.say("Đến hết ngày", "To, the day included"), "date").line())
+            div.row { (button(Button::Plain, "", "", language.say("Lọc", "Filter"))) }
+        }
+    })
+}
+
+/// The entries as a table of text, for a spreadsheet.
+fn csv(visit: &Visit<'_>, filter: &Filter) -> Answer {
+    const HEADER: [&str; 12] = [
+        "seq",
+        "time",
+        "account",
+        "action",
+        "object",
+        "change_set",
+        "reason",
+        "approver",
+        "before",
+        "after",
+        "details",
+        "hash",
+    ];
+    let entries = visit.parts.database.read(|connection| list(connection, filter, 0, MOST_CSV))?;
+    let names: HashMap<i64, String> =
+        visit.parts.accounts.all()?.into_iter().map(|account| (account.number, account.name)).collect();
+    let name = |number: Option<i64>| {
+        number.map_or(String::new(), |number| names.get(&number).cloned().unwrap_or_else(|| format!("#{number}")))
+    };
+    let text = |number: Option<u64>| number.map_or(String::new(), |number| number.to_string());
+    let rows = entries.iter().map(|entry| {
+        [
+            entry.seq.to_string(),
+            visit.parts.rules.timezone.to_datetime(entry.time).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            name(entry.account),
+            entry.action.as_str().to_owned(),
+            entry.object.clone(),
+            entry.change_set.map_or(String::new(), |number| number.to_string()),
+            entry.reason.clone(),
+            name(entry.approver),
+            text(entry.generations.map(|(before, _)| before)),
+            text(entry.generations.map(|(_, after)| after)),
+            entry.details.to_string(),
+            hex(&entry.hash),
+        ]
+    });
+    let rows = [HEADER.map(str::to_owned)].into_iter().chain(rows);
+    Ok(download("history.csv", csv_text(rows.map(|row| row.map(Cow::from)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_found_by_its_code_in_any_spelling_or_by_its_identifier() {
+        assert_eq!(objects("7k3m-9qx5"), ["signs 7K3M9QX5", "places 7k3m-9qx5"]);
+        assert_eq!(objects("hung_vuong"), ["places hung_vuong"]);
+        assert_eq!(objects(""), Vec::<String>::new());
+    }
 }

@@ -1,8 +1,114 @@
-//! `/places`: the places.
+//! `/places`: the places that match, fifty on a page, or all of them as CSV.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use maud::html;
 
 use super::super::Visit;
-use super::super::answer::{Answer, Failure};
+use super::super::answer::Answer;
+use super::super::chart;
+use super::super::csv::{csv_text, download};
+use super::super::elements::{pager, place_link, table};
+use super::super::figures::Snapshot;
+use super::super::lists::{days_of, filter_form, host_of, last_scan, sort_choice};
+use super::super::page::page;
+use super::super::search::{Filters, Index, PAGE, last_of};
+use super::super::words;
+use super::signs::multilingual;
+use crate::core::Code;
+use crate::registry::{PlaceRef, Registry};
 
-pub(in crate::console) fn get(_visit: &Visit<'_>, _rest: &str) -> Answer {
-    Err(Failure::NotFound)
+pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
+    let language = visit.language;
+    let filters = Filters::read(&visit.fields);
+    let index = visit.parts.index.of(&visit.registry);
+    let figures = visit.parts.figures.snapshot();
+    let found = filters.places(&visit.registry, &index, &figures);
+    let signs: Vec<Code> = visit.registry.signs().map(|sign| sign.code()).collect();
+    if visit.fields.get("format") == "csv" {
+        let rows = found.iter().map(|place| cells(&visit.registry, *place, &index, &signs, &figures));
+        let rows = [header(&visit.registry)].into_iter().chain(rows);
+        let rows = rows.map(|row| row.into_iter().map(Cow::from));
+        return Ok(download("places.csv", csv_text(rows)));
+    }
+    let pages = found.len().div_ceil(PAGE).max(1);
+    let number = filters.page.min(pages);
+    let heads = [
+        language.say("Tên", "Name"),
+        language.say("Định danh", "Identifier"),
+        language.say("Loại", "Kind"),
+        language.say("Khu vực", "Area"),
+        language.say("Dẫn đến", "Leads to"),
+        language.say("Số biển", "Signs"),
+        language.say("30 ngày", "30 days"),
+        language.say("Quét gần nhất", "Last scan"),
+    ];
+    let rows = found.iter().skip((number - 1) * PAGE).take(PAGE).map(|&(at, place)| {
+        let codes = || index.signs_of(at).iter().map(|&sign| signs[sign]);
+        let days: Vec<_> = codes().map(|code| days_of(code, &figures)).collect();
+        vec![
+            place_link(visit, place),
+            html! { bdi { (place.id()) } },
+            html! { bdi { (words::kind(language, place.kind())) } },
+            html! { bdi { (place.area()) } },
+            html! { bdi { (host_of(&place.targets())) } },
+            html! { span.number { (language.number(index.signs_of(at).len() as u64)) } },
+            html! {
+                @if figures.taken.is_some() { (chart::small(language, &chart::sum(days.iter()))) } @else { span.soft { "–" } }
+            },
+            last_scan(visit, latest(codes(), &figures)),
+        ]
+    });
+    let main = html! {
+        (filter_form(visit, &filters, &index, &figures, sort_choice(language, &filters)))
+        div.row {
+            p { strong { (language.number(found.len() as u64)) } " " (language.say("địa điểm", "places")) }
+            a href={ "/places?" (visit.fields.with(&[("page", ""), ("format", "csv")])) } {
+                (language.say("Tải về CSV", "Download as CSV"))
+            }
+        }
+        @if found.is_empty() {
+            p { (language.say("Không có địa điểm nào phù hợp. Thử ít chữ hơn, hoặc bỏ bớt điều kiện lọc.",
+                "No place matches. Try fewer words, or take away a filter.")) }
+        } @else {
+            (table(language.say("Địa điểm", "Places"), &heads, rows))
+        }
+        (pager(visit, number, pages))
+    };
+    Ok(page(visit, language.say("Địa điểm", "Places"), main))
+}
+
+fn latest(codes: impl Iterator<Item = Code>, figures: &Snapshot) -> Option<Timestamp> {
+    codes.filter_map(|code| last_of(code, figures)).max()
+}
+
+/// The columns, as in the tables where they are the tables'.
+fn header(registry: &Registry) -> Vec<String> {
+    let mut header: Vec<String> = ["place", "kind", "area"].map(str::to_owned).to_vec();
+    header.extend(multilingual(registry, "name"));
+    header.extend(multilingual(registry, "target"));
+    header.extend(["signs", "scans_30_days", "last_scan"].map(str::to_owned));
+    header
+}
+
+fn cells(
+    registry: &Registry,
+    (at, place): (usize, PlaceRef<'_>),
+    index: &Index,
+    signs: &[Code],
+    figures: &Snapshot,
+) -> Vec<String> {
+    let codes = || index.signs_of(at).iter().map(|&sign| signs[sign]);
+    let mut cells = [place.id(), place.kind(), place.area()].map(str::to_owned).to_vec();
+    let tags = || registry.languages().iter().map(|tag| tag.as_str());
+    let text = |found: Option<&str>| found.unwrap_or("").to_owned();
+    cells.extend(tags().map(|tag| text(place.names().find(|(known, _)| *known == tag).map(|(_, name)| name))));
+    let targets = place.targets();
+    cells.extend(tags().map(|tag| text(targets.iter().find(|target| target.language == tag).map(|target| target.url))));
+    cells.push(codes().count().to_string());
+    let scans: u64 = codes().map(|code| figures.scans(code)).sum();
+    cells.push(if figures.taken.is_some() { scans.to_string() } else { String::new() });
+    cells.push(latest(codes(), figures).map_or(String::new(), |time| time.to_string()));
+    cells
 }

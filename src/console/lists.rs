@@ -1,0 +1,119 @@
+//! What the lists of signs and places, and the map, have in common: the form with the filters, and what is shown of one
+//! sign.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::Visit;
+use super::elements::{Field, Tone, badge, button};
+use super::figures::{DAYS, Snapshot};
+use super::language::Language;
+use super::search::{Filters, Index, Sort};
+use super::words;
+use crate::core::Code;
+use crate::health::State;
+use crate::registry::{Status, Targets};
+
+/// The form with the filters; it asks for the same page again. `more` are fields of the page's own.
+pub(super) fn filter_form(
+    visit: &Visit<'_>,
+    filters: &Filters,
+    index: &Index,
+    figures: &Snapshot,
+    more: Markup,
+) -> Markup {
+    let language = visit.language;
+    let any = || (String::new(), language.say("tất cả", "all").to_owned());
+    let areas = index.areas().iter().map(|area| (area.clone(), area.clone()));
+    let kinds = index.kinds().iter().map(|kind| (kind.clone(), words::kind(language, kind).to_owned()));
+    let statuses = Status::ALL.into_iter().map(|s| (s.as_str().to_owned(), words::status(language, s).to_owned()));
+    let states = State::ALL.into_iter().map(|s| (s.as_str().to_owned(), words::health(language, s).to_owned()));
+    let choice = |name, label, value: &str, options: Vec<(String, String)>| {
+        Field { name, label, value, ..Field::default() }.choice(options)
+    };
+    html! {
+        form.card.form method="get" action=(visit.path) role="search" {
+            div.field {
+                label for="q" { (language.say("Tìm tên, mã, địa chỉ cũ", "Find a name, code or old address")) }
+                div.search {
+                    input #q name="q" type="search" value=(filters.query) autocomplete="off" spellcheck="false";
+                    (button(super::elements::Button::Primary, "", "", language.say("Tìm", "Find")))
+                }
+            }
+            @if !filters.place.is_empty() { input type="hidden" name="place" value=(filters.place); }
+            details open[filters.narrows()] {
+                summary { (language.say("Lọc và sắp xếp", "Filter and sort")) }
+                div.filters {
+                    (choice("area", language.say("Khu vực", "Area"), &filters.area, [any()].into_iter().chain(areas).collect()))
+                    (choice("kind", language.say("Loại", "Kind"), &filters.kind, [any()].into_iter().chain(kinds).collect()))
+                    (choice("status", language.say("Tình trạng", "Status"), filters.status.map_or("", Status::as_str),
+                        [any()].into_iter().chain(statuses).collect()))
+                    @if figures.has_states {
+                        (choice("state", language.say("Hoạt động", "Use"), filters.state.map_or("", State::as_str),
+                            [any()].into_iter().chain(states).collect()))
+                    }
+                    (more)
+                }
+            }
+        }
+    }
+}
+
+/// The choice of an order.
+pub(super) fn sort_choice(language: Language, filters: &Filters) -> Markup {
+    let options = Sort::ALL.into_iter().map(|sort| {
+        let text = match sort {
+            Sort::Name => language.say("tên", "name"),
+            Sort::Code => language.say("mã", "code"),
+            Sort::Area => language.say("khu vực", "area"),
+            Sort::Scans => language.say("lượt quét", "scans"),
+            Sort::Last => language.say("lần quét gần nhất", "last scan"),
+        };
+        (sort.as_str(), text)
+    });
+    let label = language.say("Sắp xếp theo", "Sort by");
+    Field { name: "sort", label, value: filters.sort.as_str(), ..Field::default() }.choice(options)
+}
+
+/// What is known of one sign's use on each of the last days.
+pub(super) fn days_of(code: Code, figures: &Snapshot) -> [u32; DAYS] {
+    figures.signs.get(&code).map_or([0; DAYS], |sign| sign.days)
+}
+
+/// A sign's place in its life.
+pub(super) fn status_badge(language: Language, status: Status) -> Markup {
+    let tone = match status {
+        Status::Planned => Tone::Warning,
+        Status::Active => Tone::Good,
+        Status::Retired => Tone::Info,
+    };
+    badge(tone, words::status(language, status))
+}
+
+/// How a sign is.
+pub(super) fn health_badge(language: Language, state: State) -> Markup {
+    let tone = match state {
+        State::Silent | State::NeverScanned => Tone::Danger,
+        State::Quiet => Tone::Warning,
+        State::Normal => Tone::Good,
+        State::NotEnoughData | State::New => Tone::Info,
+    };
+    badge(tone, words::health(language, state))
+}
+
+/// The host that targets lead to, in the default language; empty where they lead nowhere.
+pub(super) fn host_of<'r>(targets: &Targets<'r>) -> &'r str {
+    let url = targets.iter().next().map_or("", |target| target.url);
+    let behind = url.split_once("://").map_or("", |(_, behind)| behind);
+    behind.split(['/', '?', '#']).next().unwrap_or("")
+}
+
+/// When something was last scanned, or that it is not known to have been.
+pub(super) fn last_scan(visit: &Visit<'_>, last: Option<Timestamp>) -> Markup {
+    html! {
+        @match last {
+            Some(last) => (super::elements::time(visit, last)),
+            None => span.soft { "–" },
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! "Point elsewhere": the form of a sign or a place, and the cells that it means.
+//!
+//! Owns the way from the form to a change set. The form carries the hash of the tables that it was made from: where they have
+//! changed since, it is shown again with what was typed, and nothing is made. A target that is left as it was is no
+//! change, also where the table writes the same address in another way.
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::Visit;
+use super::answer::{self, Answer, Failure};
+use super::areas::{areas_of, denied};
+use super::elements::{Button, Field, Tone, button, notice, problems};
+use super::fields::Fields;
+use super::forms::{self, Wish};
+use super::language::Language;
+use super::words;
+use crate::accounts::Right;
+use crate::changes::{Draft, festival};
+use crate::core::Code;
+use crate::registry::{PlaceRef, SignRef, Status, Targets};
+use crate::source::{CellChange, Cells, Sources, TableName};
+
+/// What is pointed elsewhere.
+#[derive(Clone, Copy)]
+pub(super) enum Subject<'r> {
+    Sign(SignRef<'r>),
+    Place(PlaceRef<'r>),
+}
+
+/// A form that came and could not be taken: its fields, and all that is wrong.
+pub(super) struct Refusal<'f> {
+    pub fields: &'f Fields,
+    pub problems: Vec<String>,
+}
+
+impl<'r> Subject<'r> {
+    pub const fn table(self) -> TableName {
+        match self {
+            Self::Sign(_) => TableName::Signs,
+            Self::Place(_) => TableName::Places,
+        }
+    }
+
+    /// Of its row.
+    pub fn key(self) -> String {
+        match self {
+            Self::Sign(sign) => sign.code().text().to_string(),
+            Self::Place(place) => place.id().to_owned(),
+        }
+    }
+
+    fn area(self) -> &'r str {
+        match self {
+            Self::Sign(sign) => sign.place().area(),
+            Self::Place(place) => place.area(),
+        }
+    }
+
+    /// The targets of its own row; `None` where it has none.
+    fn own_targets(self) -> Option<Targets<'r>> {
+        match self {
+            Self::Sign(sign) => sign.own_targets(),
+            Self::Place(place) => Some(place.targets()),
+        }
+    }
+}
+
+/// Columns of targets, with their languages, the default's first.
+fn columns<'v>(visit: &'v Visit<'_>) -> impl Iterator<Item = (String, &'v str)> {
+    let languages = visit.registry.languages().iter().enumerate();
+    languages.map(|(at, tag)| (if at == 0 { "target".to_owned() } else { format!("target:{tag}") }, tag.as_str()))
+}
+
+/// What a column of targets has now.
+fn current<'r>(subject: Subject<'r>, tag: &str) -> &'r str {
+    let targets = subject.own_targets();
+    targets.and_then(|targets| targets.iter().find(|target| target.language == tag)).map_or("", |target| target.url)
+}
+
+/// The form; or, for who may not send it, why.
+pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Refusal<'_>>) -> Markup {
+    let language = visit.language;
+    let title = language.say("Trỏ sang trang khác", "Point elsewhere");
+    let area: String = subject.area().nfc().collect();
+    if !visit.account.may(Right::Propose, [area.as_str()].into_iter()) {
+        let why = if visit.account.role.has(Right::Propose) {
+            language.say("Tài khoản của bạn không phụ trách khu vực này.", "Your account is not for this area.")
+        } else {
+            language.say(
+                "Tài khoản của bạn chỉ được xem. Người soạn có thể đề xuất thay đổi.",
+                "Your account may only look. Editors can propose changes.",
+            )
+        };
+        return html! { section { h2 { (title) } p.soft { (why) } } };
+    }
+    let typed = |name: &str, current: &str| match refusal {
+        Some(refusal) => refusal.fields.get(name).to_owned(),
+        None => current.to_owned(),
+    };
+    let is_sign = matches!(subject, Subject::Sign(_));
+    html! {
+        section #point-elsewhere {
+            h2 { (title) }
+            @if let Some(refusal) = refusal { (problems(language, &refusal.problems)) }
+            form.form method="post" action=(visit.path) {
+                input type="hidden" name="hash" value=(visit.registry.content_hash_text());
+                @for (column, tag) in columns(visit) {
+                    (Field {
+                        name: &column,
+                        label: &words::column(language, &if column == "target" { format!("target:{tag}") } else { column.clone() }),
+                        value: &typed(&column, current(subject, tag)),
+                        hint: if is_sign && column == "target" {
+                            language.say("Để trống: dùng trang đích của địa điểm.", "Empty: the target of its place.")
+                        } else {
+                            ""
+                        },
+                        kind: "url",
+                        ..Field::default()
+                    }.line())
+                }
+                @if let Subject::Sign(sign) = subject { (status_fields(language, sign, &typed)) }
+                (reason_field(language, &typed("reason", "")))
+                details open[!typed("effective", "").is_empty() || !typed("until", "").is_empty() || !typed("from", "").is_empty()] {
+                    summary { (language.say("Hẹn giờ, hoặc chỉ trong một thời gian", "At a time, or only for a while")) }
+                    (time_fields(language, &typed))
+                }
+                (buttons(visit, &area))
+            }
+        }
+    }
+}
+
+fn status_fields(language: Language, sign: SignRef<'_>, typed: &impl Fn(&str, &str) -> String) -> Markup {
+    let statuses = Status::ALL.into_iter().map(|status| (status.as_str(), words::status(language, status)));
+    let successor = sign.successor().map_or(String::new(), |sign| sign.code().grouped().to_string());
+    html! {
+        details open[typed("status", sign.status().as_str()) != sign.status().as_str()] {
+            summary { (language.say("Tình trạng của biển", "Status of the sign")) }
+            div.stack {
+                (Field {
+                    name: "status",
+                    label: language.say("Tình trạng", "Status"),
+                    value: &typed("status", sign.status().as_str()),
+                    ..Field::default()
+                }.choice(statuses))
+                (Field {
+                    name: "successor",
+                    label: language.say("Mã của biển thay thế", "Code of its successor"),
+                    value: &typed("successor", &successor),
+                    hint: language.say("Chỉ khi biển ngừng sử dụng; có thể để trống.", "Only for a retired sign; may be empty."),
+                    ..Field::default()
+                }.line())
+            }
+        }
+    }
+}
+
+fn reason_field(language: Language, value: &str) -> Markup {
+    Field {
+        name: "reason",
+        label: language.say("Lý do", "Reason"),
+        value,
+        hint: language.say(
+            "Một câu; người phê duyệt và lịch sử sẽ thấy.",
+            "One sentence, for who approves it and for the history.",
+        ),
+        is_required: true,
+        ..Field::default()
+    }
+    .lines()
+}
+
+fn time_fields(language: Language, typed: &impl Fn(&str, &str) -> String) -> Markup {
+    html! {
+        div.stack {
+            (Field {
+                name: "effective",
+                label: language.say("Áp dụng vào lúc", "Apply at"),
+                value: &typed("effective", ""),
+                hint: language.say("Để trống: ngay sau khi được phê duyệt.", "Empty: as soon as it is approved."),
+                kind: "datetime-local",
+                ..Field::default()
+            }.line())
+            fieldset {
+                legend { (language.say("Chuyển hướng tạm thời", "Only for a while")) }
+                p.hint {
+                    (language.say("Nếu ghi thời điểm kết thúc, các trang đích ở trên chỉ có hiệu lực đến lúc đó, rồi biển tự trở về trang cũ.",
+                        "With an end, the targets above hold until then; afterwards signs lead to the old page again by themselves."))
+                }
+                div.pair {
+                    (Field { name: "from", label: language.say("Từ (để trống: ngay)", "From (empty: at once)"), value: &typed("from", ""), kind: "datetime-local", ..Field::default() }.line())
+                    (Field { name: "until", label: language.say("Đến", "Until"), value: &typed("until", ""), kind: "datetime-local", ..Field::default() }.line())
+                }
+            }
+        }
+    }
+}
+
+fn buttons(visit: &Visit<'_>, area: &str) -> Markup {
+    let language = visit.language;
+    html! {
+        div.row {
+            (button(Button::Primary, "action", "submit", language.say("Gửi duyệt", "Submit for approval")))
+            (button(Button::Plain, "action", "draft", language.say("Lưu bản nháp", "Save as a draft")))
+        }
+        @if visit.account.may(Right::ApplyFirst, [area].into_iter()) {
+            (notice(Tone::Warning, language.say("Trang đích đang gây hại?", "Is the page harmful right now?"), html! {
+                p {
+                    (language.say("Thay đổi được áp dụng ngay và hiện màu đỏ cho mọi người, đến khi người khác xem lại.",
+                        "The change is applied at once, and everybody sees it in red until somebody else has reviewed it."))
+                }
+                (button(Button::Danger, "action", "apply", language.say("Áp dụng ngay, xem lại sau", "Apply now, reviewed after")))
+            }))
+        }
+    }
+}
+
+/// Takes the form: a change set and its page, or all that is wrong.
+pub(super) fn take(visit: &Visit<'_>, subject: Subject<'_>) -> Result<Answer, Vec<String>> {
+    let (language, fields) = (visit.language, &visit.fields);
+    let mut wrong = Vec::new();
+    let tables = tables_that_serve(visit).map_err(|text| vec![text])?;
+    let wish = Wish::read(fields, &visit.parts.rules.timezone, visit.now, language).unwrap_or_else(|(wish, texts)| {
+        wrong.extend(texts);
+        wish
+    });
+    let cells = match tables.cells(subject.table()) {
+        Ok(cells) => wanted(visit, subject, &cells, &mut wrong),
+        Err(problems) => {
+            wrong.extend(problems.to_string().lines().map(str::to_owned));
+            Vec::new()
+        }
+    };
+    if wrong.is_empty() && cells.is_empty() {
+        wrong.push(language.say("Chưa có gì thay đổi.", "Nothing is changed yet.").to_owned());
+    }
+    let areas = areas_of(&cells, &visit.registry, &tables);
+    let right = if fields.get("action") == "apply" { Right::ApplyFirst } else { Right::Propose };
+    let denied = denied(&visit.account, right, &areas);
+    if !denied.is_empty() {
+        let text = language.say("Tài khoản không có quyền này ở khu vực:", "The account has no right to this in:");
+        wrong.push(format!("{text} {}", denied.join(", ")));
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let draft = Draft {
+        author: visit.account.number,
+        reason: wish.reason,
+        effective: wish.effective,
+        cells,
+        undoes: None,
+        forced: wish.forced,
+    };
+    Ok(make(visit, &draft))
+}
+
+fn make(visit: &Visit<'_>, draft: &Draft) -> Answer {
+    let changes = &visit.parts.changes;
+    let number = changes.draft(draft, visit.now)?;
+    match visit.fields.get("action") {
+        "draft" => {}
+        "apply" => {
+            changes.apply_first(number, draft.author, visit.now)?;
+            visit.parts.applier.look();
+        }
+        _ => {
+            changes.submit(number, draft.author, visit.now)?;
+            // Where no approval is needed it is due already.
+            visit.parts.applier.look();
+        }
+    }
+    Ok(answer::see_other(&format!("/changes/{number}")))
+}
+
+/// The tables, if they are those that serve and those that the form was made from.
+fn tables_that_serve(visit: &Visit<'_>) -> Result<Sources, String> {
+    let language = visit.language;
+    let serves = visit.registry.content_hash_text();
+    let tables = visit.parts.files.read().map_err(|problems| problems.to_string())?;
+    if visit.fields.get("hash") != serves {
+        return Err(language
+            .say(
+                "Bảng đã thay đổi sau khi bạn mở trang này. Xin xem lại giá trị hiện tại rồi gửi lần nữa.",
+                "The tables have changed since you opened this page. Please look at the values of today and send it again.",
+            )
+            .to_owned());
+    }
+    if tables.content_hash() != visit.registry.content_hash {
+        return Err(language
+            .say(
+                "Bảng trên máy chủ vừa được sửa và chưa có hiệu lực, hoặc đang có lỗi. Xin thử lại sau ít phút.",
+                "The tables on the server have just been edited and do not serve yet, or have errors. Please try again in a few minutes.",
+            )
+            .to_owned());
+    }
+    Ok(tables)
+}
+
+/// The cells that the form changes. What is wrong is added to `wrong`.
+fn wanted(visit: &Visit<'_>, subject: Subject<'_>, cells: &Cells, wrong: &mut Vec<String>) -> Vec<CellChange> {
+    let (language, fields) = (visit.language, &visit.fields);
+    let key = subject.key();
+    let mut changes = Vec::new();
+    let mut change = |column: &str, new: &str| {
+        let old = cells.get(&key, column).map(str::to_owned);
+        if old.as_deref() != Some(new) {
+            let (table, key, column) = (subject.table(), key.clone(), column.to_owned());
+            changes.push(CellChange { table, key, column, old, new: Some(new.to_owned()) });
+        }
+    };
+    let mut targets = Vec::new();
+    for (column, tag) in columns(visit) {
+        let typed = fields.get(&column);
+        if !typed.is_empty() {
+            match visit.parts.rules.target(typed) {
+                Ok(_) => targets.push((column.clone(), typed.to_owned())),
+                Err(error) => wrong.push(format!("{}: {error}", words::column(language, &column))),
+            }
+        }
+        // A form without the field does not empty the cell.
+        if fields.has(&column) && typed != current(subject, tag) && fields.get("until").is_empty() {
+            change(&column, typed);
+        }
+    }
+    if let Subject::Sign(_) = subject
+        && fields.has("status")
+    {
+        let status = fields.get("status");
+        if Status::ALL.iter().any(|known| known.as_str() == status) {
+            change("status", status);
+        } else {
+            wrong.push(format!("{}: {status:?}", words::column(language, "status")));
+        }
+        let successor = fields.get("successor");
+        match (successor.is_empty(), Code::parse(successor.as_bytes())) {
+            (true, _) => change("successor", ""),
+            (false, Ok(code)) if visit.registry.sign(code).is_some() => {
+                // Another spelling of the same code is no change.
+                let is_same =
+                    cells.get(&key, "successor").and_then(|old| Code::parse(old.as_bytes()).ok()) == Some(code);
+                if !is_same {
+                    change("successor", &code.grouped());
+                }
+            }
+            (false, _) => wrong.push(format!(
+                "{}: {} {successor:?}",
+                words::column(language, "successor"),
+                language.say("không có biển nào mang mã", "no sign has the code")
+            )),
+        }
+    }
+    if !fields.get("until").is_empty() || !fields.get("from").is_empty() {
+        changes.extend(for_a_while(visit, subject, &targets, wrong));
+    }
+    changes
+}
+
+/// The row of an override, from and until a time.
+fn for_a_while(
+    visit: &Visit<'_>,
+    subject: Subject<'_>,
+    targets: &[(String, String)],
+    wrong: &mut Vec<String>,
+) -> Vec<CellChange> {
+    let (language, zone) = (visit.language, &visit.parts.rules.timezone);
+    let mut time = |name: &str| {
+        forms::local_time(visit.fields.get(name), zone).unwrap_or_else(|found| {
+            wrong.push(format!("{}: {found:?}", words::column(language, name)));
+            None
+        })
+    };
+    let (from, until): (Option<Timestamp>, Option<Timestamp>) = (time("from"), time("until"));
+    let from = from.unwrap_or(visit.now);
+    match until {
+        None => wrong.push(
+            language
+                .say("Chuyển hướng tạm thời: thiếu thời điểm kết thúc", "Only for a while: the end is missing")
+                .to_owned(),
+        ),
+        Some(until) if until <= from.max(visit.now) => wrong.push(
+            language
+                .say(
+                    "Chuyển hướng tạm thời: thời điểm kết thúc phải sau khi bắt đầu và ở tương lai",
+                    "Only for a while: the end must be after the start, and to come",
+                )
+                .to_owned(),
+        ),
+        Some(_) => {}
+    }
+    if targets.first().is_none_or(|(column, _)| column != "target") {
+        wrong.push(
+            language
+                .say(
+                    "Chuyển hướng tạm thời: cần trang đích của ngôn ngữ mặc định",
+                    "Only for a while: a target in the default language is needed",
+                )
+                .to_owned(),
+        );
+    }
+    let Some(until) = until else { return Vec::new() };
+    let text = |time| forms::local_text(time, zone);
+    festival(&[subject.key()], &text(from), &text(until), targets, "")
+}
+
+/// A page for what a form made of itself: the set, or the same page again by `again`, with status 422.
+pub(super) fn answer_to(
+    visit: &Visit<'_>,
+    subject: Subject<'_>,
+    again: impl FnOnce(Refusal<'_>) -> Answer,
+) -> Result<answer::Response, Failure> {
+    match take(visit, subject) {
+        Ok(answer) => answer,
+        Err(problems) => again(Refusal { fields: &visit.fields, problems }),
+    }
+}
