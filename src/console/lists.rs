@@ -40,6 +40,7 @@ pub(super) fn filter_form(
                     (button(super::elements::Button::Primary, "", "", language.say("Tìm", "Find")))
                 }
             }
+            @if !filters.place.is_empty() { input type="hidden" name="place" value=(filters.place); }
             details open[filters.narrows()] {
                 summary { (language.say("Lọc và sắp xếp", "Filter and sort")) }
                 div.filters {

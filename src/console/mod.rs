@@ -19,6 +19,7 @@ mod figures;
 mod forms;
 mod language;
 mod lists;
+mod map;
 mod metrics;
 mod page;
 mod pages;

@@ -240,6 +240,8 @@ impl Sort {
 pub(super) struct Filters {
     /// `q`
     pub query: String,
+    /// `place`: the identifier of one; empty: every one.
+    pub place: String,
     /// `area`; empty: every one.
     pub area: String,
     /// `kind`; empty: every one.
@@ -259,6 +261,7 @@ impl Filters {
     pub fn read(fields: &Fields) -> Self {
         Self {
             query: fields.get("q").to_owned(),
+            place: fields.get("place").to_owned(),
             area: fields.get("area").to_owned(),
             kind: fields.get("kind").to_owned(),
             status: Status::ALL.into_iter().find(|status| status.as_str() == fields.get("status")),
@@ -275,7 +278,9 @@ impl Filters {
     }
 
     fn has_place(&self, place: PlaceRef<'_>) -> bool {
-        (self.area.is_empty() || place.area() == self.area) && (self.kind.is_empty() || place.kind() == self.kind)
+        (self.place.is_empty() || place.id() == self.place)
+            && (self.area.is_empty() || place.area() == self.area)
+            && (self.kind.is_empty() || place.kind() == self.kind)
     }
 
     fn has_sign(&self, sign: SignRef<'_>, figures: &Snapshot) -> bool {
@@ -456,6 +461,8 @@ mod tests {
         assert_eq!(codes("kind=relic"), ["XFCZCFSX"]);
         assert_eq!(codes("area=Ph%C6%B0%E1%BB%9Dng+%C4%90%C3%B4ng+Kinh"), ["XFCZCFSX"]);
         assert_eq!(codes("status=nonsense&page=-1&sort=x").len(), 3);
+        assert_eq!(codes("place=st002").len(), 2);
+        assert_eq!(codes("place=st00"), [""; 0]);
         assert_eq!(codes("sort=code"), ["7K3M9QX5", "SE2Z4E6W", "XFCZCFSX"]);
         // Nothing is called silent before anything is known.
         assert_eq!(codes("state=silent"), [""; 0]);

@@ -1,8 +1,300 @@
-//! `/map`: where the signs are.
+//! `/map`: where the signs are, and how they are used.
+
+use maud::{Markup, PreEscaped, html};
 
 use super::super::Visit;
-use super::super::answer::{Answer, Failure};
+use super::super::answer::Answer;
+use super::super::elements::{Field, place_path};
+use super::super::figures::Snapshot;
+use super::super::language::Language;
+use super::super::lists::filter_form;
+use super::super::map::{Box, Mark, SHEET, f64_of, marks};
+use super::super::page::page;
+use super::super::search::{Filters, state_of};
+use super::super::words;
+use crate::health::State;
+use crate::registry::SignRef;
 
-pub(in crate::console) fn get(_visit: &Visit<'_>, _rest: &str) -> Answer {
-    Err(Failure::NotFound)
+/// Marks up to which the names of places stand beside them.
+const FEW: usize = 30;
+/// Characters of a name beside a mark, and how wide one is, in units of the sheet.
+const NAME: usize = 24;
+const CHARACTER: f64 = 7.6;
+
+/// What the marks say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shows {
+    Use,
+    State,
+}
+
+/// A map of some 400 m around a position.
+pub(in crate::console) fn path_around(lat: f64, lon: f64) -> String {
+    let shown = Box { west: lon, south: lat, east: lon, north: lat }.zoomed(0.0).zoomed(4.0);
+    format!("/map?box={}", shown.text())
+}
+
+pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
+    let language = visit.language;
+    let filters = Filters::read(&visit.fields);
+    let index = visit.parts.index.of(&visit.registry);
+    let figures = visit.parts.figures.snapshot();
+    let by_state = figures.has_states && visit.fields.get("color") == "state";
+    let shows = if by_state { Shows::State } else { Shows::Use };
+    let found = filters.signs(&visit.registry, &index, &figures);
+    let without = found.iter().filter(|sign| sign.position().is_none()).count();
+    let whole = Box::around(found.iter().filter_map(|sign| sign.position()));
+    let asked = Box::read(&visit.fields);
+    let color = Field {
+        name: "color",
+        label: language.say("Hiển thị theo", "Marks show"),
+        value: if by_state { "state" } else { "use" },
+        ..Field::default()
+    };
+    let colors = [
+        ("use", language.say("lượt quét 30 ngày", "scans of 30 days")),
+        ("state", language.say("hoạt động", "use as expected")),
+    ];
+    let main = html! {
+        (filter_form(visit, &filters, &index, &figures, html! { @if figures.has_states { (color.choice(colors)) } }))
+        @if let Some(shown) = asked.or(whole) {
+            @let marks = marks(found.iter().copied(), &shown);
+            @let seen: usize = marks.iter().map(|mark| mark.signs.len()).sum();
+            (steps(visit, &shown, asked.is_some()))
+            figure.stack {
+                (sheet(visit, &figures, shows, &shown, &marks))
+                figcaption {
+                    p {
+                        (language.number(seen as u64)) " " (language.say("biển trên bản đồ này", "signs on this map"))
+                        @if without > 0 {
+                            "; " (language.number(without as u64)) " "
+                            (language.say("biển chưa có vị trí", "signs without a position"))
+                        }
+                        "."
+                    }
+                    (legend(language, shows))
+                }
+            }
+        } @else {
+            p { (language.say("Không có biển nào có vị trí phù hợp.", "No sign with a position matches.")) }
+        }
+        p {
+            a href={ "/signs?" (visit.fields.with(&[("box", ""), ("color", "")])) } {
+                (language.say("Xem dạng danh sách", "Show as a list"))
+            }
+        }
+    };
+    Ok(page(visit, language.say("Bản đồ", "Map"), main))
+}
+
+/// Links to other boxes.
+fn steps(visit: &Visit<'_>, shown: &Box, is_asked: bool) -> Markup {
+    let language = visit.language;
+    let to = |next: Box| format!("/map?{}", visit.fields.with(&[("box", &next.text())]));
+    let moves = [
+        (language.say("Phóng to", "Zoom in"), "＋", shown.zoomed(0.5)),
+        (language.say("Thu nhỏ", "Zoom out"), "−", shown.zoomed(2.0)),
+        (language.say("Bắc", "North"), "↑", shown.moved(0.0, 0.5)),
+        (language.say("Nam", "South"), "↓", shown.moved(0.0, -0.5)),
+        (language.say("Tây", "West"), "←", shown.moved(-0.5, 0.0)),
+        (language.say("Đông", "East"), "→", shown.moved(0.5, 0.0)),
+    ];
+    html! {
+        nav.pager.no-print aria-label=(language.say("Di chuyển bản đồ", "Move the map")) {
+            @for (text, sign, next) in moves { a href=(to(next)) { span aria-hidden="true" { (sign) } " " (text) } }
+            @if is_asked {
+                a href={ "/map?" (visit.fields.with(&[("box", "")])) } { (language.say("Toàn bộ", "Everything")) }
+            }
+        }
+    }
+}
+
+fn sheet(visit: &Visit<'_>, figures: &Snapshot, shows: Shows, shown: &Box, marks: &[Mark<'_>]) -> Markup {
+    let language = visit.language;
+    let (metres, length) = shown.scale();
+    let scale = if metres >= 1000 {
+        format!("{} km", language.number(metres / 1000))
+    } else {
+        format!("{} m", language.number(metres))
+    };
+    let names = if marks.len() <= FEW { names(visit, marks) } else { Vec::new() };
+    // Each circle is a link of its own: the whole is a group of links, and no picture.
+    html! {
+        svg.map role="group" aria-label=(language.say("Bản đồ các biển", "Map of the signs")) viewBox={ "0 0 " (SHEET) " " (SHEET) } {
+            defs { @for kind in kinds(shows) { (symbol(*kind)) } }
+            g aria-hidden="true" {
+                path.scale d={ "M20 " (SHEET - 28.0) "v8h" (round(length)) "v-8" } {}
+                text x="24" y=(SHEET - 32.0) { (scale) }
+            }
+            @for mark in marks {
+                @match &mark.signs[..] {
+                    [sign] => (single(visit, figures, shows, mark, *sign)),
+                    signs => (group(visit, shown, mark, signs)),
+                }
+            }
+            g aria-hidden="true" {
+                @for (x, y, name) in &names { text x=(round(*x)) y=(round(*y)) { (name) } }
+            }
+        }
+    }
+}
+
+fn single(visit: &Visit<'_>, figures: &Snapshot, shows: Shows, mark: &Mark<'_>, sign: SignRef<'_>) -> Markup {
+    let language = visit.language;
+    let kind = kind_of(figures, shows, sign);
+    let text =
+        format!("{}, {}, {}", sign.place().name_in(language.tag()), sign.code().grouped(), meaning(language, kind));
+    html! {
+        a href={ "/signs/" (sign.code().text()) } aria-label=(text) {
+            title { (text) }
+            use href={ "#" (id(kind)) } x=(round(mark.x)) y=(round(mark.y)) {}
+        }
+    }
+}
+
+/// Signs that fall together: a larger circle with their number, and a link to their own box. Where no box would take
+/// them apart, to their list.
+fn group(visit: &Visit<'_>, shown: &Box, mark: &Mark<'_>, signs: &[SignRef<'_>]) -> Markup {
+    let language = visit.language;
+    let count = language.number(signs.len() as u64);
+    let place = signs[0].place();
+    let is_one_place = signs.iter().all(|sign| sign.place().id() == place.id());
+    let href = match Box::around(signs.iter().filter_map(|sign| sign.position())) {
+        Some(next) if !shown.is_narrowest() => format!("/map?{}", visit.fields.with(&[("box", &next.text())])),
+        _ if is_one_place => place_path(place.id()),
+        _ => format!("/signs?{}", visit.fields.with(&[("box", ""), ("color", "")])),
+    };
+    let text = format!("{count} {}", language.say("biển", "signs"));
+    let text = if is_one_place { format!("{}: {text}", place.name_in(language.tag())) } else { text };
+    let radius = match signs.len() {
+        ..10 => 14,
+        10..100 => 17,
+        100..1000 => 20,
+        _ => 23,
+    };
+    html! {
+        a href=(href) aria-label=(text) {
+            title { (text) }
+            circle.group cx=(round(mark.x)) cy=(round(mark.y)) r=(radius) {}
+            text.count x=(round(mark.x)) y=(round(mark.y)) { (count) }
+        }
+    }
+}
+
+/// Names beside the marks, where no other name stands.
+fn names<'m>(visit: &Visit<'_>, marks: &[Mark<'m>]) -> Vec<(f64, f64, String)> {
+    const HEIGHT: f64 = 18.0;
+    let mut taken: Vec<(f64, f64, f64)> = marks.iter().map(|mark| (mark.x - 14.0, mark.y, 28.0)).collect();
+    let mut names: Vec<(f64, f64, String)> = Vec::new();
+    let mut last: Vec<&'m str> = Vec::new();
+    for mark in marks {
+        let place = mark.signs[0].place();
+        let is_one_place = mark.signs.iter().all(|sign| sign.place().id() == place.id());
+        if !is_one_place || last.contains(&place.id()) {
+            continue;
+        }
+        let name: String = place.name_in(visit.language.tag()).chars().take(NAME).collect();
+        let width = f64_of(name.chars().count() as u64) * CHARACTER;
+        let right = mark.x + 18.0;
+        let x = if right + width < SHEET { right } else { mark.x - 18.0 - width };
+        let is_free = |&(at, y, wide): &(f64, f64, f64)| x + width < at || at + wide < x || (y - mark.y).abs() > HEIGHT;
+        // Its own mark ends before the name begins.
+        if x >= 0.0 && taken.iter().all(is_free) {
+            taken.push((x, mark.y, width));
+            last.push(place.id());
+            names.push((x, mark.y + 5.0, name));
+        }
+    }
+    names
+}
+
+/// Of the marks there are of each sort, as numbers of their classes; the shape says it as well as the colour.
+const fn kinds(shows: Shows) -> &'static [u8] {
+    match shows {
+        Shows::Use => &[0, 1, 2, 3],
+        Shows::State => &[10, 11, 12, 13, 14],
+    }
+}
+
+fn id(kind: u8) -> String {
+    format!("m{kind}")
+}
+
+fn kind_of(figures: &Snapshot, shows: Shows, sign: SignRef<'_>) -> u8 {
+    match shows {
+        Shows::Use => match figures.scans(sign.code()) {
+            0 => 0,
+            1..10 => 1,
+            10..100 => 2,
+            _ => 3,
+        },
+        Shows::State => match state_of(sign, figures) {
+            Some(State::Silent) => 10,
+            Some(State::NeverScanned) => 11,
+            Some(State::Quiet) => 12,
+            Some(State::Normal) => 13,
+            Some(State::NotEnoughData | State::New) | None => 14,
+        },
+    }
+}
+
+fn meaning(language: Language, kind: u8) -> &'static str {
+    match kind {
+        0 => language.say("không có lượt quét trong 30 ngày", "no scan in 30 days"),
+        1 => language.say("1 đến 9 lượt quét trong 30 ngày", "1 to 9 scans in 30 days"),
+        2 => language.say("10 đến 99 lượt quét trong 30 ngày", "10 to 99 scans in 30 days"),
+        3 => language.say("từ 100 lượt quét trong 30 ngày", "100 scans or more in 30 days"),
+        10 => words::health(language, State::Silent),
+        11 => words::health(language, State::NeverScanned),
+        12 => words::health(language, State::Quiet),
+        13 => words::health(language, State::Normal),
+        _ => language.say("mới gắn, hoặc chưa đủ số liệu", "new, or too few scans to tell"),
+    }
+}
+
+/// A mark about the origin, with a circle around it that a fingertip finds.
+fn symbol(kind: u8) -> Markup {
+    let (class, path) = match kind {
+        0 => ("mark-0", "M-7 0a7 7 0 1 0 14 0a7 7 0 1 0-14 0"),
+        1 => ("mark-1", "M-7 0a7 7 0 1 0 14 0a7 7 0 1 0-14 0"),
+        2 => ("mark-2", "M-10 0a10 10 0 1 0 20 0a10 10 0 1 0-20 0"),
+        3 => ("mark-3", "M-13 0a13 13 0 1 0 26 0a13 13 0 1 0-26 0"),
+        // Silent: a square; never scanned: an empty one; quiet: a triangle.
+        10 => ("mark-5", "M-10-10h20v20h-20z"),
+        11 => ("mark-0", "M-9-9h18v18h-18z"),
+        12 => ("mark-4", "M0-12l11 20h-22z"),
+        13 => ("mark-2", "M-9 0a9 9 0 1 0 18 0a9 9 0 1 0-18 0"),
+        _ => ("mark-0", "M-7 0a7 7 0 1 0 14 0a7 7 0 1 0-14 0"),
+    };
+    html! { g id=(id(kind)) { circle r="20" fill="none" pointer-events="all" {} path.mark.(class) d=(path) {} } }
+}
+
+fn legend(language: Language, shows: Shows) -> Markup {
+    html! {
+        ul.legend {
+            @for kind in kinds(shows) {
+                li {
+                    svg.map-key width="30" height="30" viewBox="-15 -15 30 30" aria-hidden="true" {
+                        (legend_mark(*kind))
+                    }
+                    (meaning(language, *kind))
+                }
+            }
+            li {
+                svg.map-key width="30" height="30" viewBox="-15 -15 30 30" aria-hidden="true" { circle.group r="13" {} }
+                (language.say("nhiều biển gần nhau: bấm để phóng to", "several signs together: follow to zoom in"))
+            }
+        }
+    }
+}
+
+/// The same mark without an identifier, which a page has once.
+fn legend_mark(kind: u8) -> Markup {
+    let symbol = symbol(kind).into_string();
+    PreEscaped(symbol.replacen(&format!(" id=\"{}\"", id(kind)), "", 1))
+}
+
+/// To a tenth of a unit: half the bytes.
+fn round(at: f64) -> f64 {
+    (at * 10.0).round() / 10.0
 }
