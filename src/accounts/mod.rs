@@ -12,6 +12,8 @@ mod rights;
 mod second_factor;
 mod sessions;
 mod sign_in;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::sync::Arc;
@@ -161,7 +163,7 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
         name: row.get(1)?,
         // A word that this release does not know gives no right but to see, and areas that can't be read none at all.
         role: Role::named(&role).unwrap_or(Role::Viewer),
-        areas: serde_json::from_str(&areas).unwrap_or_else(|_| vec![String::new()]),
+        areas: serde_json::from_str(&areas).unwrap_or_else(|_| vec!["\0".to_owned()]),
         applies_first: row.get(4)?,
         language: row.get(5)?,
         is_invited: row.get(6)?,

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::certificates::{CertificateState, Certificates};
 use crate::core::Tag;
 use crate::core::scan::DEFINITION;
+use crate::history::{self, Database};
 use crate::journal::{Counts, Journal};
 use crate::observe::CountryFiles;
 use crate::registry;
@@ -40,6 +41,8 @@ pub struct Status {
     pub delivery: Arc<Delivery>,
     /// How the signs are.
     pub checkup: Arc<Checkup>,
+    /// What the console stands on; `None` where it is off.
+    pub console: Option<Arc<Database>>,
 }
 
 impl Status {
@@ -60,6 +63,7 @@ impl Status {
             "health": self.health(),
             "geoip": self.geoip(),
             "certificates": self.certificates(),
+            "console": self.console(),
             "definition": DEFINITION,
         })
     }
@@ -140,6 +144,15 @@ impl Status {
             "look_copied": counts(last.suspicions.iter().map(|(reason, signs)| (reason.as_str(), *signs)).collect()),
             "ended_alarms": { "alarms": last.ended_alarms.0, "signs": last.ended_alarms.1 },
         })
+    }
+
+    /// `null` where the console is off: not configured, or its file can't be used.
+    fn console(&self) -> Value {
+        let Some(database) = &self.console else { return Value::Null };
+        match database.read(history::head) {
+            Ok(head) => json!({ "history": { "entries": head.seq, "head": head.to_string() }, "problem": null }),
+            Err(error) => json!({ "history": null, "problem": error.to_string() }),
+        }
     }
 
     fn certificates(&self) -> Value {

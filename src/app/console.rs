@@ -3,36 +3,46 @@
 //! Owns the order. What an end of the process has interrupted is finished in the tables' files before they are
 //! read, and in the history once they serve. Nothing of this exists where `console.listen` is empty.
 
-use std::net::TcpListener as StdListener;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
+
+use prometheus::core::Collector;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch::Receiver;
 
 use super::{StartError, spawn, wait};
 use crate::accounts::Accounts;
 use crate::changes::{Applier, Changes};
 use crate::config::Config;
-use crate::console::Figures;
+use crate::console::{self, Figures};
+use crate::core::Stage;
 use crate::history::{Database, DatabaseError};
 use crate::source::Publisher;
 use crate::store::Checkup;
 use crate::system::priority;
 
+/// Threads for what blocks: pages, hashes (one at a time) and uploads together.
+const BLOCKING: usize = 4;
+
 /// The parts, built and bound, not serving yet.
 pub(super) struct Console {
-    pub listener: StdListener,
+    pub address: SocketAddr,
+    listener: StdListener,
+    page: Arc<console::Console>,
     pub database: Arc<Database>,
-    pub accounts: Arc<Accounts>,
-    pub changes: Arc<Changes>,
-    pub applier: Arc<Applier>,
-    pub figures: Arc<Figures>,
+    applier: Arc<Applier>,
+    figures: Arc<Figures>,
 }
 
 /// Its threads.
 pub(super) struct ConsoleThreads {
-    parts: Arc<Console>,
-    changes: JoinHandle<()>,
-    figures: JoinHandle<()>,
+    applier: Arc<Applier>,
+    figures: Arc<Figures>,
+    threads: [JoinHandle<()>; 3],
 }
 
 /// Opens the file, and finishes what was being written to the tables.
@@ -44,16 +54,46 @@ pub(super) fn open(config: &Config) -> Result<Arc<Database>, DatabaseError> {
 
 impl Console {
     /// Builds the parts, once the registry serves.
-    pub fn new(config: &Config, listener: StdListener, database: Arc<Database>, publisher: Arc<Publisher>) -> Self {
-        let changes = Arc::new(Changes::new(database.clone(), config.console.approvals));
+    pub fn new(
+        config: &Config,
+        listener: StdListener,
+        database: Arc<Database>,
+        publisher: Arc<Publisher>,
+    ) -> io::Result<Self> {
+        let address = listener.local_addr()?;
         let files = config.registry.files.clone();
-        let applier = Arc::new(Applier::new(database.clone(), changes.clone(), publisher, files));
-        let accounts = Arc::new(Accounts::new(database.clone()));
-        Self { listener, database, accounts, changes, applier, figures: Arc::default() }
+        let changes = Arc::new(Changes::new(database.clone(), config.console.approvals));
+        let applier = Arc::new(Applier::new(database.clone(), changes.clone(), publisher.clone(), files.clone()));
+        let figures = Arc::<Figures>::default();
+        let parts = console::Parts {
+            database: database.clone(),
+            accounts: Arc::new(Accounts::new(database.clone())),
+            changes,
+            applier: applier.clone(),
+            publisher,
+            files,
+            rules: config.registry.rules.clone(),
+            public_url: config.edge.public_url.clone(),
+            figures: figures.clone(),
+        };
+        let settings = console::Settings {
+            origin: config.console.origin.clone(),
+            second_factor: config.console.second_factor.clone(),
+            proxies: config.console.proxies.clone(),
+            user_header: config.console.user_header.clone(),
+            max_upload: config.console.max_upload,
+        };
+        let page = console::Console::new(parts, settings, address.port());
+        Ok(Self { address, listener, page, database, applier, figures })
     }
 
     /// Starts the threads.
-    pub fn start(self: Arc<Self>, config: &Config, checkup: &Arc<Checkup>) -> Result<ConsoleThreads, StartError> {
+    pub fn start(
+        &self,
+        config: &Config,
+        checkup: &Arc<Checkup>,
+        stage: Receiver<Stage>,
+    ) -> Result<ConsoleThreads, StartError> {
         let applier = self.applier.clone();
         let changes = spawn("changes", move || {
             priority::lower(priority::LAST);
@@ -65,15 +105,42 @@ impl Console {
             priority::lower(priority::LAST);
             figures.run(&store, &timezone, &checkup);
         })?;
-        Ok(ConsoleThreads { parts: self, changes, figures })
+        let (runtime, listener) = self.runtime()?;
+        let page = self.page.clone();
+        let page = spawn("console", move || {
+            priority::lower(priority::LAST);
+            runtime.block_on(page.serve(listener, stage));
+            // A page that a file holds up is not waited for.
+            runtime.shutdown_background();
+        })?;
+        let (applier, of_figures) = (self.applier.clone(), self.figures.clone());
+        Ok(ConsoleThreads { applier, figures: of_figures, threads: [page, changes, figures] })
+    }
+
+    /// What has figures for `/metrics`.
+    pub fn collectors(&self) -> [Arc<dyn Collector>; 2] {
+        [self.page.clone(), self.database.clone()]
+    }
+
+    fn runtime(&self) -> io::Result<(Runtime, TcpListener)> {
+        let step_back = || priority::lower(priority::LAST);
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(BLOCKING)
+            .on_thread_start(step_back)
+            .build()?;
+        let _inside = runtime.enter();
+        let listener = TcpListener::from_std(self.listener.try_clone()?)?;
+        drop(_inside);
+        Ok((runtime, listener))
     }
 }
 
 impl ConsoleThreads {
     /// Ends them. A set that is being applied is finished by the next start.
     pub fn stop(self, until: Instant) -> Result<(), StartError> {
-        self.parts.applier.stop();
-        self.parts.figures.stop();
-        [self.changes, self.figures].into_iter().try_for_each(|thread| wait(thread, until).unwrap_or(Ok(())))
+        self.applier.stop();
+        self.figures.stop();
+        self.threads.into_iter().try_for_each(|thread| wait(thread, until).unwrap_or(Ok(())))
     }
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use hyper::header::HeaderValue;
 use jiff::Timestamp;
+use prometheus::core::Collector;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -98,7 +99,7 @@ pub struct App {
     /// Of each worker: one on every address.
     listeners: Vec<Vec<Listener>>,
     admin: StdListener,
-    console: Option<Arc<Console>>,
+    console: Option<Console>,
 }
 
 /// What is composed.
@@ -153,8 +154,8 @@ impl App {
         let journal = Journal::open(config.journal.clone(), config.edge.workers)?;
         publisher.keep_copy();
         let publisher = Arc::new(publisher);
-        let console =
-            console.map(|(listener, database)| Arc::new(Console::new(&config, listener, database, publisher.clone())));
+        let console = console.map(|(listener, database)| Console::new(&config, listener, database, publisher.clone()));
+        let console = console.transpose()?;
         let certificates = Certificates::open(&config.edge.tls.settings);
         let (ports, addresses) = (ports(&config, &certificates)?, addresses_of(&listeners)?);
         for listeners in &listeners {
@@ -196,10 +197,13 @@ impl App {
         let sealer = spawn("journal-seal", move || to_seal.seal_segments())?;
         let delivery = parts.start_delivery()?;
         let checkup = parts.start_checkup(console.is_some())?;
-        let console = console.map(|console| console.start(&parts.config, &parts.checkup)).transpose()?;
+        let console_threads = match &console {
+            Some(console) => Some(console.start(&parts.config, &parts.checkup, staged.clone())?),
+            None => None,
+        };
         let workers = parts.start_workers(listeners, &staged)?;
-        parts.announce(admin_address);
-        let control = parts.start_control(runtime, admin, signals.clone(), staged)?;
+        parts.announce(admin_address, console.as_ref().map(|console| console.address));
+        let control = parts.start_control(runtime, admin, console.as_ref(), signals.clone(), staged)?;
 
         let (lame_duck, grace) = (parts.config.edge.lame_duck, parts.config.edge.limits.grace);
         signals.wait_for_stop(lame_duck + grace + FINAL_DELIVERY + 4 * LAST_TURN);
@@ -220,7 +224,7 @@ impl App {
         let ended = ended.and(wait(delivery, until).unwrap_or(Ok(())));
         // What it has not computed by now, the next start will.
         let ended = ended.and(wait(checkup, Instant::now() + LAST_TURN).unwrap_or(Ok(())));
-        let ended = ended.and(console.map_or(Ok(()), |console| console.stop(Instant::now() + LAST_TURN)));
+        let ended = ended.and(console_threads.map_or(Ok(()), |threads| threads.stop(Instant::now() + LAST_TURN)));
         let counts = parts.journal.counts();
         tracing::info!(stored = counts.stored, pending = counts.pending, "stopped");
         // The admin port goes last: until here it has shown how the rest ends.
@@ -280,11 +284,14 @@ impl Parts {
     }
 
     /// Says where it serves, and what.
-    fn announce(&self, admin: SocketAddr) {
+    fn announce(&self, admin: SocketAddr, console: Option<SocketAddr>) {
         for (address, protocol) in &self.addresses {
             tracing::info!(%address, tls = protocol.has_tls, proxy_protocol = protocol.has_proxy_header, "listening");
         }
         tracing::info!(address = %admin, "admin listening");
+        if let Some(address) = console {
+            tracing::info!(%address, "console listening");
+        }
         let registry = self.publisher.current();
         tracing::info!(
             generation = registry.generation,
@@ -300,10 +307,11 @@ impl Parts {
         &self,
         runtime: Runtime,
         admin: TcpListener,
+        console: Option<&Console>,
         signals: Arc<Signals>,
         stage: watch::Receiver<Stage>,
     ) -> io::Result<JoinHandle<()>> {
-        let service = AdminService::new(self.admin_parts(stage.clone()));
+        let service = AdminService::new(self.admin_parts(console, stage.clone()));
         let (publisher, poll) = (self.publisher.clone(), self.config.registry.poll);
         let (countries, certificates) = (self.countries.clone(), self.certificates.clone());
         let (manager, counters) = (Arc::new(Manager::from_env()), self.counters.clone());
@@ -330,7 +338,7 @@ impl Parts {
         })
     }
 
-    fn admin_parts(&self, stage: watch::Receiver<Stage>) -> AdminParts {
+    fn admin_parts(&self, console: Option<&Console>, stage: watch::Receiver<Stage>) -> AdminParts {
         let edge = edge::Metrics {
             counters: self.counters.clone(),
             shared: self.shared.clone(),
@@ -340,8 +348,8 @@ impl Parts {
         AdminParts {
             access: self.config.admin.access.clone(),
             edge: self.config.edge.name.clone(),
-            collectors: vec![
-                Arc::new(edge),
+            collectors: [
+                Arc::new(edge) as Arc<dyn Collector>,
                 self.journal.clone(),
                 self.delivery.clone(),
                 self.checkup.clone(),
@@ -349,7 +357,10 @@ impl Parts {
                 self.countries.clone(),
                 self.certificates.clone(),
                 self.log.clone(),
-            ],
+            ]
+            .into_iter()
+            .chain(console.into_iter().flat_map(Console::collectors))
+            .collect(),
             publisher: self.publisher.clone(),
             status: Status {
                 started: self.started,
@@ -362,6 +373,7 @@ impl Parts {
                 store: self.config.store.kind,
                 delivery: self.delivery.clone(),
                 checkup: self.checkup.clone(),
+                console: console.map(|console| console.database.clone()),
             },
             stage,
         }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::model::table_word;
 use crate::core::Code;
 use crate::source::{CellChange, TableName};
 
@@ -22,7 +21,7 @@ pub(super) fn about(cells: &[CellChange]) -> BTreeSet<String> {
     let mut objects = BTreeSet::new();
     for cell in cells {
         let key = &cell.key;
-        objects.insert(format!("{} {key}", table_word(cell.table)));
+        objects.insert(format!("{} {key}", cell.table.as_str()));
         if cell.table == TableName::Overrides {
             let scope = key.split(' ').next().unwrap_or_default();
             objects.insert(format!("places {scope}"));

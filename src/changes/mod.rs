@@ -6,9 +6,14 @@
 
 mod applying;
 mod entry;
+mod intent;
 mod model;
+mod outside;
 mod plan;
 
-pub use applying::Applier;
+#[cfg(test)]
+mod tests;
+
+pub use applying::{Applier, Counts};
 pub use model::{ChangeError, ChangeSet, Changes, Draft, MAX_CELLS, MAX_REASON, State};
 pub use plan::{ImportKind, PlanError, Refused, Replacement, festival, import, replace};

@@ -5,7 +5,7 @@
 //! approves, refuses or reviews a set of his own. What a set was made from is never guessed again: its cells have the
 //! old value beside the new.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::entry::{about, cells_of};
 use crate::core::Problems;
-use crate::history::{Action, Database, DatabaseError, Head, NewEntry, append_about};
+use crate::history::{Action, Database, DatabaseError, NewEntry, append_about};
 use crate::source::{CellChange, Cells, Sources, TableName};
 
 /// Characters of a reason or a remark, at most.
@@ -289,8 +289,7 @@ impl Changes {
                 params![number, State::Refused, by, now.as_millisecond(), remark],
             )?;
             let told = Told { account: Some(by), remark, ..Told::that(Action::Refused) };
-            set.tell(transaction, now, &told)?;
-            Ok(())
+            set.tell(transaction, now, &told)
         })
     }
 
@@ -311,8 +310,7 @@ impl Changes {
             }
             transaction
                 .execute("UPDATE change_sets SET state = ?2 WHERE number = ?1", params![number, State::Withdrawn])?;
-            set.tell(transaction, now, &Told { account: Some(by), ..Told::that(Action::Withdrawn) })?;
-            Ok(())
+            set.tell(transaction, now, &Told { account: Some(by), ..Told::that(Action::Withdrawn) })
         })
     }
 
@@ -344,8 +342,7 @@ impl Changes {
                 "UPDATE change_sets SET reviewer = ?2, reviewed = ?3 WHERE number = ?1",
                 params![number, by, now.as_millisecond()],
             )?;
-            set.tell(transaction, now, &Told { account: Some(by), ..Told::that(Action::Reviewed) })?;
-            Ok(())
+            set.tell(transaction, now, &Told { account: Some(by), ..Told::that(Action::Reviewed) })
         })
     }
 
@@ -374,7 +371,7 @@ impl Changes {
     pub fn pending_for(&self, table: TableName, key: &str) -> Result<Vec<ChangeSet>, ChangeError> {
         let condition = "state IN ('draft', 'submitted', 'approved') \
             AND number IN (SELECT change_set FROM change_cells WHERE tab = ? AND key = ?) ORDER BY number DESC";
-        self.sets(condition, [Value::from(table_word(table).to_owned()), Value::from(key.to_owned())].into_iter())
+        self.sets(condition, [Value::from(table.as_str().to_owned()), Value::from(key.to_owned())].into_iter())
     }
 
     fn sets(&self, condition: &str, values: impl Iterator<Item = Value>) -> Result<Vec<ChangeSet>, ChangeError> {
@@ -393,41 +390,94 @@ impl Changes {
         if set.state != State::Applied {
             return Err(ChangeError::State { expected: "applied", found: set.state });
         }
-        inverse(set.cells, tables)
+        inverse(&set.cells, tables)
     }
 }
 
+impl Changes {
+    /// Sets that are approved and due, in the order in which they are applied.
+    pub(super) fn due(&self, now: Timestamp) -> Result<Vec<i64>, ChangeError> {
+        self.database.read(|connection| {
+            let mut due = connection.prepare_cached(
+                "SELECT number FROM change_sets WHERE state = 'approved' AND (effective IS NULL OR effective <= ?1) \
+                 ORDER BY coalesce(effective, decided), number",
+            )?;
+            let due = due.query_map([now.as_millisecond()], |row| row.get(0))?;
+            Ok(due.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+}
+
+/// Says, in a transaction, that the tables have an approved set.
+pub(super) fn applied(
+    transaction: &Transaction<'_>,
+    number: i64,
+    generations: (u64, u64),
+    now: Timestamp,
+) -> Result<(), ChangeError> {
+    let set = Standing::of(transaction, number)?;
+    transaction.execute(
+        "UPDATE change_sets SET state = ?2, applied = ?3, before = ?4, after = ?5 WHERE number = ?1",
+        params![number, State::Applied, now.as_millisecond(), stored(generations.0), stored(generations.1)],
+    )?;
+    let told = Told { generations: Some(generations), ..Told::that(Action::Applied) };
+    set.tell(transaction, now, &Told { account: Some(set.author), approver: set.approver, ..told })
+}
+
+/// Says, in a transaction, that an approved set could not be applied, and why.
+pub(super) fn conflicting(
+    transaction: &Transaction<'_>,
+    number: i64,
+    why: &str,
+    now: Timestamp,
+) -> Result<(), ChangeError> {
+    let set = Standing::of(transaction, number)?;
+    transaction.execute(
+        "UPDATE change_sets SET state = ?2, remark = ?3 WHERE number = ?1",
+        params![number, State::Conflict, why],
+    )?;
+    let told = Told { approver: set.approver, remark: why, ..Told::that(Action::Conflict) };
+    set.tell(transaction, now, &Told { account: Some(set.author), ..told })
+}
+
+/// A generation as SQLite has numbers.
+pub(super) fn stored(generation: u64) -> i64 {
+    i64::try_from(generation).unwrap_or(i64::MAX)
+}
+
 /// What undoes some cells, and which of it does not fit the tables as they are.
-fn inverse(cells: Vec<CellChange>, tables: &Sources) -> Result<(Vec<CellChange>, Vec<CellChange>), ChangeError> {
-    let mut read: BTreeMap<TableName, Cells> = BTreeMap::new();
-    // Rows that the set has added or taken away, with the columns that it names.
-    let mut rows: BTreeMap<(TableName, String), HashSet<String>> = BTreeMap::new();
-    for cell in &cells {
-        if !read.contains_key(&cell.table) {
-            read.insert(cell.table, tables.cells(cell.table)?);
-        }
-        if cell.old.is_none() || cell.new.is_none() {
-            rows.entry((cell.table, cell.key.clone())).or_default().insert(cell.column.clone());
+fn inverse(cells: &[CellChange], tables: &Sources) -> Result<(Vec<CellChange>, Vec<CellChange>), ChangeError> {
+    let mut read: HashMap<TableName, Cells> = HashMap::new();
+    for table in TableName::ALL {
+        if cells.iter().any(|cell| cell.table == table) {
+            read.insert(table, tables.cells(table)?);
         }
     }
     let is_as_left = |cell: &CellChange| read[&cell.table].get(&cell.key, &cell.column) == cell.new.as_deref();
-    let changed_row = |((table, key), columns): (&(TableName, String), &HashSet<String>)| {
-        let table = &read[table];
-        // Somebody has filled a cell since that the set had left empty, and would lose it with the row.
-        table
-            .columns()
-            .iter()
-            .any(|column| !columns.contains(column) && table.get(key, column).is_some_and(|value| !value.is_empty()))
+    // Of each row that the set has added or taken away, the columns that it names.
+    let mut rows: HashMap<(TableName, &str), HashSet<&str>> = HashMap::new();
+    for cell in cells.iter().filter(|cell| cell.old.is_none() || cell.new.is_none()) {
+        rows.entry((cell.table, &cell.key)).or_default().insert(&cell.column);
+    }
+    // Somebody has filled a cell of it since that the set had left empty, and would lose it with the row.
+    let is_filled = |(table, key): (TableName, &str), named: &HashSet<&str>| {
+        let cells = &read[&table];
+        let others = cells.columns().iter().map(String::as_str);
+        others
+            .filter(|column| !named.contains(column) && !table.key_columns().contains(column))
+            .any(|column| cells.get(key, column).is_some_and(|value| !value.is_empty()))
     };
-    let mut left: BTreeSet<(TableName, String)> =
-        rows.iter().filter(|row| changed_row(*row)).map(|(row, _)| row.clone()).collect();
-    for cell in cells.iter().filter(|cell| !is_as_left(cell)) {
-        if rows.contains_key(&(cell.table, cell.key.clone())) {
-            left.insert((cell.table, cell.key.clone()));
+    let mut left: HashSet<(TableName, String)> = HashSet::new();
+    for (&(table, key), named) in &rows {
+        if is_filled((table, key), named) {
+            left.insert((table, key.to_owned()));
         }
     }
-    let (undone, changed): (Vec<_>, Vec<_>) =
-        cells.into_iter().partition(|cell| is_as_left(cell) && !left.contains(&(cell.table, cell.key.clone())));
+    for cell in cells.iter().filter(|cell| !is_as_left(cell) && rows.contains_key(&(cell.table, &cell.key))) {
+        left.insert((cell.table, cell.key.clone()));
+    }
+    let is_undone = |cell: &CellChange| is_as_left(cell) && !left.contains(&(cell.table, cell.key.clone()));
+    let (undone, changed): (Vec<_>, Vec<_>) = cells.iter().cloned().partition(is_undone);
     let turned = |cells: Vec<CellChange>| {
         cells.into_iter().map(|cell| CellChange { old: cell.new, new: cell.old, ..cell }).collect()
     };
@@ -464,18 +514,9 @@ fn insert_cells(transaction: &Transaction<'_>, number: i64, cells: &[&CellChange
         "INSERT INTO change_cells (change_set, position, tab, key, col, old, new) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for (position, cell) in (0_i64..).zip(cells) {
-        insert.execute(params![number, position, table_word(cell.table), cell.key, cell.column, cell.old, cell.new])?;
+        insert.execute(params![number, position, cell.table.as_str(), cell.key, cell.column, cell.old, cell.new])?;
     }
     Ok(())
-}
-
-/// The word of a table in the database.
-pub(super) const fn table_word(table: TableName) -> &'static str {
-    match table {
-        TableName::Places => "places",
-        TableName::Signs => "signs",
-        TableName::Overrides => "overrides",
-    }
 }
 
 /// Where a set is, within the transaction that moves it on.
@@ -557,12 +598,11 @@ impl Standing {
             params![self.number, State::Approved, now.as_millisecond()],
         )?;
         let told = Told { account: Some(self.author), remark: why, ..Told::that(Action::Approved) };
-        self.tell(transaction, now, &told)?;
-        Ok(())
+        self.tell(transaction, now, &told)
     }
 
     /// Adds an entry about it.
-    pub fn tell(&self, transaction: &Transaction<'_>, now: Timestamp, told: &Told<'_>) -> Result<Head, ChangeError> {
+    pub fn tell(&self, transaction: &Transaction<'_>, now: Timestamp, told: &Told<'_>) -> Result<(), ChangeError> {
         let cells = read_cells(transaction, self.number)?;
         let mut details = cells_of(&cells);
         if !told.remark.is_empty() {
@@ -578,7 +618,8 @@ impl Standing {
             generations: told.generations,
             details,
         };
-        Ok(append_about(transaction, now, &entry, about(&cells))?)
+        append_about(transaction, now, &entry, about(&cells))?;
+        Ok(())
     }
 }
 
@@ -630,17 +671,11 @@ fn time(ms: i64) -> Timestamp {
 
 /// The cells of a set, in their order.
 pub(super) fn read_cells(connection: &Connection, number: i64) -> rusqlite::Result<Vec<CellChange>> {
-    let table = |word: &str| match word {
-        "places" => Ok(TableName::Places),
-        "signs" => Ok(TableName::Signs),
-        "overrides" => Ok(TableName::Overrides),
-        _ => Err(FromSqlError::InvalidType),
-    };
     connection
         .prepare_cached("SELECT tab, key, col, old, new FROM change_cells WHERE change_set = ?1 ORDER BY position")?
         .query_map([number], |row| {
             Ok(CellChange {
-                table: table(row.get_ref(0)?.as_str()?)?,
+                table: table_of(row.get_ref(0)?.as_str()?)?,
                 key: row.get(1)?,
                 column: row.get(2)?,
                 old: row.get(3)?,
@@ -648,4 +683,9 @@ pub(super) fn read_cells(connection: &Connection, number: i64) -> rusqlite::Resu
             })
         })?
         .collect()
+}
+
+/// The table of a word in the database.
+pub(super) fn table_of(word: &str) -> Result<TableName, FromSqlError> {
+    TableName::ALL.into_iter().find(|table| table.as_str() == word).ok_or(FromSqlError::InvalidType)
 }

@@ -3,9 +3,11 @@
 //! Owns the arguments and the errors. A command writes to the output that `main` gives it and returns how
 //! it ended; only `main` prints errors.
 
+mod audit;
 mod backfill;
 mod check;
 mod codes;
+mod console;
 mod generate;
 mod health;
 mod journal;
@@ -22,9 +24,11 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use crate::accounts::AccountError;
 use crate::app::StartError;
 use crate::config::Config;
 use crate::core::{Code, CodeError, Problems};
+use crate::history::DatabaseError;
 use crate::journal::ReadError;
 use crate::registry::{Registry, TimeError};
 use crate::store::{By, StoreError};
@@ -50,8 +54,10 @@ enum Command {
     Health(health::HealthOf),
     Journal(journal::JournalCommand),
     Codes(codes::Codes),
+    Console(console::ConsoleCommand),
     Schema(schema::SchemaOf),
     Backfill(backfill::Backfill),
+    Audit(audit::Audit),
     #[command(hide = true)]
     Generate(generate::Generate),
 }
@@ -145,9 +151,31 @@ pub enum CommandError {
         /// The reason it gives.
         said: String,
     },
+    /// The console's file can't be used.
+    #[error("{} (console.path)", path.display())]
+    Console {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: DatabaseError,
+    },
+    /// The history was changed, or a part of it is missing.
+    #[error("the history is not whole: {problems} problems")]
+    NotWhole {
+        /// How many are listed.
+        problems: usize,
+    },
     /// There is no embedded store.
     #[error("{} (store.path) is not there; there is nothing to carry over", .0.display())]
     NothingToCarry(PathBuf),
+    /// An account can't be made or reset.
+    #[error("{} (console.path)", path.display())]
+    Console {
+        /// The console's file.
+        path: PathBuf,
+        /// Why.
+        source: AccountError,
+    },
     /// No code can be drawn.
     #[error("the system gives no random bytes")]
     Random(#[from] getrandom::Error),
@@ -191,7 +219,9 @@ impl Arguments {
             Command::Journal(journal) => journal.run(&Config::read(&self.config)?, out),
             Command::Schema(schema) => schema.run(&Config::read(&self.config)?, out),
             Command::Backfill(backfill) => backfill.run(&Config::read(&self.config)?, out),
+            Command::Audit(audit) => audit.run(&Config::read(&self.config)?, out),
             Command::Codes(codes) => codes.run(&Config::read(&self.config)?, out),
+            Command::Console(console) => console.run(&Config::read(&self.config)?, out),
             Command::Generate(generate) => generate.run(),
         }
     }

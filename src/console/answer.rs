@@ -9,7 +9,7 @@ use maud::Markup;
 use crate::changes::ChangeError;
 use crate::history::DatabaseError;
 
-pub(super) type Response = hyper::Response<Full<Bytes>>;
+pub(super) use crate::web::Response;
 
 /// A response, or why there is none; the page of a failure is made in one place.
 pub(super) type Answer = Result<Response, Failure>;
@@ -20,6 +20,9 @@ pub(super) enum Failure {
     /// There is no such page, sign, place, set.
     #[error("not found")]
     NotFound,
+    /// It can be looked at, and nothing can be done there.
+    #[error("nothing can be done here")]
+    NotAllowed,
     /// The account may not do this; what it would take.
     #[error("{0}")]
     Forbidden(String),

@@ -170,8 +170,9 @@ pub(super) fn row(visit: &Visit<'_>, row: &Row<'_>) -> Markup {
                 }
             }
             @for cell in &row.cells {
-                // A new row's empty cells, and those of one that goes, say nothing.
-                @if cell.old.as_deref().unwrap_or("") != cell.new.as_deref().unwrap_or("") {
+                // The title has the key; a new row's empty cells, and those of one that goes, say nothing.
+                @let is_key = row.table.key_columns().contains(&cell.column.as_str());
+                @if !is_key && cell.old.as_deref().unwrap_or("") != cell.new.as_deref().unwrap_or("") {
                     div {
                         p.label { (words::column(language, &cell.column)) }
                         (sides(

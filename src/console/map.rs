@@ -31,7 +31,6 @@ pub(super) struct Box {
 }
 
 /// What stands at one spot of the sheet.
-#[derive(Debug)]
 pub(super) struct Mark<'r> {
     /// From the left and from the top.
     pub x: f64,
@@ -153,8 +152,9 @@ impl Box {
     }
 }
 
-fn f64_of(number: u64) -> f64 {
-    crate::health::f64_of(number)
+/// A count or a length in metres as a number to draw with: the first 32 bits are more than there is of either.
+pub(super) fn f64_of(number: u64) -> f64 {
+    u32::try_from(number).map_or(f64::from(u32::MAX), f64::from)
 }
 
 /// The marks of the signs in a box, in the order of rows and columns of the grid.

@@ -20,24 +20,33 @@ mod forms;
 mod language;
 mod lists;
 mod map;
+mod metrics;
 mod page;
 mod pages;
 mod preview;
 mod repoint;
 mod routes;
 mod search;
+mod security;
+mod server;
+mod sign_in;
 #[cfg(test)]
 mod trial;
 mod words;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use hyper::header::HeaderName;
+use ipnet::IpNet;
 use jiff::Timestamp;
 
 pub use figures::{DAYS, Figures, SignFigures, Snapshot};
+pub use routes::matrix;
 pub use search::SearchIndex;
+pub use server::Console;
 
-use crate::accounts::{Account, Accounts};
+use crate::accounts::{Account, Accounts, Role};
 use crate::changes::{Applier, Changes};
 use crate::history::Database;
 use crate::registry::{Registry, Rules};
@@ -45,12 +54,27 @@ use crate::source::{Files, Publisher};
 use fields::Fields;
 use language::Language;
 
+/// What the configuration says.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The console's address as browsers see it; empty: loopback by its port.
+    pub origin: String,
+    /// Roles that must have a second factor.
+    pub second_factor: Vec<Role>,
+    /// Networks of the proxies before it.
+    pub proxies: Vec<IpNet>,
+    /// The header in which these say who has signed in.
+    pub user_header: Option<HeaderName>,
+    /// The largest file that is uploaded, in bytes.
+    pub max_upload: u64,
+}
+
 /// What pages are made from.
 pub struct Parts {
     /// Accounts, change sets, history.
     pub database: Arc<Database>,
     /// Who may do what.
-    pub accounts: Accounts,
+    pub accounts: Arc<Accounts>,
     /// What is to be changed.
     pub changes: Arc<Changes>,
     /// Does what is due.
@@ -69,6 +93,12 @@ pub struct Parts {
     pub index: SearchIndex,
 }
 
+/// Where a one-time link leads, by `console.origin` and the port of `console.listen`.
+#[must_use]
+pub fn invitation_url(origin: &str, port: u16, token: &str) -> String {
+    format!("{}/invite/{token}", security::Origin::new(origin, port).url)
+}
+
 /// Somebody who is signed in asks for something.
 pub(in crate::console) struct Visit<'p> {
     pub parts: &'p Parts,
@@ -82,4 +112,12 @@ pub(in crate::console) struct Visit<'p> {
     pub path: String,
     /// The query of a GET, or the form of a POST.
     pub fields: Fields,
+    /// The number of the session; `None`: a proxy says who asks.
+    pub session: Option<i64>,
+    /// Of whoever asks, behind proxies. No page shows it.
+    pub address: IpAddr,
+    /// Whether a second factor must be set up before anything else.
+    pub must_enrol: bool,
+    /// What links that leave the console begin with, without a slash at the end.
+    pub origin: &'p str,
 }

@@ -11,7 +11,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::Visit;
 use super::answer::{self, Answer, Failure};
 use super::areas::{areas_of, denied};
-use super::elements::{Button, Field, Tone, button, notice, problems};
+use super::elements::{Button, Field, Tone, button, local_time, notice, problems};
 use super::fields::Fields;
 use super::forms::{self, Wish};
 use super::language::Language;
@@ -86,10 +86,7 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
     let area: String = subject.area().nfc().collect();
     if !visit.account.may(Right::Propose, [area.as_str()].into_iter()) {
         let why = if visit.account.role.has(Right::Propose) {
-            language.say(
-                "Tài khoản của bạn không phụ trách khu vực này.",
-                "Your account is not for this area.",
-            )
+            language.say("Tài khoản của bạn không phụ trách khu vực này.", "Your account is not for this area.")
         } else {
             language.say(
                 "Tài khoản của bạn chỉ được xem. Người soạn có thể đề xuất thay đổi.",
@@ -342,7 +339,8 @@ fn wanted(visit: &Visit<'_>, subject: Subject<'_>, cells: &Cells, wrong: &mut Ve
             (true, _) => change("successor", ""),
             (false, Ok(code)) if visit.registry.sign(code).is_some() => {
                 // Another spelling of the same code is no change.
-                let is_same = cells.get(&key, "successor").and_then(|old| Code::parse(old.as_bytes()).ok()) == Some(code);
+                let is_same =
+                    cells.get(&key, "successor").and_then(|old| Code::parse(old.as_bytes()).ok()) == Some(code);
                 if !is_same {
                     change("successor", &code.grouped());
                 }
@@ -403,7 +401,7 @@ fn for_a_while(
         );
     }
     let Some(until) = until else { return Vec::new() };
-    let text = |time| forms::local_text(time, zone);
+    let text = |time| local_time(visit, time);
     festival(&[subject.key()], &text(from), &text(until), targets, "")
 }
 

@@ -8,7 +8,7 @@ use super::answer::{Answer, Failure};
 use super::pages::{
     account, accounts, change, changes, history, home, import, map, overrides, place, places, replace, sign, signs,
 };
-use crate::accounts::Right;
+use crate::accounts::{Right, Role};
 
 /// Answers a request; what stands behind the `/` of a path that ends so is its second argument, percent-decoded.
 type Handler = fn(&Visit<'_>, &str) -> Answer;
@@ -63,4 +63,32 @@ pub(super) fn find(path: &str) -> Result<(&'static Route, String), Failure> {
         }
     }
     Err(Failure::NotFound)
+}
+
+/// Which role may see and change what, as a table in Markdown: made from the routes and from what roles have.
+/// An account's areas narrow it.
+#[must_use]
+pub fn matrix() -> String {
+    let mut text = String::from("| page |");
+    Role::ALL.iter().for_each(|role| text.push_str(&format!(" {} |", role.as_str())));
+    text.push_str("\n|---|");
+    Role::ALL.iter().for_each(|_| text.push_str("---|"));
+    text.push('\n');
+    for route in ROUTES {
+        let rest = if route.path.len() > 1 && route.path.ends_with('/') { "…" } else { "" };
+        text.push_str(&format!("| `{}{rest}` |", route.path));
+        for role in Role::ALL {
+            let changes = route.change.is_some_and(|(right, _)| role.has(right));
+            let cell = if changes {
+                "sees, changes"
+            } else if role.has(route.see) {
+                "sees"
+            } else {
+                "–"
+            };
+            text.push_str(&format!(" {cell} |"));
+        }
+        text.push('\n');
+    }
+    text
 }

@@ -7,6 +7,7 @@
 mod database;
 mod entry;
 mod find;
+mod metrics;
 mod verify;
 
 #[cfg(test)]

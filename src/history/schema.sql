@@ -79,6 +79,7 @@ CREATE TABLE intents (                      -- what is being applied; at most on
     new_hash   BLOB NOT NULL,
     bytes      BLOB NOT NULL,               -- the table as it will be
     before     INTEGER NOT NULL,            -- the generation before
+    written    INTEGER NOT NULL DEFAULT 0,  -- whether the tables have it, and only the history does not
     PRIMARY KEY (change_set, tab)
 ) STRICT, WITHOUT ROWID;
 

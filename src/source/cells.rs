@@ -64,9 +64,16 @@ pub struct Cells {
     columns: Vec<String>,
     /// Where each of them stands in a row.
     positions: Vec<usize>,
-    rows: Vec<(String, ::csv::StringRecord)>,
+    rows: Vec<CellsRow>,
     /// `None`: several rows have the key.
     by_key: HashMap<String, Option<usize>>,
+}
+
+#[derive(Debug)]
+struct CellsRow {
+    key: String,
+    line: u64,
+    record: ::csv::StringRecord,
 }
 
 impl TableName {
@@ -94,7 +101,7 @@ impl TableName {
     }
 
     /// As problems name it.
-    const fn file(self) -> &'static str {
+    pub(super) const fn file(self) -> &'static str {
         match self {
             Self::Places => "places.csv",
             Self::Signs => "signs.csv",
@@ -115,7 +122,7 @@ impl TableName {
     }
 
     /// The key that some cells make; `None` where it is not usable.
-    fn key<'c>(self, places: &HashSet<String>, cell: impl Fn(&str) -> &'c str) -> Option<String> {
+    pub(super) fn key<'c>(self, places: &HashSet<String>, cell: impl Fn(&str) -> &'c str) -> Option<String> {
         match self {
             Self::Places => Some(cell("place").to_owned()).filter(|key| !key.is_empty()),
             Self::Signs => canonical(cell("code")),
@@ -235,14 +242,14 @@ impl Sources {
             (cells.positions, cells.columns) = headings.filter(|(_, text)| !text.is_empty()).unzip();
             while let Some(row) = rows.next_row(&mut problems) {
                 if let Some(key) = table.key(&places, |column| row.cell(column)) {
-                    cells.add(key, row.record.clone());
+                    cells.add(CellsRow { key, line: row.line, record: row.record.clone() });
                 }
             }
         }
         if problems.is_empty() { Ok(cells) } else { Err(problems) }
     }
 
-    fn place_identifiers(&self) -> HashSet<String> {
+    pub(super) fn place_identifiers(&self) -> HashSet<String> {
         let mut identifiers = HashSet::new();
         let mut problems = Problems::default();
         if let Some(mut rows) = open(TableName::Places, &self.places, &mut problems) {
@@ -313,18 +320,37 @@ impl Cells {
     pub fn get(&self, key: &str, column: &str) -> Option<&str> {
         let row = (*self.by_key.get(key)?)?;
         let column = self.columns.iter().position(|heading| heading == column);
-        Some(column.and_then(|at| self.rows[row].1.get(self.positions[at])).unwrap_or(""))
+        Some(column.and_then(|at| self.rows[row].record.get(self.positions[at])).unwrap_or(""))
     }
 
     /// The key of each row, in the order of the table. One that several rows have comes as often.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.rows.iter().map(|(key, _)| key.as_str())
+        self.rows.iter().map(|row| row.key.as_str())
     }
 
-    fn add(&mut self, key: String, row: ::csv::StringRecord) {
+    /// Whether a row has a key, or several have.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.by_key.contains_key(key)
+    }
+
+    /// Whether several rows have a key.
+    #[must_use]
+    pub fn is_ambiguous(&self, key: &str) -> bool {
+        self.by_key.get(key).is_some_and(Option::is_none)
+    }
+
+    /// The key of the row that begins on a line, as problems name it.
+    #[must_use]
+    pub fn key_at(&self, line: u64) -> Option<&str> {
+        let at = self.rows.binary_search_by_key(&line, |row| row.line).ok()?;
+        Some(&self.rows[at].key)
+    }
+
+    fn add(&mut self, row: CellsRow) {
         let at = self.rows.len();
-        self.by_key.entry(key.clone()).and_modify(|row| *row = None).or_insert(Some(at));
-        self.rows.push((key, row));
+        self.by_key.entry(row.key.clone()).and_modify(|row| *row = None).or_insert(Some(at));
+        self.rows.push(row);
     }
 }
 

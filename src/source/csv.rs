@@ -63,6 +63,17 @@ pub(super) struct Row<'t> {
 impl<'a> Table<'a> {
     /// Reads the header. `None` where it can't be used, or a cell is too long; the problems say why.
     pub fn open(file: &'a str, bytes: &'a [u8], allowed: &Columns, problems: &mut Problems) -> Option<Self> {
+        Self::open_with(file, bytes, allowed, allowed.required, problems)
+    }
+
+    /// The same where other columns must be there than those that are required.
+    pub fn open_with(
+        file: &'a str,
+        bytes: &'a [u8],
+        allowed: &Columns,
+        needed: &'static [&'static str],
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
         if is_utf16(bytes) {
             problems.add(file, 0, "", "expected UTF-8, found UTF-16; save the file as \"CSV UTF-8\"");
@@ -85,10 +96,10 @@ impl<'a> Table<'a> {
         };
         let headings = match reader.headers() {
             Ok(header) if header.iter().all(str::is_empty) => {
-                wrong(HeaderError::None { required: allowed.required });
+                wrong(HeaderError::None { required: needed });
                 Vec::new()
             }
-            Ok(header) => headings(header, allowed, &mut wrong),
+            Ok(header) => headings(header, allowed, needed, &mut wrong),
             Err(error) => {
                 wrong(HeaderError::Csv(csv_error(&error)));
                 Vec::new()
@@ -315,7 +326,12 @@ pub(super) enum HeaderError {
 }
 
 /// The columns of a header. Those that are not allowed are given to `wrong` and left out.
-fn headings(header: &::csv::StringRecord, allowed: &Columns, wrong: &mut impl FnMut(HeaderError)) -> Vec<Heading> {
+fn headings(
+    header: &::csv::StringRecord,
+    allowed: &Columns,
+    needed: &'static [&'static str],
+    wrong: &mut impl FnMut(HeaderError),
+) -> Vec<Heading> {
     let mut headings: Vec<Heading> = Vec::new();
     for text in header {
         // Spreadsheets leave columns without a heading, and without cells, at the right.
@@ -329,9 +345,9 @@ fn headings(header: &::csv::StringRecord, allowed: &Columns, wrong: &mut impl Fn
             Err(error) => wrong(error),
         }
     }
-    for &name in allowed.required {
+    for &name in needed {
         if !headings.contains(&Heading { name, language: None }) {
-            wrong(HeaderError::Missing { required: allowed.required, missing: name });
+            wrong(HeaderError::Missing { required: needed, missing: name });
         }
     }
     headings

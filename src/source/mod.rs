@@ -5,8 +5,8 @@
 //! `folder_watch` know when a table has changed, so that no one else waits for its disk; `gather` reads
 //! the three together, `publisher` makes a new generation of them or refuses them, `state` is the result
 //! for operators, and `watch` starts a reload when a table has changed. `last_good` is the copy that
-//! serves where the tables are broken at the start. `cells` finds single cells and changes their bytes alone, and
-//! `writing` puts the result on the disk and publishes it.
+//! serves where the tables are broken at the start. `cells` finds single cells and changes their
+//! bytes alone, `upload` reads the rows that somebody sends, `writing` puts the result on the disk and publishes it, and `office` knows who has a table open elsewhere.
 
 mod cells;
 mod csv;
@@ -15,10 +15,12 @@ mod folder_watch;
 mod gather;
 mod last_good;
 mod metrics;
+mod office;
 mod publisher;
 mod sources;
 mod state;
 mod table_thread;
+mod upload;
 mod watch;
 mod writing;
 
@@ -28,5 +30,6 @@ pub use last_good::{LastGood, LoadError, SaveError};
 pub use publisher::{Publisher, RegistryError, Reload};
 pub use sources::Sources;
 pub use state::State;
+pub use upload::{Upload, UploadedRow};
 pub use watch::watch;
-pub use writing::{WriteError, Writing};
+pub use writing::{WriteError, Writing, replace_file};

@@ -5,7 +5,7 @@
 //! last-known-good copy), so that edits of the others are published. The state can be had without
 //! waiting for a read, and old generations are freed here, never on a worker.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
@@ -180,7 +180,7 @@ impl Publisher {
     /// The same for tables that are read as `when` says; `None` where it is too early for that, as a table
     /// is still being written.
     pub(super) fn reload_when(&self, when: When, force: bool) -> Option<Result<Reload, RegistryError>> {
-        let one_at_a_time = lock(&self.reloading);
+        let one_at_a_time = self.one_at_a_time();
         let Outcome { result, kept } = self.try_reload(when, force)?;
         lock(&self.state).record(&result, &kept);
         // After publishing: a disk that hangs delays no new target.
@@ -222,27 +222,89 @@ impl Publisher {
             let unchanged = Outcome { result: Ok(Reload::Unchanged), kept: Problems::default() };
             return Some(if kept.is_empty() { unchanged } else { Outcome::refused(kept) });
         }
-        let mut registry = match sources.parse(&self.files, &self.rules) {
+        let registry = match self.check(&sources, force) {
             Ok(registry) => registry,
-            Err(mut bad) => {
+            Err(RegistryError::Refused(mut bad)) => {
                 bad.append(kept);
                 return Some(Outcome::refused(bad));
             }
+            Err(error) => return Some(Outcome { result: Err(error), kept }),
         };
-        if !force && let Err(error) = refuse_shrinking(&current, &registry, self.max_shrink) {
-            return Some(Outcome { result: Err(error), kept });
-        }
-        (registry.generation, registry.content_hash) = (after(current.generation), content_hash);
         drop(current);
+        self.publish(registry, sources);
+        Some(Outcome { result: Ok(Reload::Published), kept })
+    }
+
+    /// The tables as a registry, if the rules allow it, and the loss of signs unless it is forced.
+    pub(super) fn check(&self, sources: &Sources, force: bool) -> Result<Registry, RegistryError> {
+        let registry = sources.parse(&self.files, &self.rules).map_err(RegistryError::Refused)?;
+        if !force {
+            refuse_shrinking(&self.current(), &registry, self.max_shrink)?;
+        }
+        Ok(registry)
+    }
+
+    /// Has a registry serve, as the next generation; its number.
+    fn publish(&self, mut registry: Registry, sources: Sources) -> u64 {
+        let generation = after(self.current().generation);
+        (registry.generation, registry.content_hash) = (generation, sources.content_hash());
         tracing::info!(
-            generation = registry.generation,
+            generation,
             content_hash = registry.content_hash_text(),
             signs = registry.signs().len(),
             "registry published"
         );
         self.published.replace(registry);
         *lock(&self.to_keep) = Some(sources);
-        Some(Outcome { result: Ok(Reload::Published), kept })
+        generation
+    }
+
+    /// Held by whoever reloads or writes the tables.
+    pub(super) fn one_at_a_time(&self) -> MutexGuard<'_, ()> {
+        lock(&self.reloading)
+    }
+
+    /// The tables as they are on the disk, for one who holds [`Self::one_at_a_time`] and will write them.
+    pub(super) fn read_to_write(&self) -> Result<Sources, Problems> {
+        let mut problems = Problems::default();
+        for table in self.tables.iter().filter(|table| table.is_being_written()) {
+            problems.add(
+                &table.name(),
+                0,
+                "",
+                "expected a table that nobody is writing, found one that is being written",
+            );
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let read = gather_all(&self.tables);
+        if read.as_ref().is_ok_and(|sources| sources.content_hash() == self.current().content_hash) {
+            return read;
+        }
+        // A change by hand, which is not served yet or is not valid: that it was read here must keep no reload from it.
+        self.tables.iter().for_each(TableThread::missed);
+        read
+    }
+
+    /// Has tables serve that were written by one who holds [`Self::one_at_a_time`]; the generation.
+    pub(super) fn publish_written(&self, registry: Registry, sources: Sources) -> u64 {
+        let current = self.current();
+        let generation = if sources.content_hash() == current.content_hash {
+            current.generation
+        } else {
+            self.publish(registry, sources)
+        };
+        lock(&self.state).record(&Ok(Reload::Published), &Problems::default());
+        self.keep_copy();
+        generation
+    }
+
+    /// The tables that are open in an office program, by file name, and who has them open, as it was last seen.
+    /// Never waits for a disk.
+    #[must_use]
+    pub fn open_elsewhere(&self) -> Vec<(String, String)> {
+        self.tables.iter().filter_map(|table| Some((table.name(), table.open_by()?))).collect()
     }
 
     /// Puts the contents that serve in the place of tables that can't be read; `false` where there is no
@@ -261,6 +323,10 @@ impl Publisher {
     /// Frees the generations that no worker holds any more. Waits for no reload.
     pub fn free_old(&self) {
         self.published.free_old();
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.files
     }
 
     pub(super) fn tables(&self) -> &[TableThread; 3] {

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::files::{OPTIONAL, Reading, TableError, read_table, stamp};
 use super::folder_watch::{FolderEvents, FolderWatch};
+use super::office;
 use crate::core::file_name;
 use crate::core::lock;
 use crate::system::Stamp;
@@ -55,6 +56,8 @@ struct Shared {
     tried: Option<Instant>,
     /// Whether its folders are to be watched.
     watched: bool,
+    /// Who had it open in an office program when it was last looked at.
+    open_by: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -179,6 +182,16 @@ impl TableThread {
         shared.compare();
     }
 
+    /// Whether another program has it open for writing, and writes.
+    pub fn is_being_written(&self) -> bool {
+        self.events.is_being_written()
+    }
+
+    /// Who has it open in an office program, as it was last seen, without asking the disk.
+    pub fn open_by(&self) -> Option<String> {
+        self.shared().open_by.clone()
+    }
+
     /// It could not be read, and is to be read again once it can be.
     pub fn missed(&self) {
         let mut shared = self.shared();
@@ -238,8 +251,13 @@ impl Job {
             self.watch.follow(&self.path);
         }
         // Before the lock is taken: a share that hangs holds up this line.
-        let seen = stamp(&self.path);
-        if lock(&self.shared).saw(seen) {
+        let (seen, open_by) = (stamp(&self.path), office::open_by(&self.path));
+        let is_new = {
+            let mut shared = lock(&self.shared);
+            shared.open_by = open_by;
+            shared.saw(seen)
+        };
+        if is_new {
             self.watch.events.notify();
         }
     }

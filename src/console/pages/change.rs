@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hyper::StatusCode;
-use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::super::Visit;
@@ -15,12 +14,14 @@ use super::super::answer::{Answer, Failure, see_other};
 use super::super::areas::{areas_of, denied};
 use super::super::cells_view::{self, Group, groups};
 use super::super::elements::{
-    Button, Field, People, Tone, button, facts, notice, pager, problems, state_badge, tick, time,
+    Button, Field, People, Tone, badge, button, facts, notice, pager, place_link, problems, state_badge, tick, time,
 };
-use super::super::forms::{self, Wish};
+use super::super::forms::{self, Wish, local_text};
 use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::preview::{Move, Preview, World};
+use super::super::words;
+use super::history;
 use crate::accounts::Right;
 use crate::changes::{ChangeError, ChangeSet, Draft, State};
 use crate::core::Problems;
@@ -368,7 +369,7 @@ impl Case<'_> {
             Some(_) => (Tone::Good, language.say("áp dụng trước, đã xem lại", "applied first, reviewed since")),
             None => (Tone::Danger, language.say("áp dụng trước, chưa ai xem lại", "applied first, not reviewed yet")),
         };
-        super::super::elements::badge(tone, text)
+        badge(tone, text)
     }
 
     /// What has come of it, or will.
@@ -541,7 +542,7 @@ impl Case<'_> {
             let CellChange { table, key, column, old, .. } = &conflict.change;
             let value = |text: Option<&str>| cells_view::value(language, *table, column, text);
             html! {
-                (cells_view::row_title(visit, *table, key)) ", " (super::super::words::column(language, column)) ": "
+                (cells_view::row_title(visit, *table, key)) ", " (words::column(language, column)) ": "
                 @if conflict.is_ambiguous {
                     (language.say("có nhiều dòng cùng khóa này", "several rows have this key"))
                 } @else {
@@ -627,7 +628,7 @@ impl Case<'_> {
                 h2 {
                     @match visit.registry.place(&group.place) {
                         Some(place) => {
-                            (super::super::elements::place_link(visit, place))
+                            (place_link(visit, place))
                             @if !place.area().is_empty() { " " span.soft { bdi { (place.area()) } } }
                         }
                         None if group.place.is_empty() => { (language.say("Dòng không rõ địa điểm", "Rows of no known place")) }
@@ -659,7 +660,7 @@ impl Case<'_> {
                     ol reversed {
                         @for entry in &entries {
                             li {
-                                (time(visit, entry.time)) " " (super::history::action(language, entry.action))
+                                (time(visit, entry.time)) " " (history::action(language, entry.action))
                                 @if let Some(number) = entry.account { ", " (people.person(number)) }
                                 @if !entry.reason.is_empty() { ": " bdi { (entry.reason) } }
                             }
@@ -718,7 +719,7 @@ impl Case<'_> {
         let is_typed = visit.fields.has("reason");
         let typed = |name: &str, kept: String| if is_typed { visit.fields.get(name).to_owned() } else { kept };
         let reason = typed("reason", set.reason.clone());
-        let effective = set.effective.map(|at| super::super::elements::local_time(visit, at)).unwrap_or_default();
+        let effective = set.effective.map(|at| local_text(at, &visit.parts.rules.timezone)).unwrap_or_default();
         let effective = typed("effective", effective);
         let is_forced = if is_typed { visit.fields.has("forced") } else { set.forced };
         let shrinks = self.preview.as_ref().is_some_and(|preview| preview.shrinks);
@@ -845,7 +846,7 @@ impl Case<'_> {
         let is_typed = visit.fields.get("action") == "roll_back";
         let left = |cell: &CellChange| {
             html! {
-                (cells_view::row_title(visit, cell.table, &cell.key)) ", " (super::super::words::column(language, &cell.column))
+                (cells_view::row_title(visit, cell.table, &cell.key)) ", " (words::column(language, &cell.column))
             }
         };
         Ok(html! {

@@ -2,16 +2,19 @@
 //!
 //! Owns the list, whose filters are all in the address, the same as CSV, and the head of the chain.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use hyper::StatusCode;
-use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::{Date, Time};
 use maud::{Markup, html};
 
 use super::super::Visit;
 use super::super::answer::{Answer, Failure};
 use super::super::cells_view::{self, groups};
+use super::super::csv::{csv_text, download};
 use super::super::elements::{Button, Field, People, Tone, badge, button, facts, notice, table, time};
-use super::super::language::{Language, time_text};
+use super::super::language::Language;
 use super::super::page::page_with;
 use crate::core::Code;
 use crate::history::{Action, Entry, Filter, head, list};
@@ -44,7 +47,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     ];
     let title = language.say("Lịch sử", "History");
     let main = html! {
-        (filters(visit, &people))
+        (filters(visit)?)
         p { a href={ "/history?" (visit.fields.with(&[("format", "csv"), ("page", "")])) } { (language.say("Tải về dạng CSV", "Download as CSV")) } }
         @if entries.is_empty() {
             (notice(Tone::Info, "", html! { p { (language.say("Không có mục nào.", "There are no entries.")) } }))
@@ -76,7 +79,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
 fn filter(visit: &Visit<'_>) -> Filter {
     let fields = &visit.fields;
     let zone = &visit.parts.rules.timezone;
-    let midnight = |date: Date| Some(date.to_zoned(zone.clone()).ok()?.timestamp());
+    let midnight = |date: Date| Some(date.to_datetime(Time::MIN).to_zoned_datetime(zone.clone()).ok()?.timestamp());
     let date = |name: &str| fields.get(name).parse::<Date>().ok();
     let action = Action::parse(fields.get("action"));
     Filter {
@@ -202,13 +205,14 @@ fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
-fn filters(visit: &Visit<'_>, people: &People) -> Markup {
+fn filters(visit: &Visit<'_>) -> Result<Markup, Failure> {
     let (language, fields) = (visit.language, &visit.fields);
     let any = ("", language.say("(tất cả)", "(any)"));
     let actions = [any].into_iter().chain(Action::ALL.map(|one| (one.as_str(), action(language, one))));
-    let accounts = [(String::new(), any.1.to_owned())].into_iter().chain(people.all());
+    let accounts = visit.parts.accounts.all()?.into_iter().map(|account| (account.number.to_string(), account.name));
+    let accounts = [(String::new(), any.1.to_owned())].into_iter().chain(accounts);
     let field = |name, label, kind| Field { name, label, kind, value: fields.get(name), ..Field::default() };
-    html! {
+    Ok(html! {
         form.filters method="get" action="/history" {
             (field("account", language.say("Ai", "Who"), "").choice(accounts))
             (field("action", language.say("Việc", "What"), "").choice(actions))
@@ -218,10 +222,60 @@ fn filters(visit: &Visit<'_>, people: &People) -> Markup {
             (field("to", language.say("Đến hết ngày", "To, the day included"), "date").line())
             div.row { (button(Button::Plain, "", "", language.say("Lọc", "Filter"))) }
         }
-    }
+    })
 }
 
 /// The entries as a table of text, for a spreadsheet.
 fn csv(visit: &Visit<'_>, filter: &Filter) -> Answer {
-    todo!("{filter:?} {}", visit.path)
+    const HEADER: [&str; 12] = [
+        "seq",
+        "time",
+        "account",
+        "action",
+        "object",
+        "change_set",
+        "reason",
+        "approver",
+        "before",
+        "after",
+        "details",
+        "hash",
+    ];
+    let entries = visit.parts.database.read(|connection| list(connection, filter, 0, MOST_CSV))?;
+    let names: HashMap<i64, String> =
+        visit.parts.accounts.all()?.into_iter().map(|account| (account.number, account.name)).collect();
+    let name = |number: Option<i64>| {
+        number.map_or(String::new(), |number| names.get(&number).cloned().unwrap_or_else(|| format!("#{number}")))
+    };
+    let text = |number: Option<u64>| number.map_or(String::new(), |number| number.to_string());
+    let rows = entries.iter().map(|entry| {
+        [
+            entry.seq.to_string(),
+            visit.parts.rules.timezone.to_datetime(entry.time).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            name(entry.account),
+            entry.action.as_str().to_owned(),
+            entry.object.clone(),
+            entry.change_set.map_or(String::new(), |number| number.to_string()),
+            entry.reason.clone(),
+            name(entry.approver),
+            text(entry.generations.map(|(before, _)| before)),
+            text(entry.generations.map(|(_, after)| after)),
+            entry.details.to_string(),
+            hex(&entry.hash),
+        ]
+    });
+    let rows = [HEADER.map(str::to_owned)].into_iter().chain(rows);
+    Ok(download("history.csv", csv_text(rows.map(|row| row.map(Cow::from)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_found_by_its_code_in_any_spelling_or_by_its_identifier() {
+        assert_eq!(objects("7k3m-9qx5"), ["signs 7K3M9QX5", "places 7k3m-9qx5"]);
+        assert_eq!(objects("hung_vuong"), ["places hung_vuong"]);
+        assert_eq!(objects(""), Vec::<String>::new());
+    }
 }

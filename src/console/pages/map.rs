@@ -8,7 +8,7 @@ use super::super::elements::{Field, place_path};
 use super::super::figures::Snapshot;
 use super::super::language::Language;
 use super::super::lists::filter_form;
-use super::super::map::{Box, Mark, SHEET, marks};
+use super::super::map::{Box, Mark, SHEET, f64_of, marks};
 use super::super::page::page;
 use super::super::search::{Filters, state_of};
 use super::super::words;
@@ -195,7 +195,7 @@ fn names<'m>(visit: &Visit<'_>, marks: &[Mark<'m>]) -> Vec<(f64, f64, String)> {
             continue;
         }
         let name: String = place.name_in(visit.language.tag()).chars().take(NAME).collect();
-        let width = crate::health::f64_of(name.chars().count() as u64) * CHARACTER;
+        let width = f64_of(name.chars().count() as u64) * CHARACTER;
         let right = mark.x + 18.0;
         let x = if right + width < SHEET { right } else { mark.x - 18.0 - width };
         let is_free = |&(at, y, wide): &(f64, f64, f64)| x + width < at || at + wide < x || (y - mark.y).abs() > HEIGHT;

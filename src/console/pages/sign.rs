@@ -97,10 +97,7 @@ fn plate(visit: &Visit<'_>, sign: SignRef<'_>) -> Markup {
             html! { span.url { (visit.parts.public_url.trim_end_matches('/')) "/" (code.text()) } },
         ),
         (language.say("Địa điểm", "Place").to_owned(), place_link(visit, place)),
-        (
-            language.say("Loại", "Kind").to_owned(),
-            html! { bdi { (words::kind(language, place.kind())) } },
-        ),
+        (language.say("Loại", "Kind").to_owned(), html! { bdi { (words::kind(language, place.kind())) } }),
         (language.say("Khu vực", "Area").to_owned(), html! { bdi { (place.area()) } }),
         (language.say("Tình trạng", "Status").to_owned(), status_badge(language, sign.status())),
     ];

@@ -1,0 +1,132 @@
+//! `waypost console`
+
+use std::io::Write;
+use std::sync::Arc;
+
+use clap::{Subcommand, ValueEnum};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{CommandError, OutputFormat, registry};
+use crate::accounts::{AccountError, Accounts, NewAccount, Role};
+use crate::config::Config;
+use crate::console;
+use crate::history::{Database, DatabaseError};
+
+/// Invite people to the administrators' page
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  waypost console invite lan.nguyen --role editor --area \"Kỳ Lừa\"")]
+pub(super) struct ConsoleCommand {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    Invite(Invite),
+    Reset(Reset),
+}
+
+/// Make an account, and print a link with which its password is set
+///
+/// The link holds once, for 72 hours. The console may be running meanwhile.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  waypost console invite lan.nguyen --role editor --area \"Kỳ Lừa\" --area \"Đông Kinh\""
+)]
+struct Invite {
+    /// As it will be typed at the sign-in
+    name: String,
+    /// What the account may do
+    #[arg(long)]
+    role: RoleName,
+    /// An area in which it may do that, several times for several areas; without it, in every area
+    #[arg(long = "area", value_name = "AREA")]
+    areas: Vec<String>,
+    /// Whether it may apply a change that is reviewed afterwards
+    #[arg(long)]
+    applies_first: bool,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
+}
+
+/// Take an account's password, second factor and sessions away, and print a link to set a new password
+///
+/// For a forgotten password or a lost phone. The link holds once, for 72 hours.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  waypost console reset lan.nguyen")]
+struct Reset {
+    /// As it is typed at the sign-in
+    name: String,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text)]
+    format: OutputFormat,
+}
+
+/// What an account may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RoleName {
+    /// Sees everything but the accounts
+    Viewer,
+    /// Makes change sets
+    Editor,
+    /// Approves those of others, too
+    Approver,
+    /// Manages accounts, too
+    Manager,
+}
+
+impl RoleName {
+    fn role(self) -> Role {
+        match self {
+            Self::Viewer => Role::Viewer,
+            Self::Editor => Role::Editor,
+            Self::Approver => Role::Approver,
+            Self::Manager => Role::Manager,
+        }
+    }
+}
+
+impl ConsoleCommand {
+    pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+        let of_database = |error: DatabaseError| CommandError::Console {
+            path: config.console.path.clone(),
+            source: AccountError::Database(error),
+        };
+        let accounts = Accounts::new(Arc::new(Database::open(&config.console.path).map_err(of_database)?));
+        let now = Timestamp::now();
+        let (name, made, format) = match &self.command {
+            Subcommands::Invite(invite) => {
+                let Invite { name, role, areas, applies_first, format } = invite;
+                check_areas(config, areas)?;
+                let (role, areas, applies_first) = (role.role(), areas.clone(), *applies_first);
+                let new = NewAccount { name: name.clone(), role, areas, applies_first };
+                (name, accounts.invite(now, None, &new), *format)
+            }
+            Subcommands::Reset(Reset { name, format }) => (name, accounts.reset(now, None, name), *format),
+        };
+        let token = made.map_err(|source| CommandError::Console { path: config.console.path.clone(), source })?;
+        let port = config.console.listen.map_or(0, |address| address.port());
+        let url = console::invitation_url(&config.console.origin, port, &token);
+        match format {
+            OutputFormat::Text => writeln!(out, "{url}")?,
+            OutputFormat::Json => writeln!(out, "{:#}", json!({ "name": name, "url": url }))?,
+        }
+        Ok(())
+    }
+}
+
+/// An area that is misspelled would be a right to nothing.
+fn check_areas(config: &Config, areas: &[String]) -> Result<(), CommandError> {
+    if areas.is_empty() {
+        return Ok(());
+    }
+    let registry = registry(config)?;
+    let is_known = |area: &String| registry.places().any(|place| place.area() == area);
+    match areas.iter().find(|area| !is_known(area)) {
+        None => Ok(()),
+        Some(area) => {
+            let (path, source) = (config.console.path.clone(), AccountError::Area(area.clone()));
+            Err(CommandError::Console { path, source })
+        }
+    }
+}
