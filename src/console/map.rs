@@ -228,7 +228,9 @@ mod tests {
         // As wide as it is high on the ground.
         let width = (shown.east - shown.west) * shown.shortening();
         assert!((width - shown.height()).abs() < 1e-9, "{shown:?}");
-        for wrong in ["", "1,2,3", "a,b,c,d", "106.8,21.8,106.7,21.9", "NaN,0,1,1", "0,0,inf,1", "0,0,1,1,1", "0,-90,1,90"] {
+        for wrong in
+            ["", "1,2,3", "a,b,c,d", "106.8,21.8,106.7,21.9", "NaN,0,1,1", "0,0,inf,1", "0,0,1,1,1", "0,-90,1,90"]
+        {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

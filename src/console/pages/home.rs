@@ -33,7 +33,8 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
         sets.into_iter().filter(|set| set.author == visit.account.number).collect()
     };
     let submitted = waiting(visit, sets(State::Submitted)?)?;
-    let mut to_come: Vec<ChangeSet> = sets(State::Approved)?.into_iter().filter(|set| set.effective.is_some()).collect();
+    let mut to_come: Vec<ChangeSet> =
+        sets(State::Approved)?.into_iter().filter(|set| set.effective.is_some()).collect();
     to_come.sort_by_key(|set| (set.effective, set.number));
     let outside = outside(visit)?;
     let lists = [
@@ -132,11 +133,8 @@ fn health_line(visit: &Visit<'_>, figures: &Snapshot) -> Markup {
 fn silent(visit: &Visit<'_>, figures: &Snapshot) -> Markup {
     let language = visit.language;
     let is_silent = |sign: &SignRef<'_>| state_of(*sign, figures) == Some(health::State::Silent);
-    let mut silent: Vec<SignRef<'_>> = if figures.has_states {
-        visit.registry.signs().filter(is_silent).collect()
-    } else {
-        Vec::new()
-    };
+    let mut silent: Vec<SignRef<'_>> =
+        if figures.has_states { visit.registry.signs().filter(is_silent).collect() } else { Vec::new() };
     silent.sort_by_key(|sign| (std::cmp::Reverse(last_of(sign.code(), figures)), sign.code()));
     html! {
         section {

@@ -51,7 +51,10 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
         value: if by_state { "state" } else { "use" },
         ..Field::default()
     };
-    let colors = [("use", language.say("lượt quét 30 ngày", "scans of 30 days")), ("state", language.say("hoạt động", "use as expected"))];
+    let colors = [
+        ("use", language.say("lượt quét 30 ngày", "scans of 30 days")),
+        ("state", language.say("hoạt động", "use as expected")),
+    ];
     let main = html! {
         (filter_form(visit, &filters, &index, &figures, html! { @if figures.has_states { (color.choice(colors)) } }))
         @if let Some(shown) = asked.or(whole) {
@@ -139,12 +142,8 @@ fn sheet(visit: &Visit<'_>, figures: &Snapshot, shows: Shows, shown: &Box, marks
 fn single(visit: &Visit<'_>, figures: &Snapshot, shows: Shows, mark: &Mark<'_>, sign: SignRef<'_>) -> Markup {
     let language = visit.language;
     let kind = kind_of(figures, shows, sign);
-    let text = format!(
-        "{}, {}, {}",
-        sign.place().name_in(language.tag()),
-        sign.code().grouped(),
-        meaning(language, kind)
-    );
+    let text =
+        format!("{}, {}, {}", sign.place().name_in(language.tag()), sign.code().grouped(), meaning(language, kind));
     html! {
         a href={ "/signs/" (sign.code().text()) } aria-label=(text) {
             title { (text) }

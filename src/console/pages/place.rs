@@ -104,7 +104,8 @@ fn card(visit: &Visit<'_>, place: PlaceRef<'_>, signs: &[SignRef<'_>]) -> Markup
     rows.push((language.say("Loại", "Kind").to_owned(), html! { bdi { (words::kind(language, place.kind())) } }));
     rows.push((language.say("Khu vực", "Area").to_owned(), html! { bdi { (place.area()) } }));
     if signs.iter().any(|sign| sign.position().is_some()) {
-        let link = html! { a href={ "/map?place=" (place.id()) } { (language.say("Xem trên bản đồ", "Show on the map")) } };
+        let link =
+            html! { a href={ "/map?place=" (place.id()) } { (language.say("Xem trên bản đồ", "Show on the map")) } };
         rows.push((language.say("Vị trí", "Position").to_owned(), link));
     }
     facts(rows)
