@@ -25,6 +25,7 @@
 
 mod edge;
 mod load;
+mod office;
 mod sink;
 // The tests' journal settings, scan and small disk, for `edge`.
 #[path = "../tests/support/mod.rs"]
@@ -42,8 +43,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use edge::{Cpu, Edge, Metrics, SIGNS, Settings, wait_for};
+use edge::{Cpu, Edge, Metrics, SIGNS, Settings, signs, wait_for};
 use load::{Load, Pace, Phase, become_urgent};
+use office::Person;
 use sink::Sink;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -69,10 +71,11 @@ enum Case {
     Backlog,
     SyncOften,
     SyncRarely,
+    Office,
 }
 
 impl Case {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Quiet,
         Self::Reload,
         Self::StoreDown,
@@ -80,6 +83,7 @@ impl Case {
         Self::Backlog,
         Self::SyncOften,
         Self::SyncRarely,
+        Self::Office,
         Self::QuietAgain,
     ];
 
@@ -93,6 +97,7 @@ impl Case {
             Self::Backlog => "a backlog is delivered",
             Self::SyncOften => "the journal is synced every 10 ms",
             Self::SyncRarely => "the journal is synced every 60 s",
+            Self::Office => "20 people sign in again and again, 100,000 signs are imported",
         }
     }
 
@@ -113,7 +118,11 @@ impl Case {
             journal: journal.to_owned(),
             backlog,
             small_disk: self == Self::DiskFull,
-            sections: String::new(),
+            sections: if self == Self::Office {
+                "[console]\nlisten = \"127.0.0.1:0\"\npath = \"console.db\"\n".to_owned()
+            } else {
+                String::new()
+            },
         })
     }
 
@@ -160,6 +169,10 @@ impl Case {
             // One waits for the disk, so there are fewer than a hundred a second.
             Self::SyncOften => (syncs >= seconds * 5.0, format!("{syncs} syncs")),
             Self::SyncRarely => (syncs <= 1.0, format!("{syncs} syncs")),
+            Self::Office => {
+                let entered = of("waypost_console_sign_ins_total{result=\"ok\"}")?;
+                (entered >= seconds, format!("{entered} sign-ins"))
+            }
         };
         if !holds || (self != Self::DiskFull && dropped > 0.0) {
             return Err(format!("{}: not what it should be: {evidence}, {dropped} dropped", self.name()).into());
@@ -306,12 +319,15 @@ fn measure(case: Case, rate: u32, length: Duration, sink: &Sink) -> Result<(Outc
     let stop = AtomicBool::new(false);
     let (phase, cpu) = thread::scope(|scope| {
         let writer = (case == Case::Reload).then(|| scope.spawn(|| edge.rewrite_signs(&stop)));
+        let people = (case == Case::Office).then(|| scope.spawn(|| sign_in_and_import(&edge, &stop)));
         sink.open(true);
         // A backlog that is gone is no longer a case of its own.
         let is_over = |edge: &Edge| Ok(case == Case::Backlog && edge.sealed()? == 0);
         let sent = spent(&edge, || send(&mut load, Pace::Rate(rate), length, |_| is_over(&edge)));
         stop.store(true, Ordering::Relaxed);
-        writer.map_or(Ok(()), |writer| writer.join().map_err(|_| "the writer panicked")?)?;
+        for other in [writer, people].into_iter().flatten() {
+            other.join().map_err(|_| "the writer, or the office, panicked")??;
+        }
         sent
     })?;
     let change = Change { before, after: edge.metrics()? };
@@ -331,6 +347,28 @@ fn measure(case: Case, rate: u32, length: Duration, sink: &Sink) -> Result<(Outc
         delivery: (rows / seconds, cpu.delivery * 1e9 / rows),
     };
     Ok((outcome, case.evidence(&change, seconds)?))
+}
+
+/// 20 people sign in, each again and again, and one uploads the table of signs with other places, until told to stop.
+fn sign_in_and_import(edge: &Edge, stop: &AtomicBool) -> Result<()> {
+    let person = Person::first(&wait_for("the console invites", || Ok(office::invitation(&edge.log()?)))?)?;
+    let table = signs(1);
+    thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    drop(Person::sign_in(person.origin()));
+                }
+            });
+        }
+        while !stop.load(Ordering::Relaxed) {
+            let imported = person.import("signs", "whole", &table)?;
+            if imported.status != 200 {
+                return Err(format!("an import is answered {}", imported.status).into());
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Lets a backlog drain with nobody scanning: rows a second, and nanoseconds of CPU time for each.

@@ -94,6 +94,12 @@ impl Edge {
         Ok(addresses(&text))
     }
 
+    /// What it has logged, as JSON.
+    #[allow(dead_code, reason = "only one of the benchmarks looks into it")]
+    pub fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("log"))?)
+    }
+
     /// The codes that are scanned, spread over the registry.
     pub fn codes() -> impl Iterator<Item = String> {
         (0..SCANNED).map(|number| code(number * (SIGNS / SCANNED)))
@@ -196,7 +202,7 @@ fn code(sign: usize) -> String {
 }
 
 /// `signs.csv`, with each sign at its place or some places further.
-fn signs(further: usize) -> String {
+pub fn signs(further: usize) -> String {
     (0..SIGNS).fold("code,place,status\n".to_owned(), |mut rows, sign| {
         writeln!(rows, "{},p{},active", code(sign), (sign / 5 + further) % (SIGNS / 5)).ok();
         rows
