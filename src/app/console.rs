@@ -75,6 +75,7 @@ impl Console {
             rules: config.registry.rules.clone(),
             public_url: config.edge.public_url.clone(),
             figures: figures.clone(),
+            index: console::SearchIndex::default(),
         };
         let settings = console::Settings {
             origin: config.console.origin.clone(),

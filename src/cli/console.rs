@@ -11,7 +11,7 @@ use super::{CommandError, OutputFormat, registry};
 use crate::accounts::{AccountError, Accounts, NewAccount, Role};
 use crate::config::Config;
 use crate::console;
-use crate::history::{Database, DatabaseError};
+use crate::history::Database;
 
 /// Invite people to the administrators' page
 #[derive(Debug, clap::Args)]
@@ -88,11 +88,9 @@ impl RoleName {
 
 impl ConsoleCommand {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
-        let of_database = |error: DatabaseError| CommandError::Console {
-            path: config.console.path.clone(),
-            source: AccountError::Database(error),
-        };
-        let accounts = Accounts::new(Arc::new(Database::open(&config.console.path).map_err(of_database)?));
+        let path = &config.console.path;
+        let cant_open = |source| CommandError::Console { path: path.clone(), source };
+        let accounts = Accounts::new(Arc::new(Database::open(path).map_err(cant_open)?));
         let now = Timestamp::now();
         let (name, made, format) = match &self.command {
             Subcommands::Invite(invite) => {
@@ -104,7 +102,7 @@ impl ConsoleCommand {
             }
             Subcommands::Reset(Reset { name, format }) => (name, accounts.reset(now, None, name), *format),
         };
-        let token = made.map_err(|source| CommandError::Console { path: config.console.path.clone(), source })?;
+        let token = made?;
         let port = config.console.listen.map_or(0, |address| address.port());
         let url = console::invitation_url(&config.console.origin, port, &token);
         match format {
@@ -124,9 +122,6 @@ fn check_areas(config: &Config, areas: &[String]) -> Result<(), CommandError> {
     let is_known = |area: &String| registry.places().any(|place| place.area() == area);
     match areas.iter().find(|area| !is_known(area)) {
         None => Ok(()),
-        Some(area) => {
-            let (path, source) = (config.console.path.clone(), AccountError::Area(area.clone()));
-            Err(CommandError::Console { path, source })
-        }
+        Some(area) => Err(AccountError::Area(area.clone()).into()),
     }
 }

@@ -154,7 +154,7 @@ pub enum CommandError {
     /// The console's file can't be used.
     #[error("{} (console.path)", path.display())]
     Console {
-        /// Which.
+        /// The console's file.
         path: PathBuf,
         /// Why.
         source: DatabaseError,
@@ -169,13 +169,8 @@ pub enum CommandError {
     #[error("{} (store.path) is not there; there is nothing to carry over", .0.display())]
     NothingToCarry(PathBuf),
     /// An account can't be made or reset.
-    #[error("{} (console.path)", path.display())]
-    Console {
-        /// The console's file.
-        path: PathBuf,
-        /// Why.
-        source: AccountError,
-    },
+    #[error(transparent)]
+    Account(#[from] AccountError),
     /// No code can be drawn.
     #[error("the system gives no random bytes")]
     Random(#[from] getrandom::Error),

@@ -80,7 +80,7 @@ fn make(visit: &Visit<'_>) -> Result<(Option<i64>, Vec<Refused>), Failure> {
         return Err(Failure::Wrong(wrong));
     };
     let tables = tables(visit)?;
-    let planned = import(&tables, table, upload, kind, &parts.files, &parts.rules, &visit.registry);
+    let planned = import(&tables, table, upload, kind, &parts.files, &parts.rules);
     let (cells, refused) = planned.map_err(|error| match error {
         PlanError::Problems(problems) => Failure::Wrong(lines(&problems)),
         error @ PlanError::Find(_) => Failure::Wrong(vec![error.to_string()]),
