@@ -152,9 +152,9 @@ impl Box {
     }
 }
 
-/// A count or a length in metres as a number to draw with: the first 32 bits are more than there is of either.
+/// Counts and metres of a map are far below 2^32.
 pub(super) fn f64_of(number: u64) -> f64 {
-    u32::try_from(number).map_or(f64::from(u32::MAX), f64::from)
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 /// The marks of the signs in a box, in the order of rows and columns of the grid.
