@@ -232,6 +232,12 @@ pub(super) fn time(visit: &Visit<'_>, time: Timestamp) -> Markup {
     html! { time datetime=(time) { (time_text(time, &visit.parts.rules.timezone)) } }
 }
 
+/// A time as `<input type=datetime-local>` takes it, in the registry's time zone: `2026-11-26T20:13`.
+/// [`Rules::time`](crate::registry::Rules::time) reads it back.
+pub(super) fn local_time(visit: &Visit<'_>, time: Timestamp) -> String {
+    visit.parts.rules.timezone.to_datetime(time).strftime("%Y-%m-%dT%H:%M").to_string()
+}
+
 /// A sign, by its code in groups.
 pub(super) fn sign_link(code: Code) -> Markup {
     html! { a.code href={ "/signs/" (code.text()) } { (code.grouped()) } }

@@ -11,7 +11,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::Visit;
 use super::answer::{self, Answer, Failure};
 use super::areas::{areas_of, denied};
-use super::elements::{Button, Field, Tone, button, notice, problems};
+use super::elements::{Button, Field, Tone, button, local_time, notice, problems};
 use super::fields::Fields;
 use super::forms::{self, Wish};
 use super::language::Language;
@@ -401,7 +401,7 @@ fn for_a_while(
         );
     }
     let Some(until) = until else { return Vec::new() };
-    let text = |time| forms::local_text(time, zone);
+    let text = |time| local_time(visit, time);
     festival(&[subject.key()], &text(from), &text(until), targets, "")
 }
 

@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use super::super::Visit;
 use super::super::answer::{Answer, Failure, see_other};
 use super::super::areas::{areas_of, denied};
-use super::super::cells_view::{self, Group, groups};
+use super::super::cells_view::{self, Fate, Group, groups};
 use super::super::elements::{
     Button, Field, People, Tone, badge, button, facts, notice, pager, place_link, problems, state_badge, tick, time,
 };
@@ -119,12 +119,17 @@ impl Case<'_> {
     }
 
     fn must_be_own(&self) -> Result<(), Failure> {
-        if self.is_own() { Ok(()) } else { Err(Failure::Change(ChangeError::NotTheAuthor)) }
+        let text = self.visit.language.say("Chỉ người soạn làm được việc này.", "Only its author can do this.");
+        if self.is_own() { Ok(()) } else { Err(Failure::Forbidden(text.to_owned())) }
     }
 
     /// Nobody decides on a set of his own.
     fn must_be_anothers(&self, right: Right) -> Result<(), Failure> {
-        if self.is_own() { Err(Failure::Change(ChangeError::OwnSet)) } else { self.must(right) }
+        let text = self.visit.language.say(
+            "Không ai tự quyết định về đề xuất của mình: cần một tài khoản khác.",
+            "Nobody decides on a change set of his own: it takes another account.",
+        );
+        if self.is_own() { Err(Failure::Forbidden(text.to_owned())) } else { self.must(right) }
     }
 
     /// Refuses what could not be applied, or loses more signs than somebody has said to mean.
@@ -437,14 +442,14 @@ impl Case<'_> {
                     }
                 },
             ),
-            (
-                language.say("Áp dụng", "To be applied"),
-                match set.effective {
-                    Some(at) => time(visit, at),
-                    None => html! { (language.say("ngay khi được phê duyệt", "as soon as it is approved")) },
-                },
-            ),
         ];
+        let is_to_come = matches!(set.state, State::Draft | State::Submitted | State::Approved);
+        if let Some(at) = set.effective {
+            rows.push((language.say("Thời điểm áp dụng", "To be applied"), time(visit, at)));
+        } else if is_to_come {
+            let text = language.say("ngay khi được phê duyệt", "as soon as it is approved");
+            rows.push((language.say("Thời điểm áp dụng", "To be applied"), html! { (text) }));
+        }
         if let Some(submitted) = set.submitted {
             rows.push((language.say("Gửi duyệt", "Submitted"), time(visit, submitted)));
         }
@@ -489,8 +494,27 @@ impl Case<'_> {
             ),
         };
         let others = self.others()?;
+        let elsewhere = visit.parts.publisher.open_elsewhere();
+        // A set that is approved, and can't be applied for now.
+        let waits = visit.parts.applier.problem().filter(|_| self.set.state == State::Approved);
         Ok(html! {
             (tables)
+            @if let Some(problem) = waits {
+                (notice(Tone::Danger, language.say("Chưa áp dụng được, hệ thống sẽ thử lại", "It can't be applied for now and is tried again"), html! {
+                    p { bdi { (problem) } }
+                }))
+            }
+            @if self.preview.is_some() && !elsewhere.is_empty() {
+                (notice(Tone::Warning, language.say("Bảng đang được mở trong chương trình văn phòng", "Tables are open in an office program"), html! {
+                    ul { @for (file, who) in &elsewhere { li { bdi { (file) } ": " bdi { (who) } } } }
+                    p {
+                        (language.say(
+                            "Nếu người đó lưu lại sau khi đề xuất được áp dụng, thay đổi có thể bị mất. Hãy báo họ đóng tệp trước.",
+                            "If it is saved there after this change set was applied, the change may be lost. Ask for the file to be closed first.",
+                        ))
+                    }
+                }))
+            }
             @if let Some(preview) = &self.preview {
                 (self.conflicts(&preview.conflicts))
                 @if !preview.problems.is_empty() {
@@ -622,6 +646,12 @@ impl Case<'_> {
                 None => alike.push(vec![sign]),
             }
         }
+        // Cells that the pages above do not tell of.
+        let says_more = group
+            .rows
+            .iter()
+            .filter(|row| row.fate() != Fate::Gone)
+            .any(|row| row.cells.iter().any(|cell| cells_view::target_language(&cell.column).is_none()));
         let rows = html! { @for row in &group.rows { (cells_view::row(visit, row)) } };
         html! {
             section {
@@ -639,7 +669,7 @@ impl Case<'_> {
                 @if alike.is_empty() {
                     (rows)
                 } @else {
-                    details open[group.rows.iter().any(|row| row.cells.iter().any(|cell| cells_view::target_language(&cell.column).is_none()))] {
+                    details open[says_more] {
                         summary { (language.say("Các ô trong bảng", "Cells of the tables")) }
                         div.stack { (rows) }
                     }

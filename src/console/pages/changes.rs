@@ -1,8 +1,7 @@
 //! `/changes`: change sets.
 //!
 //! Owns the list and its filters, which are all in the address: `state` (`open` where there is none, `all`, or one
-//! state), `mine` and `waits`. Those that were applied first and nobody has reviewed stand above it, whatever the
-//! filters.
+//! state), `mine` and `waits`. Those that were applied first and nobody has reviewed stand above it, as on every page.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -70,7 +69,6 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     ];
     let title = language.say("Đề xuất thay đổi", "Change sets");
     let main = html! {
-        (unreviewed(visit, &people)?)
         (filters(visit))
         @if rows.is_empty() {
             (notice(Tone::Info, "", html! { p { (language.say("Không có đề xuất nào.", "There are none.")) } }))
@@ -167,9 +165,11 @@ fn row(visit: &Visit<'_>, people: &People, set: &ChangeSet, cells: &[CellChange]
             }
         },
         html! {
-            (state_badge(language, set.state))
-            @if set.applies_first && set.reviewed.is_none() {
-                " " (badge(Tone::Danger, language.say("chưa ai xem lại", "not reviewed yet")))
+            div {
+                (state_badge(language, set.state))
+                @if set.applies_first && set.reviewed.is_none() {
+                    " " (badge(Tone::Danger, language.say("chưa ai xem lại", "not reviewed yet")))
+                }
             }
         },
         people.person(set.author),
@@ -188,29 +188,6 @@ fn row(visit: &Visit<'_>, people: &People, set: &ChangeSet, cells: &[CellChange]
             }
         },
     ]
-}
-
-/// Those that were applied first and that nobody else has reviewed, with what can be done about it.
-fn unreviewed(visit: &Visit<'_>, people: &People) -> Result<Markup, Failure> {
-    let language = visit.language;
-    let sets = visit.parts.changes.to_review()?;
-    Ok(html! {
-        @if !sets.is_empty() {
-            (notice(Tone::Danger, language.say("Cần người khác xem lại", "Somebody else has to review these"), html! {
-                ul {
-                    @for set in &sets {
-                        li {
-                            a href={ "/changes/" (set.number) "#actions" } {
-                                (language.say("Đề xuất", "Change set")) " " (set.number) ": " bdi { (set.reason) }
-                            }
-                            ", " (people.person(set.author))
-                            @if let Some(applied) = set.applied { ", " (time(visit, applied)) }
-                        }
-                    }
-                }
-            }))
-        }
-    })
 }
 
 fn filters(visit: &Visit<'_>) -> Markup {

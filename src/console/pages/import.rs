@@ -37,10 +37,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
 pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
     match make(visit) {
         Ok((Some(number), refused)) if refused.is_empty() => Ok(see_other(&format!("/changes/{number}"))),
-        Ok((number, refused)) => {
-            let status = if number.is_some() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
-            show(visit, status, &[], Some((number, refused)))
-        }
+        Ok(result) => show(visit, StatusCode::OK, &[], Some(result)),
         Err(Failure::Wrong(wrong)) => show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong, None),
         Err(failure) => Err(failure),
     }
