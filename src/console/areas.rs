@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::accounts::{Account, Right};
 use crate::core::Code;
-use crate::registry::Registry;
+use crate::registry::{PlaceRef, Registry};
 use crate::source::{CellChange, Cells, Sources, TableName};
 
 /// The areas of every row that a change touches, before it and after it, in Unicode's composed form.
@@ -74,7 +74,7 @@ impl<'a> Areas<'a> {
 
     /// Adds the areas of a place. Whether there is one.
     fn place(&self, id: &str, change: &Change<'_>, areas: &mut BTreeSet<String>) -> bool {
-        let serving = self.registry.place(id).map(|place| place.area());
+        let serving = self.registry.place(id).map(PlaceRef::area);
         let table = self.places.as_ref().and_then(|places| places.get(id, "area"));
         let changed = change.areas.get(id).into_iter().flatten().copied();
         let found: Vec<&str> = serving.into_iter().chain(table).chain(changed).collect();

@@ -15,12 +15,12 @@ use super::super::csv::{csv_text, download};
 use super::super::elements::{Button, Field, Tone, button, notice, problems, table};
 use super::super::forms;
 use super::super::page::page_with;
+use super::super::tables::tables;
 use super::super::words;
-use super::change::{lacks, reason_field};
-use super::replace::tables;
+use super::change::{lacks, reason_field, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, ImportKind, PlanError, Refused, import};
-use crate::core::{Code, Problems};
+use crate::core::Code;
 use crate::source::TableName;
 
 /// Refused rows that are shown before the rest is only counted.
@@ -45,10 +45,6 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
 
 fn named(text: &str) -> Option<TableName> {
     TableName::ALL.into_iter().find(|table| table.as_str() == text)
-}
-
-fn lines(problems: &Problems) -> Vec<String> {
-    problems.list.iter().map(ToString::to_string).collect()
 }
 
 /// The draft, where anything changes, and the rows that are refused.
@@ -76,10 +72,10 @@ fn make(visit: &Visit<'_>) -> Result<(Option<i64>, Vec<Refused>), Failure> {
         }
         return Err(Failure::Wrong(wrong));
     };
-    let tables = tables(visit)?;
+    let tables = tables(visit).map_err(|problems| Failure::Wrong(texts(&problems)))?;
     let planned = import(&tables, table, upload, kind, &parts.files, &parts.rules);
     let (cells, refused) = planned.map_err(|error| match error {
-        PlanError::Problems(problems) => Failure::Wrong(lines(&problems)),
+        PlanError::Problems(problems) => Failure::Wrong(texts(&problems)),
         error @ PlanError::Find(_) => Failure::Wrong(vec![error.to_string()]),
     })?;
     if cells.is_empty() {
@@ -193,7 +189,10 @@ fn outcome(visit: &Visit<'_>, number: Option<i64>, refused: &[Refused]) -> Marku
 
 /// A table as it is, or only its header. Codes are in groups, which spreadsheets leave alone.
 fn file(visit: &Visit<'_>, table: TableName, with_rows: bool) -> Answer {
-    let cells = tables(visit)?.cells(table).map_err(|problems| Failure::Wrong(lines(&problems)))?;
+    let cells = tables(visit)
+        .map_err(|problems| Failure::Wrong(texts(&problems)))?
+        .cells(table)
+        .map_err(|problems| Failure::Wrong(texts(&problems)))?;
     let columns: Vec<String> = if cells.columns().is_empty() {
         // The one table that may be absent.
         let targets = visit.registry.languages().iter().skip(1).map(|tag| format!("target:{tag}"));
