@@ -7,6 +7,7 @@
 mod applying;
 mod entry;
 mod intent;
+mod metrics;
 mod model;
 mod outside;
 mod plan;
