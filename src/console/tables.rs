@@ -52,7 +52,7 @@ pub(super) fn tables(visit: &Visit<'_>) -> Result<Sources, Problems> {
             let tables = files.read();
             drop(reader);
             // Nobody may be waiting any more.
-            let _ = sender.send(tables);
+            sender.send(tables).ok();
         }
     };
     thread::Builder::new().name("console-read".to_owned()).spawn(read).map_err(|_| hangs())?;

@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use maud::{Markup, html};
 
 use super::super::Visit;
-use super::super::answer::{Answer, Failure, see_other};
+use super::super::answer::{Answer, Failure, Response, see_other};
 use super::super::areas::areas_of;
 use super::super::csv::{csv_text, download};
 use super::super::elements::{Button, Field, Tone, button, notice, problems, table};
@@ -30,15 +30,15 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     match (named(visit.fields.get("table")), visit.fields.get("get")) {
         (Some(table), "header") => file(visit, table, false),
         (Some(table), "all") => file(visit, table, true),
-        _ => show(visit, StatusCode::OK, &[], None),
+        _ => Ok(show(visit, StatusCode::OK, &[], None)),
     }
 }
 
 pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
     match make(visit) {
         Ok((Some(number), refused)) if refused.is_empty() => Ok(see_other(&format!("/changes/{number}"))),
-        Ok(result) => show(visit, StatusCode::OK, &[], Some(result)),
-        Err(Failure::Wrong(wrong)) => show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong, None),
+        Ok(result) => Ok(show(visit, StatusCode::OK, &[], Some(result))),
+        Err(Failure::Wrong(wrong)) => Ok(show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong, None)),
         Err(failure) => Err(failure),
     }
 }
@@ -95,7 +95,7 @@ fn show(
     status: StatusCode,
     wrong: &[String],
     result: Option<(Option<i64>, Vec<Refused>)>,
-) -> Answer {
+) -> Response {
     let language = visit.language;
     let title = language.say("Nhập bảng", "Import a table");
     let main = html! {
@@ -125,7 +125,7 @@ fn show(
             }
         }
     };
-    Ok(page_with(visit, status, title, main))
+    page_with(visit, status, title, main)
 }
 
 fn form(visit: &Visit<'_>) -> Markup {

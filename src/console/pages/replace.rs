@@ -23,6 +23,7 @@ use super::change::{effective_field, lacks, lines, reason_field, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, PlanError, Replacement, replace};
 use crate::core::Code;
+use crate::registry::SignRef;
 use crate::source::{CellChange, Sources, TableName};
 
 /// Cells that are shown before the rest is only counted.
@@ -78,7 +79,7 @@ fn plan(visit: &Visit<'_>, tables: &Sources) -> Result<Vec<CellChange>, Failure>
     let places = filters.places(&visit.registry, &index, &figures);
     let places: HashSet<&str> = places.into_iter().map(|(_, place)| place.id()).collect();
     let signs: HashSet<Code> =
-        filters.signs(&visit.registry, &index, &figures).into_iter().map(|sign| sign.code()).collect();
+        filters.signs(&visit.registry, &index, &figures).into_iter().map(SignRef::code).collect();
     let has_sign = |key: &str| key.parse().is_ok_and(|code| signs.contains(&code));
     let is_selected = |table: TableName, key: &str| {
         is_in(visit, table)
