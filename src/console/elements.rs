@@ -180,7 +180,7 @@ pub(super) fn table(caption: &str, heads: &[&str], rows: impl IntoIterator<Item 
                 @for row in rows {
                     tr role="row" {
                         @for (at, cell) in row.into_iter().enumerate() {
-                            td role="cell" data-label=(heads.get(at).copied().unwrap_or("")) { (cell) }
+                            td role="cell" data-label=(heads.get(at).copied().unwrap_or("")) { div { (cell) } }
                         }
                     }
                 }

@@ -58,12 +58,17 @@ impl<'r> Subject<'r> {
         }
     }
 
-    /// The targets of its own row; `None` where it has none.
-    fn own_targets(self) -> Option<Targets<'r>> {
+    /// The targets that the form shows: of its own row, or those of its place that a sign without any leads to.
+    fn targets(self) -> Targets<'r> {
         match self {
-            Self::Sign(sign) => sign.own_targets(),
-            Self::Place(place) => Some(place.targets()),
+            Self::Sign(sign) => sign.own_targets().unwrap_or_else(|| sign.place().targets()),
+            Self::Place(place) => place.targets(),
         }
+    }
+
+    /// Whether what the form shows is the place's, and not the sign's own.
+    fn follows_its_place(self) -> bool {
+        matches!(self, Self::Sign(sign) if sign.own_targets().is_none())
     }
 }
 
@@ -73,10 +78,9 @@ fn columns<'v>(visit: &'v Visit<'_>) -> impl Iterator<Item = (String, &'v str)> 
     languages.map(|(at, tag)| (if at == 0 { "target".to_owned() } else { format!("target:{tag}") }, tag.as_str()))
 }
 
-/// What a column of targets has now.
+/// What the form shows for a language.
 fn current<'r>(subject: Subject<'r>, tag: &str) -> &'r str {
-    let targets = subject.own_targets();
-    targets.and_then(|targets| targets.iter().find(|target| target.language == tag)).map_or("", |target| target.url)
+    subject.targets().iter().find(|target| target.language == tag).map_or("", |target| target.url)
 }
 
 /// The form; or, for who may not send it, why.
@@ -99,7 +103,17 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
         Some(refusal) => refusal.fields.get(name).to_owned(),
         None => current.to_owned(),
     };
-    let is_sign = matches!(subject, Subject::Sign(_));
+    let hint = match subject {
+        Subject::Place(_) => "",
+        Subject::Sign(_) if subject.follows_its_place() => language.say(
+            "Hiện theo địa điểm. Nếu sửa, biển này có trang đích riêng và không đi theo địa điểm nữa.",
+            "That of its place. Once it is changed, this sign has a target of its own and no longer follows the place.",
+        ),
+        Subject::Sign(_) => language.say(
+            "Trang đích riêng của biển này. Để trống mọi ô: lại theo địa điểm.",
+            "This sign's own. With all of them empty it follows its place again.",
+        ),
+    };
     html! {
         section #point-elsewhere {
             h2 { (title) }
@@ -111,11 +125,7 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
                         name: &column,
                         label: &words::column(language, &if column == "target" { format!("target:{tag}") } else { column.clone() }),
                         value: &typed(&column, current(subject, tag)),
-                        hint: if is_sign && column == "target" {
-                            language.say("Để trống: dùng trang đích của địa điểm.", "Empty: the target of its place.")
-                        } else {
-                            ""
-                        },
+                        hint: if column == "target" { hint } else { "" },
                         kind: "url",
                         ..Field::default()
                     }.line())
@@ -312,6 +322,12 @@ fn wanted(visit: &Visit<'_>, subject: Subject<'_>, cells: &Cells, wrong: &mut Ve
         }
     };
     let mut targets = Vec::new();
+    // A form without the field does not empty the cell.
+    let differs = |(column, tag): (String, &str)| fields.has(&column) && fields.get(&column) != current(subject, tag);
+    let is_for_a_while = !fields.get("until").is_empty() || !fields.get("from").is_empty();
+    let has_changed = columns(visit).any(differs);
+    // A sign that gets targets of its own gets one for each language, or visitors of the others would lose theirs.
+    let takes_all = subject.follows_its_place() && has_changed;
     for (column, tag) in columns(visit) {
         let typed = fields.get(&column);
         if !typed.is_empty() {
@@ -320,8 +336,7 @@ fn wanted(visit: &Visit<'_>, subject: Subject<'_>, cells: &Cells, wrong: &mut Ve
                 Err(error) => wrong.push(format!("{}: {error}", words::column(language, &column))),
             }
         }
-        // A form without the field does not empty the cell.
-        if fields.has(&column) && typed != current(subject, tag) && fields.get("until").is_empty() {
+        if !is_for_a_while && (takes_all && fields.has(&column) || differs((column.clone(), tag))) {
             change(&column, typed);
         }
     }
@@ -352,7 +367,7 @@ fn wanted(visit: &Visit<'_>, subject: Subject<'_>, cells: &Cells, wrong: &mut Ve
             )),
         }
     }
-    if !fields.get("until").is_empty() || !fields.get("from").is_empty() {
+    if is_for_a_while {
         changes.extend(for_a_while(visit, subject, &targets, wrong));
     }
     changes

@@ -18,8 +18,8 @@ use crate::registry::SignRef;
 /// Marks up to which the names of places stand beside them.
 const FEW: usize = 30;
 /// Characters of a name beside a mark, and how wide one is, in units of the sheet.
-const NAME: usize = 24;
-const CHARACTER: f64 = 7.6;
+const NAME: usize = 22;
+const CHARACTER: f64 = 9.5;
 
 /// What the marks say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +183,7 @@ fn group(visit: &Visit<'_>, shown: &Box, mark: &Mark<'_>, signs: &[SignRef<'_>])
 
 /// Names beside the marks, where no other name stands.
 fn names<'m>(visit: &Visit<'_>, marks: &[Mark<'m>]) -> Vec<(f64, f64, String)> {
-    const HEIGHT: f64 = 18.0;
+    const HEIGHT: f64 = 22.0;
     let mut taken: Vec<(f64, f64, f64)> = marks.iter().map(|mark| (mark.x - 14.0, mark.y, 28.0)).collect();
     let mut names: Vec<(f64, f64, String)> = Vec::new();
     let mut last: Vec<&'m str> = Vec::new();
@@ -193,7 +193,11 @@ fn names<'m>(visit: &Visit<'_>, marks: &[Mark<'m>]) -> Vec<(f64, f64, String)> {
         if !is_one_place || last.contains(&place.id()) {
             continue;
         }
-        let name: String = place.name_in(visit.language.tag()).chars().take(NAME).collect();
+        let whole = place.name_in(visit.language.tag());
+        let mut name: String = whole.chars().take(NAME).collect();
+        if name.len() < whole.len() {
+            name.push('…');
+        }
         let width = f64_of(name.chars().count() as u64) * CHARACTER;
         let right = mark.x + 18.0;
         let x = if right + width < SHEET { right } else { mark.x - 18.0 - width };
