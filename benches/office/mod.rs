@@ -44,6 +44,7 @@ impl Person {
     }
 
     /// Signs in; `None` where that is refused: too many at once.
+    #[allow(dead_code, reason = "each benchmark uses some of it")]
     pub fn sign_in(origin: &str) -> Option<Self> {
         Self::enter(origin, &format!("{origin}/login"))
     }

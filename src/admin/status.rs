@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::certificates::{CertificateState, Certificates};
+use crate::changes::Applier;
 use crate::core::Tag;
 use crate::core::scan::DEFINITION;
 use crate::history::{self, Database};
@@ -41,8 +42,8 @@ pub struct Status {
     pub delivery: Arc<Delivery>,
     /// How the signs are.
     pub checkup: Arc<Checkup>,
-    /// What the console stands on; `None` where it is off.
-    pub console: Option<Arc<Database>>,
+    /// The console's history, and what applies change sets; `None` where it is off.
+    pub console: Option<(Arc<Database>, Arc<Applier>)>,
 }
 
 impl Status {
@@ -148,11 +149,16 @@ impl Status {
 
     /// `null` where the console is off: not configured, or its file can't be used.
     fn console(&self) -> Value {
-        let Some(database) = &self.console else { return Value::Null };
-        match database.read(history::head) {
-            Ok(head) => json!({ "history": { "entries": head.seq, "head": head.to_string() }, "problem": null }),
-            Err(error) => json!({ "history": null, "problem": error.to_string() }),
-        }
+        let Some((database, applier)) = &self.console else { return Value::Null };
+        let head = database.read(history::head);
+        let problem = head.as_ref().err().map_or_else(|| applier.problem(), |error| Some(error.to_string()));
+        let history = head.ok().map(|head| json!({ "entries": head.seq, "head": head.to_string() }));
+        let counts = applier.counts();
+        json!({
+            "history": history,
+            "change_sets": { "applied": counts.applied, "conflict": counts.conflicts, "failures": counts.failures },
+            "problem": problem,
+        })
     }
 
     fn certificates(&self) -> Value {

@@ -34,7 +34,7 @@ pub(super) struct Console {
     listener: StdListener,
     page: Arc<console::Console>,
     pub database: Arc<Database>,
-    applier: Arc<Applier>,
+    pub applier: Arc<Applier>,
     figures: Arc<Figures>,
 }
 
@@ -119,8 +119,8 @@ impl Console {
     }
 
     /// What has figures for `/metrics`.
-    pub fn collectors(&self) -> [Arc<dyn Collector>; 2] {
-        [self.page.clone(), self.database.clone()]
+    pub fn collectors(&self) -> [Arc<dyn Collector>; 3] {
+        [self.page.clone(), self.applier.clone(), self.database.clone()]
     }
 
     fn runtime(&self) -> io::Result<(Runtime, TcpListener)> {

@@ -373,7 +373,7 @@ impl Parts {
                 store: self.config.store.kind,
                 delivery: self.delivery.clone(),
                 checkup: self.checkup.clone(),
-                console: console.map(|console| console.database.clone()),
+                console: console.map(|console| (console.database.clone(), console.applier.clone())),
             },
             stage,
         }

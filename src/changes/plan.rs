@@ -481,11 +481,11 @@ mod tests {
             let upload = String::from_utf8(upload).expect("UTF-8");
             let other =
                 format!("\u{feff}{}", upload.replace(',', ";").replace('\n', "\r\n").replace("7K3M-9QX5", "7k3m9qx5"));
-            let changed = usize::from(table == TableName::Signs);
+            let spelled = usize::from(table == TableName::Signs);
             assert_eq!(imported(table, upload.as_bytes(), ImportKind::Whole).1, []);
             let (_, changes, refused) = imported(table, other.as_bytes(), ImportKind::Whole);
             // A successor is a cell like others: its spelling is its text.
-            assert_eq!((changes.len(), refused.len()), (changed, 0), "{changes:?} {refused:?}");
+            assert_eq!((changes.len(), refused.len()), (spelled, 0), "{changes:?} {refused:?}");
         }
     }
 
@@ -529,9 +529,9 @@ mod tests {
                       eight,\"'=HYPERLINK(\"\"x\"\")\",\n\
                       one,,https://example.vn/1\n";
         let (_, changes, refused) = imported(TableName::Places, upload.as_bytes(), ImportKind::Rows);
-        let changed: Vec<_> = changes.iter().map(|change| (change.key.as_str(), change.new.as_deref())).collect();
+        let cells: Vec<_> = changes.iter().map(|change| (change.key.as_str(), change.new.as_deref())).collect();
         assert_eq!(
-            changed,
+            cells,
             [
                 ("four", Some("four")),
                 ("four", Some("Bốn")),

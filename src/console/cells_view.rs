@@ -109,8 +109,8 @@ pub(super) fn groups<'c>(cells: &'c [CellChange], registry: &Registry) -> Vec<Gr
 fn sides(language: Language, old: Markup, new: Markup) -> Markup {
     html! {
         div.sides {
-            div.old { span.hint { (language.say("Hiện nay", "Old")) ": " } (old) }
-            div.new { span.hint { (language.say("Sẽ là", "New")) ": " } (new) }
+            div.old { span.hint { (language.say("Cũ", "Old")) ": " } (old) }
+            div.new { span.hint { (language.say("Mới", "New")) ": " } (new) }
         }
     }
 }
@@ -175,11 +175,13 @@ pub(super) fn row(visit: &Visit<'_>, row: &Row<'_>) -> Markup {
                 @if !is_key && cell.old.as_deref().unwrap_or("") != cell.new.as_deref().unwrap_or("") {
                     div {
                         p.label { (words::column(language, &cell.column)) }
-                        (sides(
-                            language,
-                            value(language, row.table, &cell.column, cell.old.as_deref()),
-                            value(language, row.table, &cell.column, cell.new.as_deref()),
-                        ))
+                        @let [old, new] = [&cell.old, &cell.new]
+                            .map(|text| value(language, row.table, &cell.column, text.as_deref()));
+                        @match row.fate() {
+                            Fate::Changed => { (sides(language, old, new)) }
+                            Fate::New => { div.sides { div.new { (new) } } }
+                            Fate::Gone => { div.sides { div.old { (old) } } }
+                        }
                     }
                 }
             }
@@ -212,9 +214,14 @@ pub(super) fn moves(visit: &Visit<'_>, alike: &[&Move]) -> Markup {
                 @if alike.len() > MOST_SIGNS { " " (language.say("và các biển khác của địa điểm này", "and more of this place")) }
             }
             @for tag in tongues {
+                @let [old, new] = [&first.before, &first.after].map(|leads| page(language, leads, tag));
                 div {
                     @if !tag.is_empty() { p.label { (words::tongue(language, tag)) } }
-                    (sides(language, page(language, &first.before, tag), page(language, &first.after, tag)))
+                    @if old.0 == new.0 {
+                        p { span.hint { (language.say("Không đổi", "As before")) ": " } (old) }
+                    } @else {
+                        (sides(language, old, new))
+                    }
                 }
             }
         }

@@ -63,7 +63,8 @@ pub(super) fn small(language: Language, days: &Days) -> Markup {
 
 /// For the page of a sign or place: with days and numbers, and the same as a table.
 pub(super) fn large(language: Language, days: &Days, today: Option<Date>) -> Markup {
-    const FULL: u64 = 120;
+    const FULL: u64 = 114;
+    const TOP: u64 = 24;
     const STEP: usize = 20;
     let most = days.iter().max().copied().unwrap_or(0);
     let width = DAYS * STEP;
@@ -75,20 +76,20 @@ pub(super) fn large(language: Language, days: &Days, today: Option<Date>) -> Mar
     let today_text = language.say("hôm nay", "today");
     html! {
         figure.stack {
-            svg.chart.large role="img" aria-label=(words(language, days)) viewBox={ "0 0 " (width) " 150" } {
-                text x="0" y="11" { (language.number(most)) }
-                path.axis d={ "M0 15.5h" (width) "M0 136.5h" (width) } {}
+            svg.chart.large role="img" aria-label=(words(language, days)) viewBox={ "0 0 " (width) " 160" } {
+                text x="0" y="17" { (language.number(most)) }
+                path.axis d={ "M0 23.5h" (width) "M0 138.5h" (width) } {}
                 @for (at, &scans) in days.iter().enumerate() {
                     @let height = height(scans, most, FULL);
                     @if height > 0 {
-                        rect.today[at == DAYS - 1] x=(at * STEP + 2) y=(16 + FULL - height) width=(STEP - 4) height=(height) {
+                        rect.today[at == DAYS - 1] x=(at * STEP + 2) y=(TOP + FULL - height) width=(STEP - 4) height=(height) {
                             title { (label(at)) ": " (language.number(scans)) }
                         }
                     }
                 }
-                text x="0" y="149" { (label(0)) }
-                text x=(width / 2) y="149" text-anchor="middle" { (label(DAYS / 2)) }
-                text x=(width) y="149" text-anchor="end" { (today_text) }
+                text x="0" y="156" { (label(0)) }
+                text x=(width / 2) y="156" text-anchor="middle" { (label(DAYS / 2)) }
+                text x=(width) y="156" text-anchor="end" { (today_text) }
             }
             figcaption.soft { (words(language, days)) }
             details {

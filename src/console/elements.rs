@@ -180,7 +180,7 @@ pub(super) fn table(caption: &str, heads: &[&str], rows: impl IntoIterator<Item 
                 @for row in rows {
                     tr role="row" {
                         @for (at, cell) in row.into_iter().enumerate() {
-                            td role="cell" data-label=(heads.get(at).copied().unwrap_or("")) { (cell) }
+                            td role="cell" data-label=(heads.get(at).copied().unwrap_or("")) { div { (cell) } }
                         }
                     }
                 }
@@ -230,6 +230,12 @@ pub(super) fn state_badge(language: Language, state: State) -> Markup {
 /// A time in the registry's time zone: `26/11/2026 20:13`.
 pub(super) fn time(visit: &Visit<'_>, time: Timestamp) -> Markup {
     html! { time datetime=(time) { (time_text(time, &visit.parts.rules.timezone)) } }
+}
+
+/// A time as `<input type=datetime-local>` takes it, in the registry's time zone: `2026-11-26T20:13`.
+/// [`Rules::time`](crate::registry::Rules::time) reads it back.
+pub(super) fn local_time(visit: &Visit<'_>, time: Timestamp) -> String {
+    visit.parts.rules.timezone.to_datetime(time).strftime("%Y-%m-%dT%H:%M").to_string()
 }
 
 /// A sign, by its code in groups.

@@ -178,6 +178,7 @@ fn banners(visit: &Visit<'_>) -> Markup {
     let unreviewed = visit.parts.changes.to_review().unwrap_or_default();
     let state = visit.parts.publisher.state();
     let figures = visit.parts.figures.snapshot();
+    let open = visit.parts.publisher.open_elsewhere();
     html! {
         @if !unreviewed.is_empty() {
             (notice(Tone::Danger, language.say("Đã áp dụng trước, chưa ai xem lại", "Applied first, not reviewed yet"), html! {
@@ -200,6 +201,18 @@ fn banners(visit: &Visit<'_>) -> Markup {
         } @else if !state.last_reload_successful {
             (notice(Tone::Warning, language.say("Lần đọc bảng gần nhất không thành công", "The tables could not be taken at the last try"), html! {
                 (first_problems(language, &state.problems))
+            }))
+        }
+        @if !open.is_empty() {
+            (notice(Tone::Warning, language.say("Bảng đang mở trong chương trình văn phòng", "Tables are open in an office program"), html! {
+                ul { @for (file, who) in &open { li { bdi { (file) } @if !who.is_empty() { ": " bdi { (who) } } } } }
+                p { (language.say("Nếu người đó lưu tệp, thay đổi áp dụng trong lúc này có thể bị mất.",
+                    "If that file is saved there, changes that are applied meanwhile may be lost.")) }
+            }))
+        }
+        @if let Some(problem) = visit.parts.applier.problem() {
+            (notice(Tone::Warning, language.say("Chưa áp dụng được thay đổi, hệ thống sẽ thử lại", "Changes can't be applied for now; this is tried again"), html! {
+                p { bdi { (problem) } }
             }))
         }
         @if let Some(problem) = &figures.problem {

@@ -11,13 +11,13 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::Visit;
 use super::answer::{self, Answer, Failure};
 use super::areas::{areas_of, denied};
-use super::elements::{Button, Field, Tone, button, notice, problems};
+use super::elements::{Button, Field, Tone, button, local_time, notice, problems};
 use super::fields::Fields;
 use super::forms::{self, Wish};
 use super::language::Language;
 use super::words;
 use crate::accounts::Right;
-use crate::changes::{Draft, festival};
+use crate::changes::{Draft, State, festival};
 use crate::core::Code;
 use crate::registry::{PlaceRef, SignRef, Status, Targets};
 use crate::source::{CellChange, Cells, Sources, TableName};
@@ -58,12 +58,17 @@ impl<'r> Subject<'r> {
         }
     }
 
-    /// The targets of its own row; `None` where it has none.
-    fn own_targets(self) -> Option<Targets<'r>> {
+    /// The targets that the form shows: of its own row, or those of its place that a sign without any leads to.
+    fn targets(self) -> Targets<'r> {
         match self {
-            Self::Sign(sign) => sign.own_targets(),
-            Self::Place(place) => Some(place.targets()),
+            Self::Sign(sign) => sign.own_targets().unwrap_or_else(|| sign.place().targets()),
+            Self::Place(place) => place.targets(),
         }
+    }
+
+    /// Whether what the form shows is the place's, and not the sign's own.
+    fn follows_its_place(self) -> bool {
+        matches!(self, Self::Sign(sign) if sign.own_targets().is_none())
     }
 }
 
@@ -73,10 +78,9 @@ fn columns<'v>(visit: &'v Visit<'_>) -> impl Iterator<Item = (String, &'v str)> 
     languages.map(|(at, tag)| (if at == 0 { "target".to_owned() } else { format!("target:{tag}") }, tag.as_str()))
 }
 
-/// What a column of targets has now.
+/// What the form shows for a language.
 fn current<'r>(subject: Subject<'r>, tag: &str) -> &'r str {
-    let targets = subject.own_targets();
-    targets.and_then(|targets| targets.iter().find(|target| target.language == tag)).map_or("", |target| target.url)
+    subject.targets().iter().find(|target| target.language == tag).map_or("", |target| target.url)
 }
 
 /// The form; or, for who may not send it, why.
@@ -96,10 +100,20 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
         return html! { section { h2 { (title) } p.soft { (why) } } };
     }
     let typed = |name: &str, current: &str| match refusal {
-        Some(refusal) => refusal.fields.get(name).to_owned(),
-        None => current.to_owned(),
+        Some(refusal) if refusal.fields.has(name) => refusal.fields.get(name).to_owned(),
+        _ => current.to_owned(),
     };
-    let is_sign = matches!(subject, Subject::Sign(_));
+    let hint = match subject {
+        Subject::Place(_) => "",
+        Subject::Sign(_) if subject.follows_its_place() => language.say(
+            "Hiện theo địa điểm. Nếu sửa, biển này có trang đích riêng và không đi theo địa điểm nữa.",
+            "That of its place. Once it is changed, this sign has a target of its own and no longer follows the place.",
+        ),
+        Subject::Sign(_) => language.say(
+            "Trang đích riêng của biển này. Để trống mọi ô: lại theo địa điểm.",
+            "This sign's own. With all of them empty it follows its place again.",
+        ),
+    };
     html! {
         section #point-elsewhere {
             h2 { (title) }
@@ -111,11 +125,7 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
                         name: &column,
                         label: &words::column(language, &if column == "target" { format!("target:{tag}") } else { column.clone() }),
                         value: &typed(&column, current(subject, tag)),
-                        hint: if is_sign && column == "target" {
-                            language.say("Để trống: dùng trang đích của địa điểm.", "Empty: the target of its place.")
-                        } else {
-                            ""
-                        },
+                        hint: if column == "target" { hint } else { "" },
                         kind: "url",
                         ..Field::default()
                     }.line())
@@ -269,7 +279,9 @@ fn make(visit: &Visit<'_>, draft: &Draft) -> Answer {
         _ => {
             changes.submit(number, draft.author, visit.now)?;
             // Where no approval is needed it is due already.
-            visit.parts.applier.look();
+            if changes.get(number)?.state == State::Approved {
+                visit.parts.applier.look();
+            }
         }
     }
     Ok(answer::see_other(&format!("/changes/{number}")))
@@ -312,6 +324,12 @@ fn wanted(visit: &Visit<'_>, subject: Subject<'_>, cells: &Cells, wrong: &mut Ve
         }
     };
     let mut targets = Vec::new();
+    // A form without the field does not empty the cell.
+    let differs = |(column, tag): (String, &str)| fields.has(&column) && fields.get(&column) != current(subject, tag);
+    let is_for_a_while = !fields.get("until").is_empty() || !fields.get("from").is_empty();
+    let has_changed = columns(visit).any(differs);
+    // A sign that gets targets of its own gets one for each language, or visitors of the others would lose theirs.
+    let takes_all = subject.follows_its_place() && has_changed;
     for (column, tag) in columns(visit) {
         let typed = fields.get(&column);
         if !typed.is_empty() {
@@ -320,8 +338,7 @@ fn wanted(visit: &Visit<'_>, subject: Subject<'_>, cells: &Cells, wrong: &mut Ve
                 Err(error) => wrong.push(format!("{}: {error}", words::column(language, &column))),
             }
         }
-        // A form without the field does not empty the cell.
-        if fields.has(&column) && typed != current(subject, tag) && fields.get("until").is_empty() {
+        if !is_for_a_while && (takes_all && fields.has(&column) || differs((column.clone(), tag))) {
             change(&column, typed);
         }
     }
@@ -352,7 +369,7 @@ fn wanted(visit: &Visit<'_>, subject: Subject<'_>, cells: &Cells, wrong: &mut Ve
             )),
         }
     }
-    if !fields.get("until").is_empty() || !fields.get("from").is_empty() {
+    if is_for_a_while {
         changes.extend(for_a_while(visit, subject, &targets, wrong));
     }
     changes
@@ -401,7 +418,7 @@ fn for_a_while(
         );
     }
     let Some(until) = until else { return Vec::new() };
-    let text = |time| forms::local_text(time, zone);
+    let text = |time| local_time(visit, time);
     festival(&[subject.key()], &text(from), &text(until), targets, "")
 }
 
@@ -414,5 +431,108 @@ pub(super) fn answer_to(
     match take(visit, subject) {
         Ok(answer) => answer,
         Err(problems) => again(Refusal { fields: &visit.fields, problems }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Role;
+    use crate::console::trial::{self, Office, change};
+    use TableName::{Overrides, Places, Signs};
+
+    /// What the form of a sign or a place makes: cells, or what is wrong.
+    fn sent(office: &Office, path: &str, form: &str) -> Result<Vec<CellChange>, Vec<String>> {
+        let mut visit = office.visit(path);
+        let hash = visit.registry.content_hash_text();
+        visit.fields = Fields::parse(&format!("hash={hash}&action=draft&{form}"));
+        let registry = visit.registry.clone();
+        let subject = match path.split_once('/').expect("two parts") {
+            ("signs", code) => Subject::Sign(registry.sign(code.parse().expect("a code")).expect("a sign")),
+            (_, id) => Subject::Place(registry.place(id).expect("a place")),
+        };
+        let answer = take(&visit, subject)?.expect("a set");
+        let to = answer.headers()["location"].to_str().expect("a path").to_owned();
+        let number = to.strip_prefix("/changes/").and_then(|number| number.parse().ok()).expect("a number");
+        Ok(office.parts.changes.get(number).expect("the set").cells)
+    }
+
+    const OLD: &str = "target=https://langson.gov.vn/1&target:en=https://langson.gov.vn/en/1";
+
+    #[test]
+    fn only_what_was_changed_is_in_the_set() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let form = "target=https://langson.gov.vn/new&target:en=https://langson.gov.vn/en/1&reason=x";
+        let cells = sent(&office, "places/p1", form).expect("cells");
+        assert_eq!(cells, [change(Places, "p1", "target", "https://langson.gov.vn/1", "https://langson.gov.vn/new")]);
+        let wrong = sent(&office, "places/p1", &format!("{OLD}&reason=x")).expect_err("nothing is changed");
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+    }
+
+    #[test]
+    fn a_sign_that_leaves_its_place_keeps_a_page_for_each_language() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let form = "target=https://langson.gov.vn/new&target:en=https://langson.gov.vn/en/1&reason=x";
+        let cells = sent(&office, "signs/AAAA1111", form).expect("cells");
+        let one = |column, new| change(Signs, "AAAA1111", column, "", new);
+        assert_eq!(
+            cells,
+            [one("target", "https://langson.gov.vn/new"), one("target:en", "https://langson.gov.vn/en/1")]
+        );
+    }
+
+    #[test]
+    fn a_status_is_a_cell_like_any_other() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let form = format!("{OLD}&reason=x&status=retired&successor=aaaa+2222");
+        let cells = sent(&office, "signs/AAAA1111", &format!("{form}")).expect("cells");
+        assert_eq!(
+            cells,
+            [
+                change(Signs, "AAAA1111", "status", "active", "retired"),
+                change(Signs, "AAAA1111", "successor", "", "AAAA-2222")
+            ]
+        );
+    }
+
+    #[test]
+    fn for_a_while_is_a_row_of_the_overrides() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let form = "target=https://langson.gov.vn/tet&reason=x&from=2027-02-01T08:00&until=2027-02-10T00:00";
+        let cells = sent(&office, "places/p2", form).expect("cells");
+        assert!(cells.iter().all(|cell| cell.table == Overrides && cell.key == "p2 2027-02-01T08:00"), "{cells:?}");
+        let cell = |column: &str| cells.iter().find(|cell| cell.column == column).and_then(|cell| cell.new.as_deref());
+        assert_eq!([cell("until"), cell("target")], [Some("2027-02-10T00:00"), Some("https://langson.gov.vn/tet")]);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once_and_nothing_is_made() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let form = "target=https://evil.example/&target:en=x&reason=&until=2020-01-01T00:00&status=gone&successor=ZZZZ";
+        let wrong = sent(&office, "signs/AAAA1111", form).expect_err("much is wrong");
+        assert_eq!(wrong.len(), 7, "{wrong:#?}");
+        assert!(office.parts.changes.list(&[State::Draft], 0, 9).expect("a list").is_empty());
+    }
+
+    #[test]
+    fn a_form_of_older_tables_is_shown_again() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let mut visit = office.visit("/places/p1");
+        visit.fields = Fields::parse("hash=0000000000000000&target=https://langson.gov.vn/new&reason=x");
+        let registry = visit.registry.clone();
+        let subject = Subject::Place(registry.place("p1").expect("a place"));
+        assert_eq!(take(&visit, subject).expect_err("another hash").len(), 1);
+    }
+
+    #[test]
+    fn who_may_not_sees_no_form_and_can_send_none() {
+        for (role, areas) in [(Role::Viewer, &[][..]), (Role::Editor, &["B"][..])] {
+            let office = Office::open(&trial::tables(), role, areas);
+            let wrong = sent(&office, "places/p1", "target=https://langson.gov.vn/new&reason=x");
+            assert!(wrong.is_err(), "{role:?}");
+            let visit = office.visit("/places/p1");
+            let place = visit.registry.place("p1").expect("a place");
+            assert!(!form(&visit, Subject::Place(place), None).into_string().contains("<form"), "{role:?}");
+        }
     }
 }

@@ -233,27 +233,24 @@ impl Console {
 
     fn refuse(&self, asked: &Asked, refusal: Refusal) -> Response {
         let language = asked.language;
-        let (reason, why) = match refusal {
-            Refusal::Host => (
-                Reason::Host,
-                language.say(
-                    "Địa chỉ này không phải là địa chỉ của trang quản trị (console.origin).",
-                    "This is not the console's address (console.origin).",
-                ),
-            ),
-            Refusal::Site | Refusal::Origin => {
-                let reason = if refusal == Refusal::Site { Reason::Site } else { Reason::Origin };
-                (
-                    reason,
-                    language.say(
-                        "Yêu cầu này đến từ một trang khác nên bị từ chối.",
-                        "The request comes from a page of another site, and is refused.",
-                    ),
-                )
-            }
+        let (reason, status) = match refusal {
+            Refusal::Host => (Reason::Host, StatusCode::MISDIRECTED_REQUEST),
+            Refusal::Site => (Reason::Site, StatusCode::FORBIDDEN),
+            Refusal::Origin => (Reason::Origin, StatusCode::FORBIDDEN),
+        };
+        let why = if refusal == Refusal::Host {
+            language.say(
+                "Địa chỉ này không phải là địa chỉ của trang quản trị (console.origin).",
+                "This is not the console's address (console.origin).",
+            )
+        } else {
+            language.say(
+                "Yêu cầu này đến từ một trang khác nên bị từ chối.",
+                "The request comes from a page of another site, and is refused.",
+            )
         };
         self.counters.refused(reason);
-        bare(asked, StatusCode::FORBIDDEN, language.say("Bị từ chối", "Refused"), why)
+        bare(asked, status, language.say("Bị từ chối", "Refused"), why)
     }
 
     /// The form of a request, with the right to compute a hash where it takes one.

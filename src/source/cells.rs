@@ -375,6 +375,9 @@ struct Wanted<'a> {
     record: ::csv::StringRecord,
 }
 
+/// Rows, and their numbers by key.
+type WantedRows<'a> = (Vec<Wanted<'a>>, HashMap<String, usize>);
+
 /// What becomes of a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -471,7 +474,7 @@ impl<'a> TableEdit<'a> {
     }
 
     /// The rows that are named, each once, and their numbers by key.
-    fn wanted(&self) -> Result<(Vec<Wanted<'a>>, HashMap<String, usize>), Vec<Conflict>> {
+    fn wanted(&self) -> Result<WantedRows<'a>, Vec<Conflict>> {
         let mut wanted: Vec<Wanted<'a>> = Vec::new();
         let mut by_key = HashMap::new();
         let mut conflicts = Vec::new();
@@ -955,7 +958,49 @@ mod tests {
         numbers.iter().map(row).collect()
     }
 
+    /// Characters that mean something to a reader of tables, and some that do not.
+    fn noise() -> impl Strategy<Value = String> {
+        "([ab',;\"\t\r\n \u{a0}\u{feff}đ]|\"\"|\r\n|,\"|\"\n){0,40}"
+    }
+
     proptest! {
+        #[test]
+        fn whatever_a_table_holds_an_edit_changes_what_was_asked_and_nothing_else(
+            header in prop_oneof![
+                Just("place,name,note"), Just("\u{feff}\r\n\"place\",name , note,,"), Just("note;name;place"),
+                Just("name\tplace"), Just("\u{feff}\u{feff}place,name"),
+            ],
+            end in prop_oneof![Just("\n"), Just("\r\n"), Just("\r")],
+            body in noise(),
+            texts in prop::collection::vec((any::<prop::sample::Index>(), 0..4_usize, noise()), 1..6),
+        ) {
+            let before = Sources { places: format!("{header}{end}{body}").into_bytes(), ..Sources::default() };
+            let cells = before.cells(TableName::Places);
+            let keys: Vec<String> = cells.iter().flat_map(Cells::keys).map(str::to_owned).collect();
+            let mut asked: Vec<CellChange> = Vec::new();
+            for (at, column, new) in &texts {
+                let column = ["name", "note", "target:en", "name"][*column];
+                let old = (!keys.is_empty()).then(|| at.get(&keys));
+                let old = old.and_then(|key| Some((key.as_str(), cells.as_ref().ok()?.get(key, column)?)));
+                let (key, old) = old.map_or(("new", None), |(key, old)| (key, Some(old)));
+                let is_again = asked.iter().any(|change| change.key == key && change.column == column);
+                if !is_again && old.unwrap_or("") != new.trim() {
+                    asked.push(change(TableName::Places, key, column, old, Some(new.trim())));
+                }
+            }
+            match before.edit(&asked) {
+                Ok(after) => {
+                    let found = before.difference(&after).map_err(|p| TestCaseError::fail(p.to_string()))?;
+                    let mut found: Vec<_> = found.into_iter().filter(|change| change.column != "place").collect();
+                    found.sort();
+                    asked.sort();
+                    prop_assert_eq!(found, asked);
+                }
+                // A broken form, or a key that is "new" already.
+                Err(_) => prop_assert!(cells.is_err() || keys.iter().any(|key| key == "new")),
+            }
+        }
+
         #[test]
         fn any_edit_of_any_table_reads_back_as_it_was_asked(
             spelling in spelling(),

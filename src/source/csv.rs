@@ -185,9 +185,11 @@ impl<'t> Row<'t> {
     }
 }
 
-/// The most frequent of `,`, `;` and tab in the first line.
+/// The most frequent of `,`, `;` and tab in the first line that is not empty: the header. No row below has a say in
+/// it, also where lines end in CR alone, so that no edit of one has the table read in another way.
 fn separator(bytes: &[u8]) -> u8 {
-    let first = bytes.split(|&b| b == b'\n').next().unwrap_or(bytes);
+    let rest = &bytes[line_ends(bytes)..];
+    let first = rest.split(|b| matches!(b, b'\r' | b'\n')).next().unwrap_or(rest);
     let times = |separator: u8| first.iter().filter(|&&b| b == separator).count();
     // On a tie the last wins: the comma.
     [b'\t', b';', b','].into_iter().max_by_key(|&s| times(s)).unwrap_or(b',')

@@ -4,6 +4,8 @@
 //! used or named with a reason. A cell that was made harmless to spreadsheets when it was exported (`'=1+1`) is
 //! read as it was before (`=1+1`).
 
+use std::collections::HashSet;
+
 use super::cells::TableName;
 use super::csv::Table;
 use super::sources::Sources;
@@ -41,7 +43,7 @@ impl Sources {
             problems.add(table.file(), 0, "", "expected a CSV file, found a workbook; save it as \"CSV UTF-8\"");
             return Err(problems);
         }
-        let places = if table == TableName::Overrides { self.place_identifiers() } else { Default::default() };
+        let places = if table == TableName::Overrides { self.place_identifiers() } else { HashSet::default() };
         let (columns, needed) = (table.columns(), table.key_columns());
         let Some(mut uploaded) = Table::open_with(table.file(), upload, columns, needed, &mut problems) else {
             return Err(problems);

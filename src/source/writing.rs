@@ -44,7 +44,7 @@ pub enum WriteError {
 /// The right to write the tables: reloads wait until it is dropped.
 pub struct Writing<'p> {
     publisher: &'p Publisher,
-    _reloads_wait: MutexGuard<'p, ()>,
+    reloads_wait: MutexGuard<'p, ()>,
     /// The tables as they are on the disk.
     pub tables: Sources,
 }
@@ -53,9 +53,9 @@ impl Publisher {
     /// Begins to write; waits for a reload that runs. Reads the tables, within the bounds of a reload. A table that
     /// another program is writing just now is a problem: a later try may succeed.
     pub fn begin_write(&self) -> Result<Writing<'_>, Problems> {
-        let _reloads_wait = self.one_at_a_time();
+        let reloads_wait = self.one_at_a_time();
         let tables = self.read_to_write()?;
-        Ok(Writing { publisher: self, _reloads_wait, tables })
+        Ok(Writing { publisher: self, reloads_wait, tables })
     }
 }
 
@@ -105,9 +105,9 @@ impl Writing<'_> {
 
     /// Publishes what was written; the generation. That which serves, if nothing differs from it.
     pub fn publish(self, registry: Registry) -> u64 {
-        let Self { publisher, _reloads_wait, tables } = self;
+        let Self { publisher, reloads_wait, tables } = self;
         let generation = publisher.publish_written(registry, tables);
-        drop(_reloads_wait);
+        drop(reloads_wait);
         publisher.free_old();
         generation
     }

@@ -28,6 +28,7 @@ mod bad_registry;
 mod certificates;
 mod commands;
 mod configuration;
+mod console_access;
 mod country;
 mod forwarded;
 mod last_answer;

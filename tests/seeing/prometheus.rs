@@ -79,6 +79,7 @@ fn edge() -> Edge {
     country.insert("127.0.0.0/8".parse::<IpNet>().unwrap(), &json!({ "country": { "iso_code": "VN" } })).unwrap();
     let setup =
         Setup::new().set("observe", "geoip", "[\"country.mmdb\"]").set("observe", "max_unknown_per_second", "1");
+    let setup = setup.set("console", "listen", "\"127.0.0.1:0\"").set("console", "path", "\"console.db\"");
     let setup = setup.registry(PLACES, SIGNS).file("config/country.mmdb", country.to_bytes().unwrap());
     let edge = setup.tls(&[("cert", &made(&[HOST], VALID))]).start();
     visit(&edge);

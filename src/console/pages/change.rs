@@ -12,14 +12,16 @@ use maud::{Markup, html};
 use super::super::Visit;
 use super::super::answer::{Answer, Failure, see_other};
 use super::super::areas::{areas_of, denied};
-use super::super::cells_view::{self, Group, groups};
+use super::super::cells_view::{self, Fate, Group, groups};
 use super::super::elements::{
-    Button, Field, People, Tone, badge, button, facts, notice, pager, place_link, problems, state_badge, tick, time,
+    Button, Field, People, Tone, badge, button, facts, local_time, notice, pager, place_link, problems, state_badge,
+    tick, time,
 };
-use super::super::forms::{self, Wish, local_text};
+use super::super::forms::{self, Wish};
 use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::preview::{Move, Preview, World};
+use super::super::tables::tables;
 use super::super::words;
 use super::history;
 use crate::accounts::Right;
@@ -84,7 +86,7 @@ impl<'v> Case<'v> {
             Err(ChangeError::NoSuch(_)) => return Err(Failure::NotFound),
             set => set?,
         };
-        let tables = visit.parts.files.read();
+        let tables = tables(visit);
         let nothing = Sources::default();
         let areas = areas_of(&set.cells, &visit.registry, tables.as_ref().unwrap_or(&nothing));
         let is_live = matches!(set.state, State::Draft | State::Submitted | State::Approved | State::Conflict);
@@ -105,8 +107,7 @@ impl<'v> Case<'v> {
     }
 
     fn tables(&self) -> Result<&Sources, Failure> {
-        let wrong = |problems: &Problems| Failure::Wrong(problems.list.iter().map(ToString::to_string).collect());
-        self.tables.as_ref().map_err(wrong)
+        self.tables.as_ref().map_err(|problems| Failure::Wrong(texts(problems)))
     }
 }
 
@@ -119,12 +120,17 @@ impl Case<'_> {
     }
 
     fn must_be_own(&self) -> Result<(), Failure> {
-        if self.is_own() { Ok(()) } else { Err(Failure::Change(ChangeError::NotTheAuthor)) }
+        let text = self.visit.language.say("Chỉ người soạn làm được việc này.", "Only its author can do this.");
+        if self.is_own() { Ok(()) } else { Err(Failure::Forbidden(text.to_owned())) }
     }
 
     /// Nobody decides on a set of his own.
     fn must_be_anothers(&self, right: Right) -> Result<(), Failure> {
-        if self.is_own() { Err(Failure::Change(ChangeError::OwnSet)) } else { self.must(right) }
+        let text = self.visit.language.say(
+            "Không ai tự quyết định về đề xuất của mình: cần một tài khoản khác.",
+            "Nobody decides on a change set of his own: it takes another account.",
+        );
+        if self.is_own() { Err(Failure::Forbidden(text.to_owned())) } else { self.must(right) }
     }
 
     /// Refuses what could not be applied, or loses more signs than somebody has said to mean.
@@ -437,14 +443,14 @@ impl Case<'_> {
                     }
                 },
             ),
-            (
-                language.say("Áp dụng", "To be applied"),
-                match set.effective {
-                    Some(at) => time(visit, at),
-                    None => html! { (language.say("ngay khi được phê duyệt", "as soon as it is approved")) },
-                },
-            ),
         ];
+        let is_to_come = matches!(set.state, State::Draft | State::Submitted | State::Approved);
+        if let Some(at) = set.effective {
+            rows.push((language.say("Thời điểm áp dụng", "To be applied"), time(visit, at)));
+        } else if is_to_come {
+            let text = language.say("ngay khi được phê duyệt", "as soon as it is approved");
+            rows.push((language.say("Thời điểm áp dụng", "To be applied"), html! { (text) }));
+        }
         if let Some(submitted) = set.submitted {
             rows.push((language.say("Gửi duyệt", "Submitted"), time(visit, submitted)));
         }
@@ -489,8 +495,27 @@ impl Case<'_> {
             ),
         };
         let others = self.others()?;
+        let elsewhere = visit.parts.publisher.open_elsewhere();
+        // A set that is approved, and can't be applied for now.
+        let waits = visit.parts.applier.problem().filter(|_| self.set.state == State::Approved);
         Ok(html! {
             (tables)
+            @if let Some(problem) = waits {
+                (notice(Tone::Danger, language.say("Chưa áp dụng được, hệ thống sẽ thử lại", "It can't be applied for now and is tried again"), html! {
+                    p { bdi { (problem) } }
+                }))
+            }
+            @if self.preview.is_some() && !elsewhere.is_empty() {
+                (notice(Tone::Warning, language.say("Bảng đang được mở trong chương trình văn phòng", "Tables are open in an office program"), html! {
+                    ul { @for (file, who) in &elsewhere { li { bdi { (file) } ": " bdi { (who) } } } }
+                    p {
+                        (language.say(
+                            "Nếu người đó lưu lại sau khi đề xuất được áp dụng, thay đổi có thể bị mất. Hãy báo họ đóng tệp trước.",
+                            "If it is saved there after this change set was applied, the change may be lost. Ask for the file to be closed first.",
+                        ))
+                    }
+                }))
+            }
             @if let Some(preview) = &self.preview {
                 (self.conflicts(&preview.conflicts))
                 @if !preview.problems.is_empty() {
@@ -591,15 +616,15 @@ impl Case<'_> {
             moves.entry(&sign.place).or_default().push(sign);
         }
         let count = |number: usize| language.number(number as u64);
-        let moved = self.preview.as_ref().filter(|preview| preview.fits()).map(|preview| preview.moves.len());
+        let leaving = self.preview.as_ref().filter(|preview| preview.fits()).map(|preview| preview.moves.len());
         html! {
             section {
                 h2 { (language.say("Thay đổi những gì", "What changes")) }
                 p {
                     (count(set.cells.len())) " " (language.say("ô, ở", "cells, at")) " " (count(groups.len())) " "
                     (language.say("địa điểm", "places"))
-                    @if let Some(moved) = moved {
-                        "; " strong { (count(moved)) " " (language.say("biển sẽ dẫn đến trang khác", "signs will lead elsewhere")) }
+                    @if let Some(leaving) = leaving {
+                        "; " strong { (count(leaving)) " " (language.say("biển sẽ dẫn đến trang khác", "signs will lead elsewhere")) }
                     }
                     "."
                 }
@@ -622,6 +647,12 @@ impl Case<'_> {
                 None => alike.push(vec![sign]),
             }
         }
+        // Cells that the pages above do not tell of.
+        let says_more = group
+            .rows
+            .iter()
+            .filter(|row| row.fate() != Fate::Gone)
+            .any(|row| row.cells.iter().any(|cell| cells_view::target_language(&cell.column).is_none()));
         let rows = html! { @for row in &group.rows { (cells_view::row(visit, row)) } };
         html! {
             section {
@@ -639,7 +670,7 @@ impl Case<'_> {
                 @if alike.is_empty() {
                     (rows)
                 } @else {
-                    details open[group.rows.iter().any(|row| row.cells.iter().any(|cell| cells_view::target_language(&cell.column).is_none()))] {
+                    details open[says_more] {
                         summary { (language.say("Các ô trong bảng", "Cells of the tables")) }
                         div.stack { (rows) }
                     }
@@ -719,7 +750,7 @@ impl Case<'_> {
         let is_typed = visit.fields.has("reason");
         let typed = |name: &str, kept: String| if is_typed { visit.fields.get(name).to_owned() } else { kept };
         let reason = typed("reason", set.reason.clone());
-        let effective = set.effective.map(|at| local_text(at, &visit.parts.rules.timezone)).unwrap_or_default();
+        let effective = set.effective.map(|at| local_time(visit, at)).unwrap_or_default();
         let effective = typed("effective", effective);
         let is_forced = if is_typed { visit.fields.has("forced") } else { set.forced };
         let shrinks = self.preview.as_ref().is_some_and(|preview| preview.shrinks);
@@ -949,6 +980,11 @@ fn apply_first_text(language: Language) -> Markup {
             ))
         }
     }
+}
+
+/// Problems, a line each.
+pub(in crate::console) fn texts(problems: &Problems) -> Vec<String> {
+    problems.list.iter().map(ToString::to_string).collect()
 }
 
 /// A list that ends in how many more there are.

@@ -1,8 +1,7 @@
 //! `/changes`: change sets.
 //!
 //! Owns the list and its filters, which are all in the address: `state` (`open` where there is none, `all`, or one
-//! state), `mine` and `waits`. Those that were applied first and nobody has reviewed stand above it, whatever the
-//! filters.
+//! state), `mine` and `waits`. Those that were applied first and nobody has reviewed stand above it, as on every page.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -16,6 +15,7 @@ use super::super::elements::{
     Button, Field, People, Tone, badge, button, notice, pager, state_badge, table, tick, time,
 };
 use super::super::page::page_with;
+use super::super::tables::tables;
 use super::super::words;
 use crate::accounts::Right;
 use crate::changes::{ChangeSet, State};
@@ -70,7 +70,6 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     ];
     let title = language.say("Đề xuất thay đổi", "Change sets");
     let main = html! {
-        (unreviewed(visit, &people)?)
         (filters(visit))
         @if rows.is_empty() {
             (notice(Tone::Info, "", html! { p { (language.say("Không có đề xuất nào.", "There are none.")) } }))
@@ -100,7 +99,7 @@ pub(in crate::console) fn waiting(visit: &Visit<'_>, submitted: Vec<ChangeSet>) 
         return Ok(Vec::new());
     }
     // Where the tables can't be read, the areas are those that serve.
-    let tables = visit.parts.files.read().unwrap_or_else(|_| Sources::default());
+    let tables = tables(visit).unwrap_or_else(|_| Sources::default());
     let areas = Areas::of(&visit.registry, &tables);
     let mut waiting = Vec::new();
     for set in submitted.into_iter().filter(|set| set.author != visit.account.number) {
@@ -167,9 +166,11 @@ fn row(visit: &Visit<'_>, people: &People, set: &ChangeSet, cells: &[CellChange]
             }
         },
         html! {
-            (state_badge(language, set.state))
-            @if set.applies_first && set.reviewed.is_none() {
-                " " (badge(Tone::Danger, language.say("chưa ai xem lại", "not reviewed yet")))
+            div {
+                (state_badge(language, set.state))
+                @if set.applies_first && set.reviewed.is_none() {
+                    " " (badge(Tone::Danger, language.say("chưa ai xem lại", "not reviewed yet")))
+                }
             }
         },
         people.person(set.author),
@@ -188,29 +189,6 @@ fn row(visit: &Visit<'_>, people: &People, set: &ChangeSet, cells: &[CellChange]
             }
         },
     ]
-}
-
-/// Those that were applied first and that nobody else has reviewed, with what can be done about it.
-fn unreviewed(visit: &Visit<'_>, people: &People) -> Result<Markup, Failure> {
-    let language = visit.language;
-    let sets = visit.parts.changes.to_review()?;
-    Ok(html! {
-        @if !sets.is_empty() {
-            (notice(Tone::Danger, language.say("Cần người khác xem lại", "Somebody else has to review these"), html! {
-                ul {
-                    @for set in &sets {
-                        li {
-                            a href={ "/changes/" (set.number) "#actions" } {
-                                (language.say("Đề xuất", "Change set")) " " (set.number) ": " bdi { (set.reason) }
-                            }
-                            ", " (people.person(set.author))
-                            @if let Some(applied) = set.applied { ", " (time(visit, applied)) }
-                        }
-                    }
-                }
-            }))
-        }
-    })
 }
 
 fn filters(visit: &Visit<'_>) -> Markup {

@@ -22,6 +22,8 @@ use crate::source::CellChange;
 
 /// Entries on a page.
 const PAGE: usize = 50;
+/// Cells of an entry: the page of its change set has the rest.
+const MOST_CELLS: usize = 40;
 /// Entries in a CSV file.
 const MOST_CSV: usize = 100_000;
 
@@ -52,6 +54,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
         @if entries.is_empty() {
             (notice(Tone::Info, "", html! { p { (language.say("Không có mục nào.", "There are no entries.")) } }))
         } @else {
+            h2.unseen { (language.say("Các mục", "Entries")) }
             (table(title, &heads, entries.iter().take(PAGE).map(|entry| row(visit, &people, entry))))
         }
         @if page > 1 || entries.len() > PAGE {
@@ -127,12 +130,13 @@ fn who(language: Language, people: &People, entry: &Entry) -> Markup {
     }
 }
 
-/// The cells that an entry tells of, and how many there are.
+/// The first cells that an entry tells of, and how many there are.
 fn cells(entry: &Entry) -> (Vec<CellChange>, usize) {
-    let cells: Vec<CellChange> =
+    let mut cells: Vec<CellChange> =
         entry.details.get("cells").and_then(|cells| serde_json::from_value(cells.clone()).ok()).unwrap_or_default();
     let count = entry.details.get("count").and_then(serde_json::Value::as_u64);
     let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(cells.len());
+    cells.truncate(MOST_CELLS);
     (cells, count)
 }
 
@@ -155,6 +159,7 @@ fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
         time(visit, entry.time),
         who(language, people, entry),
         html! {
+            div {
             (badge(tone, action(language, entry.action)))
             @match entry.change_set {
                 Some(number) => { " " a href={ "/changes/" (number) } { (language.say("đề xuất", "change set")) " " (number) } }
@@ -164,8 +169,16 @@ fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
                 " " (badge(Tone::Danger, language.say("làm mất đề xuất", "loses change set"))) " "
                 a href={ "/changes/" (number) } { (number) }
             }
+            }
         },
-        html! { bdi { (entry.reason) } },
+        html! {
+            div {
+                bdi { (entry.reason) }
+                @if let Some(remark) = entry.details.get("remark").and_then(serde_json::Value::as_str) {
+                    @if !remark.is_empty() { p.soft { bdi { (remark) } } }
+                }
+            }
+        },
         html! {
             div {
                 @if let Some(number) = entry.approver {
@@ -271,6 +284,28 @@ fn csv(visit: &Visit<'_>, filter: &Filter) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_tells_of_cells_and_of_sets_that_were_lost() {
+        let cell = serde_json::json!({"table": "places", "key": "p1", "column": "target", "old": "a", "new": "b"});
+        let entry = |details| Entry {
+            seq: 1,
+            time: jiff::Timestamp::UNIX_EPOCH,
+            account: None,
+            action: Action::Outside,
+            object: "places.csv".to_owned(),
+            change_set: None,
+            reason: String::new(),
+            approver: None,
+            generations: None,
+            details,
+            hash: [0; 32],
+        };
+        let told = entry(serde_json::json!({"cells": vec![cell; 60], "count": 2_000, "loses": [17]}));
+        assert_eq!((cells(&told).0.len(), cells(&told).1, lost(&told)), (MOST_CELLS, 2_000, vec![17]));
+        let silent = entry(serde_json::Value::Null);
+        assert_eq!((cells(&silent), lost(&silent)), ((Vec::new(), 0), Vec::new()));
+    }
 
     #[test]
     fn a_row_is_found_by_its_code_in_any_spelling_or_by_its_identifier() {
