@@ -17,7 +17,7 @@ use super::forms::{self, Wish};
 use super::language::Language;
 use super::words;
 use crate::accounts::Right;
-use crate::changes::{Draft, festival};
+use crate::changes::{Draft, State, festival};
 use crate::core::Code;
 use crate::registry::{PlaceRef, SignRef, Status, Targets};
 use crate::source::{CellChange, Cells, Sources, TableName};
@@ -100,8 +100,8 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
         return html! { section { h2 { (title) } p.soft { (why) } } };
     }
     let typed = |name: &str, current: &str| match refusal {
-        Some(refusal) => refusal.fields.get(name).to_owned(),
-        None => current.to_owned(),
+        Some(refusal) if refusal.fields.has(name) => refusal.fields.get(name).to_owned(),
+        _ => current.to_owned(),
     };
     let hint = match subject {
         Subject::Place(_) => "",
@@ -279,7 +279,9 @@ fn make(visit: &Visit<'_>, draft: &Draft) -> Answer {
         _ => {
             changes.submit(number, draft.author, visit.now)?;
             // Where no approval is needed it is due already.
-            visit.parts.applier.look();
+            if changes.get(number)?.state == State::Approved {
+                visit.parts.applier.look();
+            }
         }
     }
     Ok(answer::see_other(&format!("/changes/{number}")))
@@ -429,5 +431,108 @@ pub(super) fn answer_to(
     match take(visit, subject) {
         Ok(answer) => answer,
         Err(problems) => again(Refusal { fields: &visit.fields, problems }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Role;
+    use crate::console::trial::{self, Office, change};
+    use TableName::{Overrides, Places, Signs};
+
+    /// What the form of a sign or a place makes: cells, or what is wrong.
+    fn sent(office: &Office, path: &str, form: &str) -> Result<Vec<CellChange>, Vec<String>> {
+        let mut visit = office.visit(path);
+        let hash = visit.registry.content_hash_text();
+        visit.fields = Fields::parse(&format!("hash={hash}&action=draft&{form}"));
+        let registry = visit.registry.clone();
+        let subject = match path.split_once('/').expect("two parts") {
+            ("signs", code) => Subject::Sign(registry.sign(code.parse().expect("a code")).expect("a sign")),
+            (_, id) => Subject::Place(registry.place(id).expect("a place")),
+        };
+        let answer = take(&visit, subject)?.expect("a set");
+        let to = answer.headers()["location"].to_str().expect("a path").to_owned();
+        let number = to.strip_prefix("/changes/").and_then(|number| number.parse().ok()).expect("a number");
+        Ok(office.parts.changes.get(number).expect("the set").cells)
+    }
+
+    const OLD: &str = "target=https://langson.gov.vn/1&target:en=https://langson.gov.vn/en/1";
+
+    #[test]
+    fn only_what_was_changed_is_in_the_set() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let form = "target=https://langson.gov.vn/new&target:en=https://langson.gov.vn/en/1&reason=x";
+        let cells = sent(&office, "places/p1", form).expect("cells");
+        assert_eq!(cells, [change(Places, "p1", "target", "https://langson.gov.vn/1", "https://langson.gov.vn/new")]);
+        let wrong = sent(&office, "places/p1", &format!("{OLD}&reason=x")).expect_err("nothing is changed");
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+    }
+
+    #[test]
+    fn a_sign_that_leaves_its_place_keeps_a_page_for_each_language() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let form = "target=https://langson.gov.vn/new&target:en=https://langson.gov.vn/en/1&reason=x";
+        let cells = sent(&office, "signs/AAAA1111", form).expect("cells");
+        let one = |column, new| change(Signs, "AAAA1111", column, "", new);
+        assert_eq!(
+            cells,
+            [one("target", "https://langson.gov.vn/new"), one("target:en", "https://langson.gov.vn/en/1")]
+        );
+    }
+
+    #[test]
+    fn a_status_is_a_cell_like_any_other() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let form = format!("{OLD}&reason=x&status=retired&successor=aaaa+2222");
+        let cells = sent(&office, "signs/AAAA1111", &format!("{form}")).expect("cells");
+        assert_eq!(
+            cells,
+            [
+                change(Signs, "AAAA1111", "status", "active", "retired"),
+                change(Signs, "AAAA1111", "successor", "", "AAAA-2222")
+            ]
+        );
+    }
+
+    #[test]
+    fn for_a_while_is_a_row_of_the_overrides() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let form = "target=https://langson.gov.vn/tet&reason=x&from=2027-02-01T08:00&until=2027-02-10T00:00";
+        let cells = sent(&office, "places/p2", form).expect("cells");
+        assert!(cells.iter().all(|cell| cell.table == Overrides && cell.key == "p2 2027-02-01T08:00"), "{cells:?}");
+        let cell = |column: &str| cells.iter().find(|cell| cell.column == column).and_then(|cell| cell.new.as_deref());
+        assert_eq!([cell("until"), cell("target")], [Some("2027-02-10T00:00"), Some("https://langson.gov.vn/tet")]);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once_and_nothing_is_made() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let form = "target=https://evil.example/&target:en=x&reason=&until=2020-01-01T00:00&status=gone&successor=ZZZZ";
+        let wrong = sent(&office, "signs/AAAA1111", form).expect_err("much is wrong");
+        assert_eq!(wrong.len(), 7, "{wrong:#?}");
+        assert!(office.parts.changes.list(&[State::Draft], 0, 9).expect("a list").is_empty());
+    }
+
+    #[test]
+    fn a_form_of_older_tables_is_shown_again() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let mut visit = office.visit("/places/p1");
+        visit.fields = Fields::parse("hash=0000000000000000&target=https://langson.gov.vn/new&reason=x");
+        let registry = visit.registry.clone();
+        let subject = Subject::Place(registry.place("p1").expect("a place"));
+        assert_eq!(take(&visit, subject).expect_err("another hash").len(), 1);
+    }
+
+    #[test]
+    fn who_may_not_sees_no_form_and_can_send_none() {
+        for (role, areas) in [(Role::Viewer, &[][..]), (Role::Editor, &["B"][..])] {
+            let office = Office::open(&trial::tables(), role, areas);
+            let wrong = sent(&office, "places/p1", "target=https://langson.gov.vn/new&reason=x");
+            assert!(wrong.is_err(), "{role:?}");
+            let visit = office.visit("/places/p1");
+            let place = visit.registry.place("p1").expect("a place");
+            assert!(!form(&visit, Subject::Place(place), None).into_string().contains("<form"), "{role:?}");
+        }
     }
 }

@@ -1,11 +1,21 @@
 //! A small registry for the tests of pages: what they say of it is told where it is used.
 
-use jiff::tz::TimeZone;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
-use crate::accounts::{Account, Role};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tempfile::TempDir;
+
+use super::fields::Fields;
+use super::language::Language;
+use super::{Parts, SearchIndex, Visit};
+use crate::accounts::{Account, Accounts, NewAccount, Role};
+use crate::changes::{Applier, Changes};
 use crate::core::Tag;
+use crate::history::Database;
 use crate::registry::{HostPattern, Registry, Rules};
-use crate::source::{CellChange, Files, Sources, TableName};
+use crate::source::{CellChange, Files, LastGood, Publisher, Sources, TableName};
 
 /// Three places, the last without an area; four signs, of which one has a target of its own; and an override of a place
 /// that holds until 10 January 2027.
@@ -69,5 +79,65 @@ pub(super) fn change(table: TableName, key: &str, column: &str, old: &str, new: 
         column: column.to_owned(),
         old: Some(old.to_owned()),
         new: Some(new.to_owned()),
+    }
+}
+
+/// All that pages are made from, in a folder of its own, and one account.
+pub(super) struct Office {
+    pub parts: Parts,
+    pub account: Account,
+    _folder: TempDir,
+}
+
+impl Office {
+    pub fn open(tables: &Sources, role: Role, areas: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let files = Files { places: path("places.csv"), signs: path("signs.csv"), overrides: path("overrides.csv") };
+        let contents = [&tables.places, &tables.signs, &tables.overrides];
+        for (path, bytes) in files.paths().into_iter().zip(contents) {
+            std::fs::write(path, bytes).expect("a table");
+        }
+        let database = Arc::new(Database::open(&path("console.db")).expect("a file"));
+        let last_good = LastGood::at(path("last-good.json"));
+        let publisher = Arc::new(Publisher::open(files.clone(), rules(), 0.5, last_good).expect("good tables"));
+        let changes = Arc::new(Changes::new(database.clone(), 1));
+        let accounts = Arc::new(Accounts::new(database.clone()));
+        let areas: Vec<String> = areas.iter().map(|&area| area.to_owned()).collect();
+        let new = NewAccount { name: "lan".to_owned(), role, areas, applies_first: false };
+        accounts.invite(Timestamp::now(), None, &new).expect("an account");
+        let account = accounts.all().expect("accounts").remove(0);
+        let applier = Applier::new(database.clone(), changes.clone(), publisher.clone(), files.clone());
+        let parts = Parts {
+            database,
+            accounts,
+            changes,
+            applier: Arc::new(applier),
+            publisher,
+            files,
+            rules: rules(),
+            public_url: "https://qr.langson.gov.vn".to_owned(),
+            figures: Arc::default(),
+            index: SearchIndex::default(),
+        };
+        Self { parts, account, _folder: folder }
+    }
+
+    /// Asks for a path, with its query, on 26 November 2026.
+    pub fn visit(&self, path: &str) -> Visit<'_> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        Visit {
+            parts: &self.parts,
+            account: self.account.clone(),
+            language: Language::Vietnamese,
+            now: "2026-11-26T13:00:00Z".parse().expect("a time"),
+            registry: self.parts.publisher.current(),
+            path: path.to_owned(),
+            fields: Fields::parse(query),
+            session: None,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            must_enrol: false,
+            origin: "",
+        }
     }
 }

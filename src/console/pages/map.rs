@@ -302,3 +302,114 @@ fn legend_mark(kind: u8) -> Markup {
 fn round(at: f64) -> f64 {
     (at * 10.0).round() / 10.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::accounts::Role;
+    use crate::console::answer::Answer;
+    use crate::console::pages::{place, places, sign, signs};
+    use crate::console::trial::{Office, tables};
+    use crate::source::Sources;
+
+    fn text(answer: Answer) -> String {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let body = answer.expect("a page").into_body();
+        let bytes = runtime.block_on(body.collect()).expect("a body").to_bytes();
+        String::from_utf8(bytes.to_vec()).expect("text")
+    }
+
+    /// 3,000 places with names of 60 characters, 20,000 signs in clusters, as towns are.
+    fn province() -> Sources {
+        let mut places = String::from("place,kind,area,name,name:en,target,target:en\n");
+        for at in 0..3000 {
+            let (kind, area) = (["street", "relic", "scenic"][at % 3], at % 65);
+            places.push_str(&format!(
+                "p{at},{kind},Phường {area},Đường Hùng Vương đoạn từ ngã tư số {at} đến cầu Kỳ Cùng,Street {at},\
+                 https://langson.gov.vn/vi/{at},https://langson.gov.vn/en/{at}\n"
+            ));
+        }
+        let mut signs = String::from("code,place,status,lat,lon\n");
+        let mut seed = 1_u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            f64_of(seed >> 33) / f64_of(u64::from(u32::MAX >> 1))
+        };
+        for at in 0..20_000 {
+            let town = f64_of(at % 65);
+            let (lat, lon) =
+                (21.4 + town / 65.0 + random() * random() * 0.2, 106.2 + (town * 7.0 % 13.0) / 13.0 + random() * 0.1);
+            signs.push_str(&format!("X{at:07},p{},active,{lat:.6},{lon:.6}\n", at % 3000));
+        }
+        Sources { places: places.into(), signs: signs.into(), overrides: Vec::new() }
+    }
+
+    #[test]
+    fn a_whole_province_is_a_page_of_less_than_300_kb() {
+        let office = Office::open(&province(), Role::Viewer, &[]);
+        let page = |path: &str| {
+            let visit = office.visit(path);
+            let begun = Instant::now();
+            let text = match visit.path.as_str() {
+                "/map" => text(get(&visit, "")),
+                "/signs" => text(signs::get(&visit, "")),
+                "/places" => text(places::get(&visit, "")),
+                "/signs/X0000007" => text(sign::get(&visit, "X0000007")),
+                _ => text(place::get(&visit, "p7")),
+            };
+            println!("{path}: {} bytes, {:.1} ms", text.len(), begun.elapsed().as_secs_f64() * 1000.0);
+            assert!(text.len() < 300_000, "{path}: {}", text.len());
+            text
+        };
+        page("/signs?q=first");
+        let whole = page("/map");
+        assert!(whole.contains("20.000 biển trên bản đồ này"));
+        // Each step inwards too, by the first circle with a number.
+        let mut next = whole;
+        for _ in 0..8 {
+            let Some(href) = next.split("href=\"/map?box=").nth(8).and_then(|rest| rest.split('"').next()) else {
+                break;
+            };
+            next = page(&format!("/map?box={}", href.replace("%2C", ",")));
+        }
+        for path in [
+            "/signs?q=hung+vuong",
+            "/signs?sort=scans&page=400",
+            "/signs?q=X0000007",
+            "/places?q=hung&sort=area",
+            "/signs/X0000007",
+            "/places/p7",
+        ] {
+            page(path);
+        }
+    }
+
+    #[test]
+    fn a_name_from_a_table_is_text_on_every_page() {
+        let evil = "<script>alert(1)</script>\"\"x\u{202e}=HYPERLINK(1)";
+        let mut tables = tables();
+        let places =
+            format!("place,kind,area,name,target\np1,\"{evil}\",\"{evil}\",\"{evil}\",https://langson.gov.vn/1\n");
+        (tables.places, tables.overrides) = (places.into(), Vec::new());
+        tables.signs = "code,place,status,lat,lon\nAAAA-1111,p1,active,21.8,106.7\n".into();
+        let office = Office::open(&tables, Role::Editor, &[]);
+        for (path, answer) in [
+            ("/map", get(&office.visit("/map"), "")),
+            ("/signs", signs::get(&office.visit("/signs"), "")),
+            ("/places", places::get(&office.visit("/places"), "")),
+            ("/signs/AAAA1111", sign::get(&office.visit("/signs/AAAA1111"), "AAAA1111")),
+            ("/signs/x", sign::get(&office.visit("/signs/x"), "<script>")),
+            ("/places/p1", place::get(&office.visit("/places/p1"), "p1")),
+        ] {
+            let text = text(answer);
+            assert!(!text.contains("<script") && text.contains("&lt;script&gt;"), "{path}");
+            assert!(!text.contains(" style="), "{path}");
+        }
+        let csv = text(signs::get(&office.visit("/signs?format=csv"), ""));
+        assert!(csv.contains("AAAA-1111"), "{csv}");
+    }
+}

@@ -37,9 +37,12 @@ fn show(visit: &Visit<'_>, place: PlaceRef<'_>, refusal: Option<&Refusal<'_>>) -
     let own = signs.iter().filter(|sign| sign.own_targets().is_some()).count();
     let mut objects = vec![format!("places {}", place.id())];
     objects.extend(signs.iter().take(MOST).map(|sign| format!("signs {}", sign.code().text())));
+    let form = repoint::form(visit, Subject::Place(place), refusal);
     let main = html! {
         div.columns {
             div.stack {
+                // What is wrong is at the top of the page.
+                @if refusal.is_some() { (form) }
                 section {
                     h2 { (language.say("Đang dẫn đến", "Leads to")) }
                     @match place.overrides().filter(|period| holds(visit, period.from_ms, period.until_ms)).last() {
@@ -62,7 +65,7 @@ fn show(visit: &Visit<'_>, place: PlaceRef<'_>, refusal: Option<&Refusal<'_>>) -
                     }
                     (periods(visit, place.overrides()))
                 }
-                (repoint::form(visit, Subject::Place(place), refusal))
+                @if refusal.is_none() { (form) }
                 section {
                     h2 { (language.say("Lượt quét của mọi biển", "Use of all its signs")) }
                     @if figures.taken.is_some() { (chart::large(language, &chart::sum(days.iter()), figures.today)) }

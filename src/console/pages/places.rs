@@ -52,7 +52,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
             html! { bdi { (place.id()) } },
             html! { bdi { (words::kind(language, place.kind())) } },
             html! { bdi { (place.area()) } },
-            html! { bdi { (host_of(&place.targets())) } },
+            html! { span.host { bdi { (host_of(&place.targets())) } } },
             html! { span.number { (language.number(index.signs_of(at).len() as u64)) } },
             html! {
                 @if figures.taken.is_some() { (chart::small(language, &chart::sum(days.iter()))) } @else { span.soft { "–" } }

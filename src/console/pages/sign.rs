@@ -49,9 +49,12 @@ fn show(visit: &Visit<'_>, sign: SignRef<'_>, refusal: Option<&Refusal<'_>>) -> 
     let key = code.text().to_string();
     let rows = [(TableName::Signs, key.clone()), (TableName::Places, place.id().to_owned())];
     let objects = vec![format!("signs {key}"), format!("places {}", place.id())];
+    let form = repoint::form(visit, Subject::Sign(sign), refusal);
     let main = html! {
         div.columns {
             div.stack {
+                // What is wrong is at the top of the page.
+                @if refusal.is_some() { (form) }
                 section {
                     h2 { (language.say("Đang dẫn đến", "Leads to")) }
                     (leads(language, &targets))
@@ -62,7 +65,7 @@ fn show(visit: &Visit<'_>, sign: SignRef<'_>, refusal: Option<&Refusal<'_>>) -> 
                     }
                     (periods(visit, sign.overrides().chain(place.overrides())))
                 }
-                (repoint::form(visit, Subject::Sign(sign), refusal))
+                @if refusal.is_none() { (form) }
                 section {
                     h2 { (language.say("Lượt quét", "Use")) }
                     @if figures.taken.is_some() { (chart::large(language, &days, figures.today)) }

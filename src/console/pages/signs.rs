@@ -51,7 +51,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
             },
             sign_link(sign.code()),
             html! { bdi { (place.area()) } },
-            html! { bdi { (host_of(&sign.targets(now_ms))) } },
+            html! { span.host { bdi { (host_of(&sign.targets(now_ms))) } } },
             html! { @if figures.taken.is_some() { (chart::small(language, &days)) } @else { span.soft { "–" } } },
             last_scan(visit, last_of(sign.code(), &figures)),
         ]
