@@ -308,9 +308,9 @@ fn symbol(text: &str, title: &str) -> Markup {
             path.push_str(&format!("M{},{}h1v1h-1z", x + QUIET, y + QUIET));
         }
     }
-    let side = size + 2 * QUIET;
+    let whole = size + 2 * QUIET;
     html! {
-        svg viewBox={ "0 0 " (side) " " (side) } width="240" height="240" role="img" aria-label=(title) {
+        svg viewBox={ "0 0 " (whole) " " (whole) } width="240" height="240" role="img" aria-label=(title) {
             rect width="100%" height="100%" fill="#fff";
             path d=(path) fill="#000";
         }

@@ -15,6 +15,7 @@ use super::super::sign_in::said;
 use super::super::words;
 use super::account::session_table;
 use crate::accounts::{Account, AccountError, NewAccount, Refused, Rights, Role};
+use crate::registry::PlaceRef;
 
 pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     match visit.fields.get("account") {
@@ -87,7 +88,7 @@ fn find(visit: &Visit<'_>, number: i64) -> Result<Account, Failure> {
 
 /// The areas of the registry, and those that an account has besides.
 fn areas<'a>(visit: &'a Visit<'_>, of: &'a [String]) -> BTreeSet<&'a str> {
-    let places = visit.registry.places().map(|place| place.area());
+    let places = visit.registry.places().map(PlaceRef::area);
     places.chain(of.iter().map(String::as_str)).filter(|area| !area.is_empty()).collect()
 }
 
