@@ -19,7 +19,7 @@ use crate::registry::SignRef;
 const FEW: usize = 30;
 /// Characters of a name beside a mark, and how wide one is, in units of the sheet.
 const NAME: usize = 22;
-const CHARACTER: f64 = 9.5;
+const CHARACTER: f64 = 10.5;
 
 /// What the marks say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
