@@ -371,7 +371,7 @@ mod tests {
         // Each step inwards too, by the first circle with a number.
         let mut next = whole;
         for _ in 0..8 {
-            let Some(href) = next.split("href=\"/map?box=").nth(8).and_then(|rest| rest.split('"').next()) else {
+            let Some(href) = next.split("href=\"/map?box=").nth(7).and_then(|rest| rest.split('"').next()) else {
                 break;
             };
             next = page(&format!("/map?box={}", href.replace("%2C", ",")));
