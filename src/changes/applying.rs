@@ -315,10 +315,16 @@ impl Applier {
         match target {
             Target::New(next) if next == writing.tables => {
                 let serving = self.publisher.current();
-                if serving.content_hash != next.content_hash() {
+                let after = if serving.content_hash == next.content_hash() {
+                    serving.generation
+                } else if intent.target(&known, &known) == Target::New(next.clone()) {
+                    // A set that was allowed to lose many signs: the start has not dared to serve it.
+                    let registry = writing.check(&next, true).map_err(|_| Trouble::Unsettled)?;
+                    writing.publish(registry)
+                } else {
                     return Err(Trouble::Unsettled);
-                }
-                self.applied(intent.change_set, (intent.before, serving.generation))
+                };
+                self.applied(intent.change_set, (intent.before, after))
             }
             Target::New(next) => match writing.check(&next, true) {
                 Ok(registry) => {

@@ -10,7 +10,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::accounts::{Account, Right};
 use crate::core::Code;
-use crate::registry::Registry;
+use crate::registry::{PlaceRef, Registry};
 use crate::source::{CellChange, Cells, Sources, TableName};
 
 /// The areas of every row that a change touches, before it and after it, in Unicode's composed form.
@@ -21,7 +21,7 @@ pub(super) fn areas_of(cells: &[CellChange], registry: &Registry, tables: &Sourc
 /// Where the areas of rows are looked up, for several changes.
 pub(super) struct Areas<'a> {
     registry: &'a Registry,
-    /// `None` where the table can't be read: then nothing can be applied to it either.
+    /// `None` where the tables are those that serve, or this one can't be read: nothing can be applied to it then.
     places: Option<Cells>,
     signs: Option<Cells>,
 }
@@ -38,7 +38,8 @@ struct Change<'a> {
 impl<'a> Areas<'a> {
     /// By the registry that serves, and the tables as they are.
     pub fn of(registry: &'a Registry, tables: &Sources) -> Self {
-        let cells = |table| tables.cells(table).ok();
+        let is_serving = tables.content_hash() == registry.content_hash;
+        let cells = |table| if is_serving { None } else { tables.cells(table).ok() };
         Self { registry, places: cells(TableName::Places), signs: cells(TableName::Signs) }
     }
 
@@ -74,7 +75,7 @@ impl<'a> Areas<'a> {
 
     /// Adds the areas of a place. Whether there is one.
     fn place(&self, id: &str, change: &Change<'_>, areas: &mut BTreeSet<String>) -> bool {
-        let serving = self.registry.place(id).map(|place| place.area());
+        let serving = self.registry.place(id).map(PlaceRef::area);
         let table = self.places.as_ref().and_then(|places| places.get(id, "area"));
         let changed = change.areas.get(id).into_iter().flatten().copied();
         let found: Vec<&str> = serving.into_iter().chain(table).chain(changed).collect();
@@ -179,6 +180,15 @@ mod tests {
             cell(Overrides, "new 2027-01-01T00:00", "target", None, Some("y")),
         ];
         assert_eq!(areas(&new), ["C"]);
+    }
+
+    #[test]
+    fn tables_that_do_not_serve_yet_count_as_well() {
+        let (serving, mut tables) = (trial::registry(&trial::tables()), trial::tables());
+        tables.places.extend_from_slice("p4,street,D,Bốn,https://langson.gov.vn/4,,\n".as_bytes());
+        tables.signs = String::from_utf8_lossy(&tables.signs).replace("AAAA-1111,p1", "AAAA-1111,p4").into_bytes();
+        let cells = [cell(TableName::Signs, "AAAA1111", "note", Some(""), Some("x"))];
+        assert_eq!(areas_of(&cells, &serving, &tables), ["A", "D"].map(str::to_owned).into());
     }
 
     #[test]

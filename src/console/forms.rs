@@ -78,11 +78,6 @@ pub(super) fn local_time<'t>(text: &'t str, zone: &TimeZone) -> Result<Option<Ti
     Ok(Some(time.timestamp()))
 }
 
-/// A time as `<input type=datetime-local>` takes it, and as overrides are written: local, to the minute.
-pub(super) fn local_text(time: Timestamp, zone: &TimeZone) -> String {
-    zone.to_datetime(time).strftime("%Y-%m-%dT%H:%M").to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,7 +92,6 @@ mod tests {
     fn a_time_is_read_in_the_zone_of_the_registry() {
         let wish = read("reason=new+page&effective=2026-12-01T00%3A00").expect("a wish");
         assert_eq!(wish.effective, Some("2026-11-30T17:00:00Z".parse().expect("a time")));
-        assert_eq!(local_text(wish.effective.expect("a time"), &trial::rules().timezone), "2026-12-01T00:00");
         assert_eq!(read("reason=x&effective=").expect("a wish"), Wish { reason: "x".to_owned(), ..Wish::default() });
         assert!(read("reason=x&forced=1").expect("a wish").forced);
     }

@@ -30,6 +30,7 @@ mod search;
 mod security;
 mod server;
 mod sign_in;
+mod tables;
 #[cfg(test)]
 mod trial;
 mod words;

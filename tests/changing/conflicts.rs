@@ -10,6 +10,7 @@ use waypost::history::{Action, Database};
 use waypost::source::TableName::Signs;
 
 use crate::office::{AUTHOR, Office, SIGNS, cell, draft, setup};
+use crate::support::wait_for;
 
 #[test]
 fn two_approvers_race_and_the_set_is_approved_and_applied_once() {
@@ -84,12 +85,12 @@ fn a_set_waits_for_tables_that_are_refused_and_is_applied_once_they_are_good() {
     let office = Office::start(setup());
     let path = office.edge.setup.path("config/signs.csv");
     fs::write(&path, SIGNS.replace("A1B2C4,two", "A1B2C4,nowhere")).unwrap();
-    crate::support::wait_for("the edit is refused", || {
+    wait_for("the edit is refused", || {
         (office.edge.status()["registry"]["last_reload_successful"] == false).then_some(())
     });
     let cells = vec![cell(Signs, "A1B2C3", "target", "https://example.vn/own", "https://example.vn/new")];
     let number = office.approved(&draft(cells));
-    crate::support::wait_for("it is said", || office.edge.log().contains("change sets wait").then_some(()));
+    wait_for("it is said", || office.edge.log().contains("change sets wait").then_some(()));
     assert_eq!(office.set(number).state, State::Approved);
     fs::write(&path, SIGNS.replace("A1B2C4,two", "A1B2C4,one")).unwrap();
     office.wait_until(number, State::Applied);

@@ -8,7 +8,9 @@ use std::fs;
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use waypost::changes::State;
+use waypost::changes::{Draft, State};
+use waypost::history::Action;
+use waypost::source::CellChange;
 use waypost::source::TableName::{Overrides, Places, Signs};
 
 use crate::office::{Office, cell, draft, setup};
@@ -69,11 +71,11 @@ fn approve(office: &Office, round: usize) -> i64 {
     let key = |round: usize| format!("one {}-01-01T00:00", 2000 + round);
     for (column, value) in [("until", format!("{}-01-02T00:00", 2000 + round)), ("target", page(round))] {
         let added = cell(Overrides, &key(round), column, "", &value);
-        cells.push(waypost::source::CellChange { old: None, ..added });
+        cells.push(CellChange { old: None, ..added });
         let old = office.cell(Overrides, &key(before), column);
         if !old.is_empty() {
             let gone = cell(Overrides, &key(before), column, &old, "");
-            cells.push(waypost::source::CellChange { new: None, ..gone });
+            cells.push(CellChange { new: None, ..gone });
         }
     }
     office.approved(&draft(cells))
@@ -115,10 +117,28 @@ fn a_set_is_applied_exactly_once_wherever_the_process_is_killed() {
         assert_eq!([office.location("A1B2C3"), office.location("A1B2C4")], [page.clone(), page], "killed at call {at}");
         let serves = office.edge.status()["registry"]["generation"].as_u64();
         assert_eq!(set.generations.map(|(_, after)| after), serves, "killed at call {at}");
-        assert!(office.entries_of(waypost::history::Action::Outside).is_empty(), "killed at call {at}");
+        assert!(office.entries_of(Action::Outside).is_empty(), "killed at call {at}");
         let left: Vec<_> =
             fs::read_dir(office.edge.setup.path("config")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert!(left.len() <= 5, "killed at call {at}: {left:?}");
     }
     assert!(begun > 0, "no kill fell between the note and the end of the step: {finished} had ended");
+}
+
+#[test]
+fn a_set_that_may_lose_many_signs_is_finished_by_the_start_that_finds_it() {
+    let mut office = Office::start(setup().set("registry", "max_shrink", "0.1"));
+    let held = Held::hold(&office);
+    let gone = |column, old| CellChange { new: None, ..cell(Signs, "A1B2C4", column, old, "") };
+    let cells = vec![gone("place", "two"), gone("status", "active")];
+    let number = office.approved(&Draft { forced: true, ..draft(cells) });
+    while !office.is_applying() {
+        held.step();
+    }
+    held.kill(&mut office);
+    office.edge.start();
+    office.wait_until(number, State::Applied);
+    office.wait_until_settled();
+    office.assert_agreement();
+    assert_eq!(office.edge.scan("/A1B2C4").status, 404);
 }

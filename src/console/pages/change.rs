@@ -14,12 +14,14 @@ use super::super::answer::{Answer, Failure, see_other};
 use super::super::areas::{areas_of, denied};
 use super::super::cells_view::{self, Fate, Group, groups};
 use super::super::elements::{
-    Button, Field, People, Tone, badge, button, facts, notice, pager, place_link, problems, state_badge, tick, time,
+    Button, Field, People, Tone, badge, button, facts, local_time, notice, pager, place_link, problems, state_badge,
+    tick, time,
 };
-use super::super::forms::{self, Wish, local_text};
+use super::super::forms::{self, Wish};
 use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::preview::{Move, Preview, World};
+use super::super::tables::tables;
 use super::super::words;
 use super::history;
 use crate::accounts::Right;
@@ -84,7 +86,7 @@ impl<'v> Case<'v> {
             Err(ChangeError::NoSuch(_)) => return Err(Failure::NotFound),
             set => set?,
         };
-        let tables = visit.parts.files.read();
+        let tables = tables(visit);
         let nothing = Sources::default();
         let areas = areas_of(&set.cells, &visit.registry, tables.as_ref().unwrap_or(&nothing));
         let is_live = matches!(set.state, State::Draft | State::Submitted | State::Approved | State::Conflict);
@@ -105,8 +107,7 @@ impl<'v> Case<'v> {
     }
 
     fn tables(&self) -> Result<&Sources, Failure> {
-        let wrong = |problems: &Problems| Failure::Wrong(problems.list.iter().map(ToString::to_string).collect());
-        self.tables.as_ref().map_err(wrong)
+        self.tables.as_ref().map_err(|problems| Failure::Wrong(texts(problems)))
     }
 }
 
@@ -615,15 +616,15 @@ impl Case<'_> {
             moves.entry(&sign.place).or_default().push(sign);
         }
         let count = |number: usize| language.number(number as u64);
-        let moved = self.preview.as_ref().filter(|preview| preview.fits()).map(|preview| preview.moves.len());
+        let leaving = self.preview.as_ref().filter(|preview| preview.fits()).map(|preview| preview.moves.len());
         html! {
             section {
                 h2 { (language.say("Thay đổi những gì", "What changes")) }
                 p {
                     (count(set.cells.len())) " " (language.say("ô, ở", "cells, at")) " " (count(groups.len())) " "
                     (language.say("địa điểm", "places"))
-                    @if let Some(moved) = moved {
-                        "; " strong { (count(moved)) " " (language.say("biển sẽ dẫn đến trang khác", "signs will lead elsewhere")) }
+                    @if let Some(leaving) = leaving {
+                        "; " strong { (count(leaving)) " " (language.say("biển sẽ dẫn đến trang khác", "signs will lead elsewhere")) }
                     }
                     "."
                 }
@@ -749,7 +750,7 @@ impl Case<'_> {
         let is_typed = visit.fields.has("reason");
         let typed = |name: &str, kept: String| if is_typed { visit.fields.get(name).to_owned() } else { kept };
         let reason = typed("reason", set.reason.clone());
-        let effective = set.effective.map(|at| local_text(at, &visit.parts.rules.timezone)).unwrap_or_default();
+        let effective = set.effective.map(|at| local_time(visit, at)).unwrap_or_default();
         let effective = typed("effective", effective);
         let is_forced = if is_typed { visit.fields.has("forced") } else { set.forced };
         let shrinks = self.preview.as_ref().is_some_and(|preview| preview.shrinks);
@@ -979,6 +980,11 @@ fn apply_first_text(language: Language) -> Markup {
             ))
         }
     }
+}
+
+/// Problems, a line each.
+pub(in crate::console) fn texts(problems: &Problems) -> Vec<String> {
+    problems.list.iter().map(ToString::to_string).collect()
 }
 
 /// A list that ends in how many more there are.

@@ -15,6 +15,7 @@ use super::super::elements::{
     Button, Field, People, Tone, badge, button, notice, pager, state_badge, table, tick, time,
 };
 use super::super::page::page_with;
+use super::super::tables::tables;
 use super::super::words;
 use crate::accounts::Right;
 use crate::changes::{ChangeSet, State};
@@ -98,7 +99,7 @@ pub(in crate::console) fn waiting(visit: &Visit<'_>, submitted: Vec<ChangeSet>) 
         return Ok(Vec::new());
     }
     // Where the tables can't be read, the areas are those that serve.
-    let tables = visit.parts.files.read().unwrap_or_else(|_| Sources::default());
+    let tables = tables(visit).unwrap_or_else(|_| Sources::default());
     let areas = Areas::of(&visit.registry, &tables);
     let mut waiting = Vec::new();
     for set in submitted.into_iter().filter(|set| set.author != visit.account.number) {

@@ -9,18 +9,18 @@ use hyper::StatusCode;
 use maud::{Markup, html};
 
 use super::super::Visit;
-use super::super::answer::{Answer, Failure, see_other};
+use super::super::answer::{Answer, Failure, Response, see_other};
 use super::super::areas::areas_of;
 use super::super::csv::{csv_text, download};
 use super::super::elements::{Button, Field, Tone, button, notice, problems, table};
 use super::super::forms;
 use super::super::page::page_with;
+use super::super::tables::tables;
 use super::super::words;
-use super::change::{lacks, reason_field};
-use super::replace::tables;
+use super::change::{lacks, reason_field, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, ImportKind, PlanError, Refused, import};
-use crate::core::{Code, Problems};
+use crate::core::Code;
 use crate::source::TableName;
 
 /// Refused rows that are shown before the rest is only counted.
@@ -30,25 +30,21 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     match (named(visit.fields.get("table")), visit.fields.get("get")) {
         (Some(table), "header") => file(visit, table, false),
         (Some(table), "all") => file(visit, table, true),
-        _ => show(visit, StatusCode::OK, &[], None),
+        _ => Ok(show(visit, StatusCode::OK, &[], None)),
     }
 }
 
 pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
     match make(visit) {
         Ok((Some(number), refused)) if refused.is_empty() => Ok(see_other(&format!("/changes/{number}"))),
-        Ok(result) => show(visit, StatusCode::OK, &[], Some(result)),
-        Err(Failure::Wrong(wrong)) => show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong, None),
+        Ok(result) => Ok(show(visit, StatusCode::OK, &[], Some(result))),
+        Err(Failure::Wrong(wrong)) => Ok(show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong, None)),
         Err(failure) => Err(failure),
     }
 }
 
 fn named(text: &str) -> Option<TableName> {
     TableName::ALL.into_iter().find(|table| table.as_str() == text)
-}
-
-fn lines(problems: &Problems) -> Vec<String> {
-    problems.list.iter().map(ToString::to_string).collect()
 }
 
 /// The draft, where anything changes, and the rows that are refused.
@@ -76,10 +72,10 @@ fn make(visit: &Visit<'_>) -> Result<(Option<i64>, Vec<Refused>), Failure> {
         }
         return Err(Failure::Wrong(wrong));
     };
-    let tables = tables(visit)?;
+    let tables = tables(visit).map_err(|problems| Failure::Wrong(texts(&problems)))?;
     let planned = import(&tables, table, upload, kind, &parts.files, &parts.rules);
     let (cells, refused) = planned.map_err(|error| match error {
-        PlanError::Problems(problems) => Failure::Wrong(lines(&problems)),
+        PlanError::Problems(problems) => Failure::Wrong(texts(&problems)),
         error @ PlanError::Find(_) => Failure::Wrong(vec![error.to_string()]),
     })?;
     if cells.is_empty() {
@@ -99,7 +95,7 @@ fn show(
     status: StatusCode,
     wrong: &[String],
     result: Option<(Option<i64>, Vec<Refused>)>,
-) -> Answer {
+) -> Response {
     let language = visit.language;
     let title = language.say("Nhập bảng", "Import a table");
     let main = html! {
@@ -129,7 +125,7 @@ fn show(
             }
         }
     };
-    Ok(page_with(visit, status, title, main))
+    page_with(visit, status, title, main)
 }
 
 fn form(visit: &Visit<'_>) -> Markup {
@@ -193,7 +189,10 @@ fn outcome(visit: &Visit<'_>, number: Option<i64>, refused: &[Refused]) -> Marku
 
 /// A table as it is, or only its header. Codes are in groups, which spreadsheets leave alone.
 fn file(visit: &Visit<'_>, table: TableName, with_rows: bool) -> Answer {
-    let cells = tables(visit)?.cells(table).map_err(|problems| Failure::Wrong(lines(&problems)))?;
+    let cells = tables(visit)
+        .map_err(|problems| Failure::Wrong(texts(&problems)))?
+        .cells(table)
+        .map_err(|problems| Failure::Wrong(texts(&problems)))?;
     let columns: Vec<String> = if cells.columns().is_empty() {
         // The one table that may be absent.
         let targets = visit.registry.languages().iter().skip(1).map(|tag| format!("target:{tag}"));

@@ -14,17 +14,19 @@ use super::super::answer::{Answer, Failure, see_other};
 use super::super::areas::{Areas, areas_of, scope};
 use super::super::cells_view::{row_title, target_language};
 use super::super::elements::{
-    Button, Field, Tone, badge, button, facts, notice, place_link, problems, sign_link, table, tick, time, url_link,
+    Button, Field, Tone, badge, button, facts, local_time, notice, place_link, problems, sign_link, table, tick, time,
+    url_link,
 };
-use super::super::forms::{self, local_text};
+use super::super::forms;
 use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::search::Filters;
+use super::super::tables::tables;
 use super::super::words;
-use super::change::{lacks, reason_field};
-use super::replace::tables;
+use super::change::{lacks, reason_field, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, festival};
+use crate::core::Problems;
 use crate::registry::Rules;
 use crate::source::{CellChange, Cells, Sources, TableName};
 
@@ -123,12 +125,9 @@ fn show(visit: &Visit<'_>, status: StatusCode, wrong: &[String]) -> Answer {
     let title = language.say("Chuyển hướng tạm thời", "Overrides");
     let (tables, unreadable) = match tables(visit) {
         Ok(tables) => (tables, Vec::new()),
-        Err(Failure::Wrong(unreadable)) => (Sources::default(), unreadable),
-        Err(failure) => return Err(failure),
+        Err(problems) => (Sources::default(), texts(&problems)),
     };
-    let cells = tables
-        .cells(TableName::Overrides)
-        .map_err(|problems| Failure::Wrong(problems.list.iter().map(ToString::to_string).collect()))?;
+    let cells = tables.cells(TableName::Overrides).map_err(|problems| Failure::Wrong(texts(&problems)))?;
     let all = Override::all(&cells, &visit.parts.rules);
     let told: Vec<String> = unreadable.into_iter().chain(wrong.iter().cloned()).collect();
     let may_propose = visit.account.role.has(Right::Propose);
@@ -421,18 +420,16 @@ fn add_form(visit: &Visit<'_>) -> Markup {
 /// Makes the draft; its number.
 fn make(visit: &Visit<'_>) -> Result<i64, Failure> {
     let language = visit.language;
-    let tables = tables(visit)?;
-    let unreadable =
-        |problems: crate::core::Problems| Failure::Wrong(problems.list.iter().map(ToString::to_string).collect());
+    let unreadable = |problems: Problems| Failure::Wrong(texts(&problems));
+    let tables = tables(visit).map_err(unreadable)?;
     let cells = tables.cells(TableName::Overrides).map_err(unreadable)?;
     let reason = forms::reason(&visit.fields, "reason", language);
     let planned = match visit.fields.get("action") {
         "add" => added(visit, &cells),
         "end" => known(visit, &cells, Phase::InForce).and_then(|one| {
-            let zone = &visit.parts.rules.timezone;
-            let now = local_text(visit.now, zone);
+            let now = local_time(visit, visit.now);
             // It would end before it begins: the table takes minutes.
-            let begins_now = one.times.is_some_and(|(from, _)| local_text(from, zone) == now);
+            let begins_now = one.times.is_some_and(|(from, _)| local_time(visit, from) == now);
             if begins_now {
                 let text = language.say(
                     "Chuyển hướng này vừa bắt đầu, hãy thử lại sau một phút.",

@@ -17,11 +17,13 @@ use super::super::forms::Wish;
 use super::super::page::page_with;
 use super::super::preview::{Preview, World};
 use super::super::search::Filters;
+use super::super::tables::tables;
 use super::super::words;
-use super::change::{effective_field, lacks, lines, reason_field};
+use super::change::{effective_field, lacks, lines, reason_field, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, PlanError, Replacement, replace};
 use crate::core::Code;
+use crate::registry::SignRef;
 use crate::source::{CellChange, Sources, TableName};
 
 /// Cells that are shown before the rest is only counted.
@@ -46,7 +48,7 @@ fn make(visit: &Visit<'_>) -> Result<i64, Failure> {
     let zone = &visit.parts.rules.timezone;
     let wish =
         Wish::read(&visit.fields, zone, visit.now, visit.language).map_err(|(_, wrong)| Failure::Wrong(wrong))?;
-    let tables = tables(visit)?;
+    let tables = tables(visit).map_err(|problems| Failure::Wrong(texts(&problems)))?;
     let cells = plan(visit, &tables)?;
     if cells.is_empty() {
         return Err(Failure::Wrong(vec![nothing(visit).to_owned()]));
@@ -58,12 +60,6 @@ fn make(visit: &Visit<'_>) -> Result<i64, Failure> {
     let author = visit.account.number;
     let draft = Draft { author, reason: wish.reason, effective: wish.effective, cells, undoes: None, forced: false };
     Ok(visit.parts.changes.draft(&draft, visit.now)?)
-}
-
-/// The tables as they are on the disk.
-pub(in crate::console) fn tables(visit: &Visit<'_>) -> Result<Sources, Failure> {
-    let wrong = |problems: crate::core::Problems| problems.list.iter().map(ToString::to_string).collect();
-    visit.parts.files.read().map_err(|problems| Failure::Wrong(wrong(problems)))
 }
 
 /// Whether rows of a table are meant: those of places and signs where the address says nothing.
@@ -83,7 +79,7 @@ fn plan(visit: &Visit<'_>, tables: &Sources) -> Result<Vec<CellChange>, Failure>
     let places = filters.places(&visit.registry, &index, &figures);
     let places: HashSet<&str> = places.into_iter().map(|(_, place)| place.id()).collect();
     let signs: HashSet<Code> =
-        filters.signs(&visit.registry, &index, &figures).into_iter().map(|sign| sign.code()).collect();
+        filters.signs(&visit.registry, &index, &figures).into_iter().map(SignRef::code).collect();
     let has_sign = |key: &str| key.parse().is_ok_and(|code| signs.contains(&code));
     let is_selected = |table: TableName, key: &str| {
         is_in(visit, table)
@@ -96,7 +92,7 @@ fn plan(visit: &Visit<'_>, tables: &Sources) -> Result<Vec<CellChange>, Failure>
     let replacement =
         Replacement { find: visit.fields.get("find").to_owned(), replace: visit.fields.get("replace").to_owned() };
     replace(tables, &replacement, is_selected).map_err(|error| match error {
-        PlanError::Problems(problems) => Failure::Wrong(problems.list.iter().map(ToString::to_string).collect()),
+        PlanError::Problems(problems) => Failure::Wrong(texts(&problems)),
         error @ PlanError::Find(_) => Failure::Wrong(vec![match visit.language.tag() {
             "vi" => "Tìm: cần một tên miền hoặc phần đầu của một địa chỉ (https://…)".to_owned(),
             _ => error.to_string(),
@@ -166,7 +162,7 @@ fn form(visit: &Visit<'_>) -> Markup {
 
 fn dry_run(visit: &Visit<'_>) -> Result<Markup, Failure> {
     let language = visit.language;
-    let tables = tables(visit)?;
+    let tables = tables(visit).map_err(|problems| Failure::Wrong(texts(&problems)))?;
     let cells = plan(visit, &tables)?;
     if cells.is_empty() {
         return Ok(notice(Tone::Info, "", html! { p { (nothing(visit)) } }));
