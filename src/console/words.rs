@@ -22,7 +22,7 @@ pub(super) const fn health(language: Language, state: health::State) -> &'static
         health::State::Silent => language.say("im lặng", "silent"),
         health::State::Quiet => language.say("ít hơn thường lệ", "quieter than usual"),
         health::State::Normal => language.say("bình thường", "as usual"),
-        health::State::NotEnoughData => language.say("ít lượt quét, chưa kết luận được", "too few scans to tell"),
+        health::State::NotEnoughData => language.say("chưa đủ số liệu", "too few scans to tell"),
         health::State::NeverScanned => language.say("chưa từng được quét", "never scanned"),
         health::State::New => language.say("mới gắn", "new"),
     }
