@@ -4,7 +4,7 @@ use super::language::Language;
 use crate::accounts::Role;
 use crate::changes;
 use crate::health;
-use crate::registry::{Status, TargetSource};
+use crate::registry::{Status, TargetError, TargetSource};
 use crate::source::TableName;
 
 /// A sign's place in its life.
@@ -124,5 +124,26 @@ pub(super) fn column(language: Language, column: &str) -> String {
     match tag {
         Some(tag) => format!("{word} ({})", tongue(language, tag)),
         None => word.to_owned(),
+    }
+}
+
+/// Why a URL is no target. The text for operators is the error's own.
+pub(super) fn target_problem(language: Language, error: &TargetError) -> String {
+    if language == Language::English {
+        return error.to_string();
+    }
+    match error {
+        TargetError::TooLong(bytes) => format!("dài {bytes} byte, quá giới hạn 2048 byte"),
+        TargetError::Control(_) => "có dấu cách hoặc ký tự điều khiển".to_owned(),
+        TargetError::NotAUrl { allowed, .. } => {
+            format!("không phải là địa chỉ trang web; địa chỉ phải bắt đầu bằng {}", allowed.replace(" or ", " hoặc "))
+        }
+        TargetError::UserInfo => "có tên hoặc mật khẩu đứng trước tên miền".to_owned(),
+        TargetError::Http(_) => "phải bắt đầu bằng https://, không dùng http://".to_owned(),
+        TargetError::Scheme { found, allowed } => {
+            format!("phải bắt đầu bằng {}, không phải {found}:", allowed.replace(" or ", " hoặc "))
+        }
+        TargetError::Host(host) => format!("tên miền {host} không có trong danh sách được phép (allowed_hosts)"),
+        TargetError::OwnHost(host) => format!("{host} là tên miền của chính các biển: quét biển sẽ quay lại chính nó"),
     }
 }
