@@ -37,6 +37,7 @@ use super::page;
 use super::routes;
 use super::security::{Origin, Refusal};
 use super::sign_in;
+use super::words;
 use super::{Parts, Settings, Visit};
 use crate::accounts::{Account, Attempt};
 use crate::core::{LanguagePreference, Stage};
@@ -405,7 +406,7 @@ impl Console {
             Failure::NotAllowed => html! {},
             Failure::Forbidden(why) => html! { p { (why) } },
             Failure::Wrong(list) => problems(language, &list),
-            Failure::Change(error) => html! { p { bdi { (error) } } },
+            Failure::Change(error) => html! { p { bdi { (words::change_problem(language, &error)) } } },
             Failure::Database(error) => {
                 tracing::error!(%error, "the console's file can't be used");
                 html! { p { (unusable(language)) } }
