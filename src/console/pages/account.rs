@@ -311,8 +311,8 @@ fn symbol(text: &str, title: &str) -> Markup {
     let whole = size + 2 * QUIET;
     html! {
         svg viewBox={ "0 0 " (whole) " " (whole) } width="240" height="240" role="img" aria-label=(title) {
-            rect width="100%" height="100%" fill="#fff";
-            path d=(path) fill="#000";
+            rect width="100%" height="100%" fill="#fff" {}
+            path d=(path) fill="#000" {}
         }
     }
 }
