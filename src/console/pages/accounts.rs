@@ -223,6 +223,7 @@ fn states(visit: &Visit<'_>, account: &Account) -> Markup {
     html! {
         @if account.is_disabled { (badge(Tone::Danger, language.say("đã khóa", "disabled"))) " " }
         @if account.is_invited { (badge(Tone::Warning, language.say("chưa đặt mật khẩu", "no password yet"))) " " }
+        @if !account.is_disabled && !account.is_invited { (badge(Tone::Info, language.say("đang hoạt động", "active"))) " " }
         @if account.has_second_factor { (badge(Tone::Good, language.say("xác thực hai bước", "second factor"))) " " }
         @if account.applies_first { (badge(Tone::Info, language.say("áp dụng trước", "applies first"))) }
     }
