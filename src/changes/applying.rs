@@ -15,7 +15,7 @@ use std::{fmt, thread};
 use jiff::Timestamp;
 
 use super::intent::{Intent, Target};
-use super::model::{ChangeError, ChangeSet, Changes, State, applied, conflicting, get};
+use super::model::{ChangeError, ChangeSet, Changes, Standing, State, applied, conflicting};
 use super::outside::{Known, note};
 use crate::core::lock;
 use crate::core::{Backoff, Problems};
@@ -276,7 +276,7 @@ impl Applier {
             Err(refused) => return self.conflict(number, &refusal_text(&refused)),
         };
         let is_begun = self.database.write(|transaction| {
-            if get(transaction, number)?.state != State::Approved {
+            if Standing::of(transaction, number)?.state != State::Approved {
                 return Ok(false);
             }
             Intent::begin(transaction, number, &writing.tables, &next, before)?;
@@ -350,23 +350,27 @@ impl Applier {
     }
 
     fn applied(&self, number: i64, generations: (u64, u64)) -> Result<(), Trouble> {
-        self.database.write(|transaction| {
+        let is_told = self.database.write(|transaction| {
             Known::keep_intent(transaction, generations.1)?;
             Intent::end(transaction)?;
             applied(transaction, number, generations, Timestamp::now())
         })?;
-        lock(&self.shown).counts.applied += 1;
-        tracing::info!(number, before = generations.0, after = generations.1, "change set applied");
+        if is_told {
+            lock(&self.shown).counts.applied += 1;
+            tracing::info!(number, before = generations.0, after = generations.1, "change set applied");
+        }
         Ok(())
     }
 
     fn conflict(&self, number: i64, why: &str) -> Result<(), Trouble> {
-        self.database.write(|transaction| {
+        let is_told = self.database.write(|transaction| {
             Intent::end(transaction)?;
             conflicting(transaction, number, why, Timestamp::now())
         })?;
-        lock(&self.shown).counts.conflicts += 1;
-        tracing::warn!(number, "change set not applied: {why}");
+        if is_told {
+            lock(&self.shown).counts.conflicts += 1;
+            tracing::warn!(number, "change set not applied: {why}");
+        }
         Ok(())
     }
 }
