@@ -81,7 +81,7 @@ fn show(visit: &Visit<'_>, sign: SignRef<'_>, refusal: Option<&Refusal<'_>>) -> 
             div.stack {
                 section { h2 { (language.say("Trên biển", "On the plate")) } (plate(visit, sign)) }
                 (pending(visit, &rows)?)
-                (history(visit, objects, &format!("/history?sign={key}"))?)
+                (history(visit, objects, &format!("/history?row={key}"))?)
             }
         }
     };
