@@ -62,17 +62,12 @@ fn sockets_without_a_known_name_are_known_by_their_addresses() {
 
 #[test]
 fn a_socket_that_nothing_asks_for_or_that_is_none_ends_the_start() {
-    let ((http, address), (console, console_address)) = (listener(), listener());
-    let said = refused(&Setup::new().sockets(&[&http, &console], "http:console"));
-    assert!(
-        said.contains(&format!("socket \"console\" on {console_address}: expected a name or an address")),
-        "{said}"
-    );
+    let ((http, address), (other, _)) = (listener(), listener());
     let said = refused(&Setup::new().sockets(&[&http], "other"));
     assert!(said.contains(&format!("socket \"other\" on {address}: expected")), "{said}");
-    let said = refused(&Setup::new().sockets(&[&http, &console], "http"));
+    let said = refused(&Setup::new().sockets(&[&http, &other], "http"));
     assert!(said.contains("LISTEN_FDNAMES: expected 2 names"), "{said}");
-    let said = refused(&Setup::new().sockets(&[&http, &console], "admin:admin"));
+    let said = refused(&Setup::new().sockets(&[&http, &other], "admin:admin"));
     assert!(said.contains("expected one socket, found 2"), "{said}");
 
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -94,6 +89,18 @@ fn an_admin_socket_beyond_loopback_needs_what_such_an_address_needs() {
     assert!(said.contains("expected an address on loopback, or a token"), "{said}");
     let setup = Setup::new().set("admin", "listen", "\"0.0.0.0:0\"").set("admin", "allow_without_token", "true");
     setup.sockets(&[&admin], "admin").start().stop();
+}
+
+#[test]
+fn a_console_socket_is_served_and_beyond_loopback_wants_https() {
+    let (console, address) = listener();
+    let mut edge = Setup::new().sockets(&[&console], "console").start();
+    let host = address.to_string();
+    assert_eq!(http::request(address, "GET", "/login", &[("Host", &host)]).unwrap().status, 200);
+    edge.stop();
+    let open = TcpListener::bind("0.0.0.0:0").unwrap();
+    let said = refused(&Setup::new().sockets(&[&open], "console"));
+    assert!(said.contains("expected an address on loopback, or console.origin that begins https://"), "{said}");
 }
 
 #[test]
@@ -307,7 +314,8 @@ fn the_units_say_what_the_process_does() {
 
 #[test]
 fn the_packages_configuration_differs_from_the_shipped_one_in_paths_and_the_port_alone() {
-    const PATHS: [&str; 5] = ["registry.places", "registry.signs", "registry.overrides", "journal.dir", "store.path"];
+    const PATHS: [&str; 6] =
+        ["registry.places", "registry.signs", "registry.overrides", "journal.dir", "store.path", "console.path"];
     let packaged = include_str!("../../config/systemd/waypost.toml");
     waypost::config::Config::parse("waypost.toml", packaged, std::path::Path::new("/")).unwrap();
     let shipped: toml::Table = include_str!("../../config/waypost.toml").parse().unwrap();
