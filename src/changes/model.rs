@@ -367,11 +367,16 @@ impl Changes {
         self.sets(condition, std::iter::empty())
     }
 
-    /// Sets that are not at their end (submitted, approved, draft) and change a row; without their cells.
+    /// Sets that are not at their end (submitted, approved, draft) and change a row, or an override of what the row is
+    /// of; without their cells.
     pub fn pending_for(&self, table: TableName, key: &str) -> Result<Vec<ChangeSet>, ChangeError> {
+        // The key of an override is its scope, a space and when it begins; `!` comes next after the space.
         let condition = "state IN ('draft', 'submitted', 'approved') \
-            AND number IN (SELECT change_set FROM change_cells WHERE tab = ? AND key = ?) ORDER BY number DESC";
-        self.sets(condition, [Value::from(table.as_str().to_owned()), Value::from(key.to_owned())].into_iter())
+            AND number IN (SELECT change_set FROM change_cells \
+                WHERE tab = ? AND key = ? OR tab = 'overrides' AND key > ? || ' ' AND key < ? || '!') \
+            ORDER BY number DESC";
+        let key = || Value::from(key.to_owned());
+        self.sets(condition, [Value::from(table.as_str().to_owned()), key(), key(), key()].into_iter())
     }
 
     fn sets(&self, condition: &str, values: impl Iterator<Item = Value>) -> Result<Vec<ChangeSet>, ChangeError> {
@@ -408,36 +413,45 @@ impl Changes {
     }
 }
 
-/// Says, in a transaction, that the tables have an approved set.
+/// Says, in a transaction, that the tables have an approved set; `false` where it is approved no longer, since somebody
+/// has refused it or taken it back meanwhile, which stands.
 pub(super) fn applied(
     transaction: &Transaction<'_>,
     number: i64,
     generations: (u64, u64),
     now: Timestamp,
-) -> Result<(), ChangeError> {
+) -> Result<bool, ChangeError> {
     let set = Standing::of(transaction, number)?;
+    if set.state != State::Approved {
+        return Ok(false);
+    }
     transaction.execute(
         "UPDATE change_sets SET state = ?2, applied = ?3, before = ?4, after = ?5 WHERE number = ?1",
         params![number, State::Applied, now.as_millisecond(), stored(generations.0), stored(generations.1)],
     )?;
     let told = Told { generations: Some(generations), ..Told::that(Action::Applied) };
-    set.tell(transaction, now, &Told { account: Some(set.author), approver: set.approver, ..told })
+    set.tell(transaction, now, &Told { account: Some(set.author), approver: set.approver, ..told })?;
+    Ok(true)
 }
 
-/// Says, in a transaction, that an approved set could not be applied, and why.
+/// Says, in a transaction, that an approved set could not be applied, and why; `false` as of [`applied`].
 pub(super) fn conflicting(
     transaction: &Transaction<'_>,
     number: i64,
     why: &str,
     now: Timestamp,
-) -> Result<(), ChangeError> {
+) -> Result<bool, ChangeError> {
     let set = Standing::of(transaction, number)?;
+    if set.state != State::Approved {
+        return Ok(false);
+    }
     transaction.execute(
         "UPDATE change_sets SET state = ?2, remark = ?3 WHERE number = ?1",
         params![number, State::Conflict, why],
     )?;
     let told = Told { approver: set.approver, remark: why, ..Told::that(Action::Conflict) };
-    set.tell(transaction, now, &Told { account: Some(set.author), ..told })
+    set.tell(transaction, now, &Told { account: Some(set.author), ..told })?;
+    Ok(true)
 }
 
 /// A generation as SQLite has numbers.
@@ -628,7 +642,7 @@ const COLUMNS: &str = "number, state, author, reason, created, submitted, effect
     before, after, undoes, applies_first, reviewer, reviewed, forced";
 
 /// A set with its cells.
-pub(super) fn get(connection: &Connection, number: i64) -> Result<ChangeSet, ChangeError> {
+fn get(connection: &Connection, number: i64) -> Result<ChangeSet, ChangeError> {
     let found = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM change_sets WHERE number = ?1"))?
         .query_row([number], set)

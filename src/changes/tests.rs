@@ -63,7 +63,8 @@ impl Office {
     }
 
     fn applied(&self, number: i64) {
-        self.database.write(|transaction| model::applied(transaction, number, (7, 8), at(9))).unwrap();
+        let is_told = self.database.write(|transaction| model::applied(transaction, number, (7, 8), at(9)));
+        assert!(is_told.unwrap());
     }
 
     fn state(&self, number: i64) -> State {
@@ -123,6 +124,26 @@ fn nobody_decides_about_a_set_of_his_own() {
     office.applied(number);
     assert!(matches!(changes.review(number, AUTHOR, at(4)), Err(ChangeError::OwnSet)));
     assert_eq!(changes.to_review().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_decided_while_a_set_is_looked_at_stands() {
+    let office = office(1);
+    for (state, decide) in [
+        (State::Refused, &(|number| office.changes.refuse(number, OTHER, "no", at(4))) as &dyn Fn(i64) -> _),
+        (State::Withdrawn, &|number| office.changes.withdraw(number, AUTHOR, at(4))),
+    ] {
+        let number = office.submitted();
+        office.changes.approve(number, OTHER, at(3)).unwrap();
+        decide(number).unwrap();
+        let entries = office.entries().len();
+        let told = [
+            office.database.write(|transaction| model::applied(transaction, number, (7, 7), at(9))),
+            office.database.write(|transaction| model::conflicting(transaction, number, "why", at(9))),
+        ];
+        assert_eq!(told.map(Result::unwrap), [false; 2]);
+        assert_eq!((office.state(number), office.entries().len()), (state, entries));
+    }
 }
 
 #[test]
@@ -278,6 +299,20 @@ fn sets_are_listed_by_state_and_found_by_their_rows() {
     assert_eq!(numbers(changes.list(&[State::Draft, State::Refused], 0, 10).unwrap()), [second, first]);
     assert_eq!(numbers(changes.pending_for(TableName::Signs, "A1B2C3").unwrap()), [third, first]);
     assert!(changes.pending_for(TableName::Places, "A1B2C3").unwrap().is_empty());
+}
+
+#[test]
+fn an_override_that_waits_is_found_by_its_sign_or_place() {
+    let office = office(1);
+    let targets = [("target".to_owned(), "https://example.vn/x".to_owned())];
+    let cells = festival(&["one".to_owned()], "2027-01-01T00:00", "2027-01-02T00:00", &targets, "");
+    let number = office.changes.draft(&Draft { cells, ..draft() }, at(1)).unwrap();
+    let found = |key| {
+        let sets = office.changes.pending_for(TableName::Places, key).unwrap();
+        sets.iter().map(|set| set.number).collect::<Vec<_>>()
+    };
+    assert_eq!(found("one"), [number]);
+    assert!(found("on").is_empty() && found("one1").is_empty());
 }
 
 const SIGNS: &str = "code,place,status,target,note\nA1B2C3,one,active,https://example.vn/b,\nA1B2C4,one,active,,\n";
