@@ -210,7 +210,8 @@ mod tests {
     pub(in crate::console) fn many(count: usize) -> Registry {
         let mut signs = String::from("code,place,status,lat,lon\n");
         for at in 0..count {
-            let (lat, lon) = (21.0 + (at / 200) as f64 * 0.001, 106.0 + (at % 200) as f64 * 0.001);
+            let [row, column] = [at / 200, at % 200].map(|number| f64_of(number as u64));
+            let (lat, lon) = (21.0 + row * 0.001, 106.0 + column * 0.001);
             signs.push_str(&format!("T{at:07},p1,active,{lat:.6},{lon:.6}\n"));
         }
         let places = "place,name,target\np1,Một,https://langson.gov.vn/1\n".into();
@@ -249,7 +250,7 @@ mod tests {
     fn every_sign_is_in_one_mark() {
         for count in [1, 2, 500, 20_000] {
             let registry = many(count);
-            let shown = Box::around(registry.signs().filter_map(|sign| sign.position())).expect("positions");
+            let shown = Box::around(registry.signs().filter_map(SignRef::position)).expect("positions");
             let marks = marks(registry.signs(), &shown);
             assert_eq!(marks.iter().map(|mark| mark.signs.len()).sum::<usize>(), count);
             assert!(marks.len() <= usize::from(SQUARES) * usize::from(SQUARES), "{}", marks.len());
@@ -259,7 +260,7 @@ mod tests {
     #[test]
     fn what_is_merged_comes_apart_by_zooming() {
         let registry = many(20_000);
-        let mut shown = Box::around(registry.signs().filter_map(|sign| sign.position())).expect("positions");
+        let mut shown = Box::around(registry.signs().filter_map(SignRef::position)).expect("positions");
         for _ in 0..40 {
             let marks = marks(registry.signs(), &shown);
             let Some(merged) = marks.iter().find(|mark| mark.signs.len() > 1) else { return };

@@ -59,11 +59,6 @@ pub(super) fn page_with(visit: &Visit<'_>, status: StatusCode, title: &str, main
 }
 
 /// A page before somebody is signed in. Its switch of the language asks for the same address with `?lang=`.
-pub(super) fn bare(language: Language, title: &str, main: Markup) -> Response {
-    bare_with(language, StatusCode::OK, title, main)
-}
-
-/// The same with a status.
 pub(super) fn bare_with(language: Language, status: StatusCode, title: &str, main: Markup) -> Response {
     let other = language.other();
     let body = html! {

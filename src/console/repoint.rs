@@ -489,7 +489,7 @@ mod tests {
     fn a_status_is_a_cell_like_any_other() {
         let office = Office::open(&trial::tables(), Role::Editor, &[]);
         let form = format!("{OLD}&reason=x&status=retired&successor=aaaa+2222");
-        let cells = sent(&office, "signs/AAAA1111", &format!("{form}")).expect("cells");
+        let cells = sent(&office, "signs/AAAA1111", &form).expect("cells");
         assert_eq!(
             cells,
             [

@@ -34,6 +34,7 @@ pub(in crate::console) fn path_around(lat: f64, lon: f64) -> String {
     format!("/map?box={}", shown.text())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the form of a handler")]
 pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let language = visit.language;
     let filters = Filters::read(&visit.fields);
@@ -109,9 +110,9 @@ fn steps(visit: &Visit<'_>, shown: &Box, is_asked: bool) -> Markup {
     }
 }
 
-fn sheet(visit: &Visit<'_>, figures: &Snapshot, shows: Shows, shown: &Box, marks: &[Mark<'_>]) -> Markup {
+fn sheet(visit: &Visit<'_>, figures: &Snapshot, shows: Shows, part: &Box, marks: &[Mark<'_>]) -> Markup {
     let language = visit.language;
-    let (metres, length) = shown.scale();
+    let (metres, length) = part.scale();
     let scale = if metres >= 1000 {
         format!("{} km", language.number(metres / 1000))
     } else {
@@ -129,7 +130,7 @@ fn sheet(visit: &Visit<'_>, figures: &Snapshot, shows: Shows, shown: &Box, marks
             @for mark in marks {
                 @match &mark.signs[..] {
                     [sign] => (single(visit, figures, shows, mark, *sign)),
-                    signs => (group(visit, shown, mark, signs)),
+                    signs => (group(visit, part, mark, signs)),
                 }
             }
             g aria-hidden="true" {
@@ -259,7 +260,6 @@ fn meaning(language: Language, kind: u8) -> &'static str {
 /// A mark about the origin, with a circle around it that a fingertip finds.
 fn symbol(kind: u8) -> Markup {
     let (class, path) = match kind {
-        0 => ("mark-0", "M-7 0a7 7 0 1 0 14 0a7 7 0 1 0-14 0"),
         1 => ("mark-1", "M-7 0a7 7 0 1 0 14 0a7 7 0 1 0-14 0"),
         2 => ("mark-2", "M-10 0a10 10 0 1 0 20 0a10 10 0 1 0-20 0"),
         3 => ("mark-3", "M-13 0a13 13 0 1 0 26 0a13 13 0 1 0-26 0"),
@@ -305,8 +305,6 @@ fn round(at: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use http_body_util::BodyExt as _;
 
     use super::*;
@@ -353,7 +351,6 @@ mod tests {
         let office = Office::open(&province(), Role::Viewer, &[]);
         let page = |path: &str| {
             let visit = office.visit(path);
-            let begun = Instant::now();
             let text = match visit.path.as_str() {
                 "/map" => text(get(&visit, "")),
                 "/signs" => text(signs::get(&visit, "")),
@@ -361,7 +358,6 @@ mod tests {
                 "/signs/X0000007" => text(sign::get(&visit, "X0000007")),
                 _ => text(place::get(&visit, "p7")),
             };
-            println!("{path}: {} bytes, {:.1} ms", text.len(), begun.elapsed().as_secs_f64() * 1000.0);
             assert!(text.len() < 300_000, "{path}: {}", text.len());
             text
         };

@@ -16,16 +16,17 @@ use super::super::page::page;
 use super::super::search::{Filters, Index, PAGE, last_of};
 use super::super::words;
 use super::signs::multilingual;
-use crate::core::Code;
-use crate::registry::{PlaceRef, Registry};
+use crate::core::{Code, Tag};
+use crate::registry::{PlaceRef, Registry, SignRef};
 
+#[expect(clippy::unnecessary_wraps, reason = "the form of a handler")]
 pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let language = visit.language;
     let filters = Filters::read(&visit.fields);
     let index = visit.parts.index.of(&visit.registry);
     let figures = visit.parts.figures.snapshot();
     let found = filters.places(&visit.registry, &index, &figures);
-    let signs: Vec<Code> = visit.registry.signs().map(|sign| sign.code()).collect();
+    let signs: Vec<Code> = visit.registry.signs().map(SignRef::code).collect();
     if visit.fields.get("format") == "csv" {
         let rows = found.iter().map(|place| cells(&visit.registry, *place, &index, &signs, &figures));
         let rows = [header(&visit.registry)].into_iter().chain(rows);
@@ -101,7 +102,7 @@ fn cells(
 ) -> Vec<String> {
     let codes = || index.signs_of(at).iter().map(|&sign| signs[sign]);
     let mut cells = [place.id(), place.kind(), place.area()].map(str::to_owned).to_vec();
-    let tags = || registry.languages().iter().map(|tag| tag.as_str());
+    let tags = || registry.languages().iter().map(Tag::as_str);
     let text = |found: Option<&str>| found.unwrap_or("").to_owned();
     cells.extend(tags().map(|tag| text(place.names().find(|(known, _)| *known == tag).map(|(_, name)| name))));
     let targets = place.targets();

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use maud::{Markup, html};
 
 use super::super::Visit;
-use super::super::answer::{Answer, see_other};
+use super::super::answer::{Answer, Response, see_other};
 use super::super::beside::{history, leads, pending, periods};
 use super::super::chart;
 use super::super::elements::{facts, place_link, sign_link, time};
@@ -21,14 +21,14 @@ use crate::registry::SignRef;
 use crate::source::TableName;
 
 pub(in crate::console) fn get(visit: &Visit<'_>, rest: &str) -> Answer {
-    let Ok(code) = Code::parse(rest.as_bytes()) else { return unknown(visit, rest) };
+    let Ok(code) = Code::parse(rest.as_bytes()) else { return Ok(unknown(visit, rest)) };
     // One address for each sign.
     if *code.text() != *rest {
         return Ok(see_other(&format!("/signs/{}", code.text())));
     }
     match visit.registry.sign(code) {
         Some(sign) => show(visit, sign, None),
-        None => unknown(visit, rest),
+        None => Ok(unknown(visit, rest)),
     }
 }
 
@@ -36,7 +36,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, rest: &str) -> Answer {
     let sign = Code::parse(rest.as_bytes()).ok().and_then(|code| visit.registry.sign(code));
     match sign {
         Some(sign) => repoint::answer_to(visit, Subject::Sign(sign), |refusal| show(visit, sign, Some(&refusal))),
-        None => unknown(visit, rest),
+        None => Ok(unknown(visit, rest)),
     }
 }
 
@@ -131,7 +131,7 @@ fn plate(visit: &Visit<'_>, sign: SignRef<'_>) -> Markup {
 }
 
 /// No sign has the code: those that have nearly the same.
-fn unknown(visit: &Visit<'_>, rest: &str) -> Answer {
+fn unknown(visit: &Visit<'_>, rest: &str) -> Response {
     let language = visit.language;
     let near = near(&visit.registry, rest);
     let main = html! {
@@ -148,5 +148,5 @@ fn unknown(visit: &Visit<'_>, rest: &str) -> Answer {
         }
         p { a href="/signs" { (language.say("Tìm trong tất cả các biển", "Search all signs")) } }
     };
-    Ok(page_with(visit, StatusCode::NOT_FOUND, language.say("Không có biển này", "No such sign"), main))
+    page_with(visit, StatusCode::NOT_FOUND, language.say("Không có biển này", "No such sign"), main)
 }

@@ -16,6 +16,7 @@ use super::super::search::{Filters, PAGE, last_of, state_of};
 use crate::health::State;
 use crate::registry::{Registry, SignRef, Status};
 
+#[expect(clippy::unnecessary_wraps, reason = "the form of a handler")]
 pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let language = visit.language;
     let filters = Filters::read(&visit.fields);
