@@ -38,7 +38,7 @@ use super::routes;
 use super::security::{Origin, Refusal};
 use super::sign_in;
 use super::{Parts, Settings, Visit};
-use crate::accounts::{Account, Attempt};
+use crate::accounts::{Account, AccountError, Attempt};
 use crate::core::{LanguagePreference, Stage};
 use crate::observe;
 use crate::web::{self, Activity, Connections, Trust};
@@ -146,18 +146,26 @@ impl Console {
         web::serve(listener, connections, until, answer).await;
     }
 
-    /// Logs a link that makes the first account, where there is none and the console is on loopback.
+    /// Logs a link that makes the first account, where there is none. It would lead nowhere where people come by another
+    /// address than loopback: there the command makes it.
     fn invite_first(&self, listener: &TcpListener) {
-        if !listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback()) {
-            return;
+        let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+        if let Err(error) = self.try_to_invite(is_loopback && !self.origin.is_https()) {
+            tracing::error!(%error, "the first account can't be made");
         }
-        match self.parts.accounts.invite_first(Timestamp::now()) {
-            Ok(Some(token)) => {
-                tracing::info!(url = format!("{}/invite/{token}", self.origin.url), "console invitation")
+    }
+
+    fn try_to_invite(&self, by_link: bool) -> Result<(), AccountError> {
+        let accounts = &self.parts.accounts;
+        if by_link {
+            if let Some(token) = accounts.invite_first(Timestamp::now())? {
+                tracing::info!(url = format!("{}/invite/{token}", self.origin.url), "console invitation");
             }
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "the first account can't be made"),
+        } else if accounts.all()?.is_empty() {
+            let command = "waypost console invite NAME --role manager";
+            tracing::warn!(command, "the console has no account yet; the command makes the first one");
         }
+        Ok(())
     }
 
     async fn answer(self: Arc<Self>, activity: &Activity, request: Request<Incoming>) -> Response {
