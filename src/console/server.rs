@@ -201,7 +201,7 @@ impl Console {
                 return once_more(asked.language);
             }
             let fields = Fields::parse(&asked.query);
-            return self.handle(asked, Form { fields, attempt: None, permit: None }).await;
+            return self.handle(asked, Form { fields, ..Form::default() }).await;
         }
         match self.read_form(activity, &asked, &head.headers, body).await {
             Ok(form) => self.handle(asked, form).await,
@@ -272,14 +272,14 @@ impl Console {
         let is_upload = asked.path == "/import";
         let (most, time) =
             if is_upload { (self.settings.max_upload + MAX_FORM, UPLOAD_TIME) } else { (MAX_FORM, FORM_TIME) };
-        let _upload = if is_upload { Some(self.may_upload(asked).await?) } else { None };
+        let upload = if is_upload { Some(self.may_upload(asked).await?) } else { None };
         activity.wait_for_client(true);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let read = tokio::time::timeout(time, Limited::new(body, most).collect()).await;
         activity.wait_for_client(false);
         let status = match read {
             Ok(Ok(body)) => match Fields::read(headers, body.to_bytes()).await {
-                Some(fields) => return self.ready(asked, fields).await,
+                Some(fields) => return self.ready(asked, Form { fields, upload, ..Form::default() }).await,
                 None => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             },
             Ok(Err(error)) if error.is::<LengthLimitError>() => StatusCode::PAYLOAD_TOO_LARGE,
@@ -315,13 +315,13 @@ impl Console {
     }
 
     /// Waits for its turn where a password is to be checked.
-    async fn ready(&self, asked: &Asked, fields: Fields) -> Result<Form, Response> {
+    async fn ready(&self, asked: &Asked, form: Form) -> Result<Form, Response> {
         let is_sign_in = asked.path == "/login";
         if !is_sign_in && asked.path != "/account" && !asked.path.starts_with("/invite/") {
-            return Ok(Form { fields, attempt: None, permit: None });
+            return Ok(form);
         }
         let limits = &self.parts.accounts.limits;
-        let begun = is_sign_in.then(|| limits.begin(fields.get("name"), asked.address, Instant::now(), asked.now));
+        let begun = is_sign_in.then(|| limits.begin(form.fields.get("name"), asked.address, Instant::now(), asked.now));
         let attempt = begun.transpose().map_err(|pause| {
             self.counters.sign_in(SignInResult::Limited);
             sign_in::limited(asked, pause)
@@ -333,18 +333,18 @@ impl Console {
             }
             return Err(self.busy(asked));
         };
-        Ok(Form { fields, attempt, permit: Some(permit) })
+        Ok(Form { attempt, hash: Some(permit), ..form })
     }
 
     async fn handle(self: Arc<Self>, asked: Asked, form: Form) -> Response {
         let language = asked.language;
         let work = move || {
-            let Form { fields, attempt, permit } = form;
+            let Form { fields, attempt, hash, upload } = form;
             let response = self.page(&asked, fields, attempt);
-            drop(permit);
+            drop((hash, upload));
             response
         };
-        // It breaks off where the handler panics, which the log tells.
+        // It breaks off where the handler panics in a debug build; in a release build that ends the process.
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| broken(language))
     }
 
@@ -503,12 +503,15 @@ impl Collector for Console {
 }
 
 /// A form that was read.
+#[derive(Default)]
 struct Form {
     fields: Fields,
     /// Of a sign-in.
     attempt: Option<Attempt>,
     /// The right to compute a hash.
-    permit: Option<OwnedSemaphorePermit>,
+    hash: Option<OwnedSemaphorePermit>,
+    /// The right to have a file in memory.
+    upload: Option<OwnedSemaphorePermit>,
 }
 
 fn forbidden(language: Language) -> &'static str {
