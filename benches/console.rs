@@ -80,7 +80,7 @@ fn main() -> Result<()> {
     fill(&path("waypost.db"))?;
     let _edge = start(folder.path())?;
     let log = fs::read_to_string(path("log"))?;
-    let person = Person::first(&invitation(&log).ok_or("no invitation")?)?;
+    let person = Person::invited(&invitation(&log).ok_or("no invitation")?, "lan.nguyen")?;
     // The figures are taken in the background.
     wait_for_figures(&person)?;
     println!("{PLACES} places, {SIGNS} signs, {TIMES} times each\n");

@@ -351,19 +351,24 @@ fn measure(case: Case, rate: u32, length: Duration, sink: &Sink) -> Result<(Outc
 
 /// 20 people sign in, each again and again, and one uploads the table of signs with other places, until told to stop.
 fn sign_in_and_import(edge: &Edge, stop: &AtomicBool) -> Result<()> {
-    let person = Person::first(&wait_for("the console invites", || Ok(office::invitation(&edge.log()?)))?)?;
+    let first = wait_for("the console invites", || Ok(office::invitation(&edge.log()?)))?;
+    let manager = Person::invited(&first, "lan.nguyen")?;
+    let names: Vec<String> = (0..20).map(|number| format!("person{number}")).collect();
+    for name in &names {
+        Person::invited(&format!("{}/invite/{}", manager.origin(), edge.invite(name)?), name)?;
+    }
     let table = signs(1);
     thread::scope(|scope| {
-        for _ in 0..20 {
+        for name in &names {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    drop(Person::sign_in(person.origin()));
+                    drop(Person::sign_in(manager.origin(), name));
                 }
             });
         }
         while !stop.load(Ordering::Relaxed) {
-            let imported = person.import("signs", "whole", &table)?;
-            if imported.status != 200 {
+            let imported = manager.import("signs", "whole", &table)?;
+            if !matches!(imported.status, 200 | 303) {
                 return Err(format!("an import is answered {}", imported.status).into());
             }
         }

@@ -45,8 +45,8 @@
 //! ```
 //!
 //! Layer 0 has the vocabulary (`core`) and the operating system (`system`), layer 1 the parts of the
-//! service, layer 2 its two ports (`edge` for visitors, `admin` for operators), layer 3 configuration,
-//! composition and commands. Imports point down, and within a layer only as the lines with `beside` say. `edge`
+//! service, layer 2 its three doors (`edge` for visitors, `admin` for operators, `console` for administrators), layer 3
+//! configuration, composition and commands. Imports point down, and within a layer only as the lines with `beside` say. `edge`
 //! is given a published registry and a writer, and knows neither tables nor stores.
 //! `tests/house.rs` reads this list and holds it.
 //!
@@ -58,6 +58,9 @@
 //! - **checkup** judges the signs once a day, by what the store has counted, with the lowest priority.
 //! - **control** has the admin port and SIGHUP. What may take long (a reload, a scrape, a country
 //!   database) is done on threads of its own, with the lowest priority for what reads files.
+//! - **console** has the administrators' page, and four more for what blocks: pages, passwords, uploads. **changes** applies
+//!   change sets and notes what was changed elsewhere; **figures** asks the store for small charts. All have the lowest
+//!   priority, and exist where `console.listen` says so.
 //! - **log** writes standard error, **signals** waits for signals: neither waits for anything else.
 //! - **challenges** reads what ACME clients write, where the configuration has a folder for it.
 //! - Each table, country database and certificate has a thread that touches it, so that one which
@@ -85,6 +88,9 @@
 //!   after the last sync, and the count of it too.)
 //! - A batch is stored only when the store itself confirms it: ClickHouse's own response, or a
 //!   commit to the file that still is at the store's path.
+//! - What the console changes is in the tables, in its history and served, or in none of them, at whichever instruction
+//!   the process ends: the bytes are durable before a table is touched, and a start finishes what it finds.
+//! - Nobody approves a change set of their own.
 //! - Everything in memory and in the journal has a limit, in the configuration or in a constant
 //!   beside it. SQLite's file keeps all scans but for the limits of `[store]`, counts what it drops,
 //!   and takes none below `journal.min_free`; ClickHouse deletes a month of scans, and of the signs' states, 13 months after its last one (TTLs in

@@ -100,6 +100,17 @@ impl Edge {
         Ok(fs::read_to_string(self.folder.path().join("log"))?)
     }
 
+    /// The end of a link that makes an account of the console.
+    #[allow(dead_code, reason = "only one of the benchmarks has a console")]
+    pub fn invite(&self, name: &str) -> Result<String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_waypost"));
+        command.args(["console", "invite", name, "--role", "viewer", "--config"]);
+        let output = command.arg(self.folder.path().join("waypost.toml")).output()?;
+        let link = String::from_utf8(output.stdout)?;
+        let token = link.trim().rsplit_once("/invite/").map(|(_, token)| token.to_owned());
+        token.ok_or_else(|| String::from_utf8_lossy(&output.stderr).into())
+    }
+
     /// The codes that are scanned, spread over the registry.
     pub fn codes() -> impl Iterator<Item = String> {
         (0..SCANNED).map(|number| code(number * (SIGNS / SCANNED)))

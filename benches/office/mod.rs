@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-pub const NAME: &str = "lan.nguyen";
 const PASSWORD: &str = "mười hai con giáp 12";
 
 /// Somebody who is signed in.
@@ -37,21 +36,21 @@ pub fn invitation(log: &str) -> Option<String> {
 }
 
 impl Person {
-    /// Makes the first account, a manager.
-    pub fn first(invitation: &str) -> Result<Self> {
+    /// Takes an invitation; the first account's name may be chosen, the others' stand.
+    pub fn invited(invitation: &str, name: &str) -> Result<Self> {
         let (origin, _) = invitation.split_once("/invite/").ok_or("no invitation")?;
-        Self::enter(origin, invitation).ok_or("the first account was not made".into())
+        Self::enter(origin, invitation, name).ok_or("the account was not made".into())
     }
 
     /// Signs in; `None` where that is refused: too many at once.
     #[allow(dead_code, reason = "each benchmark uses some of it")]
-    pub fn sign_in(origin: &str) -> Option<Self> {
-        Self::enter(origin, &format!("{origin}/login"))
+    pub fn sign_in(origin: &str, name: &str) -> Option<Self> {
+        Self::enter(origin, &format!("{origin}/login"), name)
     }
 
-    fn enter(origin: &str, url: &str) -> Option<Self> {
+    fn enter(origin: &str, url: &str, name: &str) -> Option<Self> {
         let agent = agent();
-        let response = agent.post(url).send_form([("name", NAME), ("password", PASSWORD)]).ok()?;
+        let response = agent.post(url).send_form([("name", name), ("password", PASSWORD)]).ok()?;
         let cookie = response.headers().get("set-cookie")?.to_str().ok()?;
         let cookie = cookie.split(';').next()?.to_owned();
         (response.status() == 303).then(|| Self { agent, origin: origin.to_owned(), cookie })

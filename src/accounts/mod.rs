@@ -39,6 +39,7 @@ pub const MAX_NAME: usize = 64;
 
 /// Somebody who may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a column of its own")]
 pub struct Account {
     /// Never given twice: the history names people by it.
     pub number: i64,

@@ -1,8 +1,8 @@
 //! Passwords.
 //!
 //! Owns which are taken, and how they are kept: argon2id with 19 MiB, two passes and one lane, which is
-//! OWASP's smallest set (Password Storage Cheat Sheet). One check takes 19 MiB and some 30 ms of a core; whoever calls
-//! [`verify`] or [`hash`] sees to it that few do at once.
+//! OWASP's smallest set (Password Storage Cheat Sheet). One check takes 19 MiB and 14 ms of an idle core, 29 ms of one
+//! that others use as well; whoever calls [`verify`] or [`hash`] sees to it that few do at once.
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};

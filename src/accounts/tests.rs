@@ -102,8 +102,8 @@ fn the_first_account_is_a_managers_and_its_link_holds_once() {
 fn a_link_is_used_up_by_the_password_and_by_time() {
     let mut world = World::of(&[("hoa", Role::Manager)]);
     let token = world.accounts.invite(world.now, Some(1), &new("lan", Role::Editor)).expect("an invitation");
-    let taken = world.accounts.invite(world.now, Some(1), &new(" lan ", Role::Editor));
-    assert!(matches!(taken, Err(AccountError::Taken(_))));
+    let second = world.accounts.invite(world.now, Some(1), &new(" lan ", Role::Editor));
+    assert!(matches!(second, Err(AccountError::Taken(_))));
     assert_eq!(world.sign_in("lan", "", ""), None, "an account without a password lets nobody in");
     assert!(matches!(world.accept(&token, "kurz"), Err(AccountError::Password(_))));
     let session = world.accept(&token, PASSWORD).expect("a password").token;

@@ -139,7 +139,8 @@ impl App {
         for socket in [Some(&admin), console.as_ref()].into_iter().flatten() {
             socket.set_nonblocking(true)?;
         }
-        let console = console.and_then(|listener| Some((listener, open_console(&config)?)));
+        let database = open_console(&config, console.is_some());
+        let console = console.zip(database);
         // Beside the journal: it is the folder that is kept over a restart.
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
         let last_good = LastGood::at(beside.join("registry-last-good.json"));
@@ -417,12 +418,20 @@ fn one_socket(name: &str, sockets: &mut Vec<StdListener>) -> Result<Option<StdLi
     Ok(sockets.pop())
 }
 
-/// The console's file; `None` where it can't be used: visitors are served all the same.
-fn open_console(config: &Config) -> Option<Arc<Database>> {
+/// The console's file; `None` where it can't be used: visitors are served all the same. Where the console is off by
+/// now, what it was writing to the tables is finished all the same.
+fn open_console(config: &Config, is_on: bool) -> Option<Arc<Database>> {
+    if !is_on && !config.console.path.exists() {
+        return None;
+    }
     console::open(config)
         .inspect_err(|error| {
             let path = config.console.path.display();
-            tracing::error!(%error, %path, "the console is off: its file can't be used");
+            if is_on {
+                tracing::error!(%error, %path, "the console is off: its file can't be used");
+            } else {
+                tracing::warn!(%error, %path, "the file of a console that is off can't be used");
+            }
         })
         .ok()
 }

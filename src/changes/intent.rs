@@ -119,7 +119,7 @@ impl Intent {
         let mut without = tables.clone();
         for Table { name, old, new, .. } in &self.tables {
             if hash(tables.table(*name)) == *new && hash(known.table(*name)) == *old {
-                *table_mut(&mut without, *name) = known.table(*name).to_owned();
+                known.table(*name).clone_into(table_mut(&mut without, *name));
             }
         }
         without

@@ -367,11 +367,16 @@ impl Changes {
         self.sets(condition, std::iter::empty())
     }
 
-    /// Sets that are not at their end (submitted, approved, draft) and change a row; without their cells.
+    /// Sets that are not at their end (submitted, approved, draft) and change a row, or an override of what the row is
+    /// of; without their cells.
     pub fn pending_for(&self, table: TableName, key: &str) -> Result<Vec<ChangeSet>, ChangeError> {
+        // The key of an override is its scope, a space and when it begins; `!` comes next after the space.
         let condition = "state IN ('draft', 'submitted', 'approved') \
-            AND number IN (SELECT change_set FROM change_cells WHERE tab = ? AND key = ?) ORDER BY number DESC";
-        self.sets(condition, [Value::from(table.as_str().to_owned()), Value::from(key.to_owned())].into_iter())
+            AND number IN (SELECT change_set FROM change_cells \
+                WHERE tab = ? AND key = ? OR tab = 'overrides' AND key > ? || ' ' AND key < ? || '!') \
+            ORDER BY number DESC";
+        let key = || Value::from(key.to_owned());
+        self.sets(condition, [Value::from(table.as_str().to_owned()), key(), key(), key()].into_iter())
     }
 
     fn sets(&self, condition: &str, values: impl Iterator<Item = Value>) -> Result<Vec<ChangeSet>, ChangeError> {

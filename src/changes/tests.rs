@@ -301,6 +301,20 @@ fn sets_are_listed_by_state_and_found_by_their_rows() {
     assert!(changes.pending_for(TableName::Places, "A1B2C3").unwrap().is_empty());
 }
 
+#[test]
+fn an_override_that_waits_is_found_by_its_sign_or_place() {
+    let office = office(1);
+    let targets = [("target".to_owned(), "https://example.vn/x".to_owned())];
+    let cells = festival(&["one".to_owned()], "2027-01-01T00:00", "2027-01-02T00:00", &targets, "");
+    let number = office.changes.draft(&Draft { cells, ..draft() }, at(1)).unwrap();
+    let found = |key| {
+        let sets = office.changes.pending_for(TableName::Places, key).unwrap();
+        sets.iter().map(|set| set.number).collect::<Vec<_>>()
+    };
+    assert_eq!(found("one"), [number]);
+    assert!(found("on").is_empty() && found("one1").is_empty());
+}
+
 const SIGNS: &str = "code,place,status,target,note\nA1B2C3,one,active,https://example.vn/b,\nA1B2C4,one,active,,\n";
 
 /// The inverse of some cells that were applied, as (what is undone, what is left alone), by key and column.

@@ -31,10 +31,21 @@ pub(super) enum Failure {
     Wrong(Vec<String>),
     /// Something can't be done to a set, as others have done something to it.
     #[error(transparent)]
-    Change(#[from] ChangeError),
+    Change(ChangeError),
     /// The console's file fails.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+}
+
+impl From<ChangeError> for Failure {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::NoSuch(_) => Self::NotFound,
+            ChangeError::Database(error) => Self::Database(error),
+            ChangeError::Sqlite(error) => Self::Database(error.into()),
+            error => Self::Change(error),
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Failure {

@@ -33,7 +33,7 @@ impl Fields {
         if is("multipart/form-data") {
             return Self::read_parts(&multer::parse_boundary(kind).ok()?, body).await;
         }
-        if !is("application/x-www-form-urlencoded") && !(is("") && body.is_empty()) {
+        if !is("application/x-www-form-urlencoded") && (!is("") || !body.is_empty()) {
             return None;
         }
         Some(Self::parse(&String::from_utf8_lossy(&body)))

@@ -335,7 +335,11 @@ fn wanted(visit: &Visit<'_>, subject: Subject<'_>, cells: &Cells, wrong: &mut Ve
         if !typed.is_empty() {
             match visit.parts.rules.target(typed) {
                 Ok(_) => targets.push((column.clone(), typed.to_owned())),
-                Err(error) => wrong.push(format!("{}: {error}", words::column(language, &column))),
+                Err(error) => wrong.push(format!(
+                    "{}: {}",
+                    words::column(language, &column),
+                    words::target_problem(language, &error)
+                )),
             }
         }
         if !is_for_a_while && (takes_all && fields.has(&column) || differs((column.clone(), tag))) {

@@ -3,6 +3,8 @@
 //! Owns the table. Whether an account may do something to a certain area is the handler's to ask, by
 //! [`Account::may`](crate::accounts::Account::may).
 
+use std::borrow::Cow;
+
 use super::Visit;
 use super::answer::{Answer, Failure};
 use super::pages::{
@@ -49,8 +51,7 @@ pub(super) const ROUTES: &[Route] = &[
 
 /// The route of a path, and what stands behind it.
 pub(super) fn find(path: &str) -> Result<(&'static Route, String), Failure> {
-    let decoded =
-        |rest: &str| percent_encoding::percent_decode_str(rest).decode_utf8().ok().map(|text| text.into_owned());
+    let decoded = |rest: &str| percent_encoding::percent_decode_str(rest).decode_utf8().ok().map(Cow::into_owned);
     for route in ROUTES {
         if path == route.path {
             return Ok((route, String::new()));
@@ -70,10 +71,10 @@ pub(super) fn find(path: &str) -> Result<(&'static Route, String), Failure> {
 #[must_use]
 pub fn matrix() -> String {
     let mut text = String::from("| page |");
-    Role::ALL.iter().for_each(|role| text.push_str(&format!(" {} |", role.as_str())));
-    text.push_str("\n|---|");
-    Role::ALL.iter().for_each(|_| text.push_str("---|"));
-    text.push('\n');
+    for role in Role::ALL {
+        text.push_str(&format!(" {} |", role.as_str()));
+    }
+    text.push_str(&format!("\n|---|{}\n", "---|".repeat(Role::ALL.len())));
     for route in ROUTES {
         let rest = if route.path.len() > 1 && route.path.ends_with('/') { "…" } else { "" };
         text.push_str(&format!("| `{}{rest}` |", route.path));

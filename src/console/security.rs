@@ -7,7 +7,7 @@
 //! `CrossOriginProtection` does it like this.) And the cookie is sent to no other host, by no other site, to no script.
 
 use hyper::HeaderMap;
-use hyper::header::{COOKIE, HOST, HeaderName, ORIGIN};
+use hyper::header::{COOKIE, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts as Head;
 
 use crate::accounts::MOST;
@@ -101,7 +101,7 @@ impl Origin {
 }
 
 fn all<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> + use<'h> {
-    headers.get_all(name).iter().map(|value| value.as_bytes())
+    headers.get_all(name).iter().map(HeaderValue::as_bytes)
 }
 
 #[cfg(test)]

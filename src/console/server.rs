@@ -37,6 +37,7 @@ use super::page;
 use super::routes;
 use super::security::{Origin, Refusal};
 use super::sign_in;
+use super::words;
 use super::{Parts, Settings, Visit};
 use crate::accounts::{Account, AccountError, Attempt};
 use crate::core::{LanguagePreference, Stage};
@@ -53,7 +54,7 @@ const FORM_TIME: Duration = Duration::from_secs(10);
 const UPLOAD_TIME: Duration = Duration::from_mins(5);
 /// Files that are in memory at a time.
 const UPLOADS: usize = 2;
-/// How long a sign-in waits for its turn: 20 people at once are some 0.7 s of one core, several times that on a busy one.
+/// How long a sign-in waits for its turn: 20 people at once are 0.6 s of a core that others use as well.
 const HASH_WAIT: Duration = Duration::from_secs(5);
 /// After how many seconds a client that is told to try again may.
 const RETRY: u64 = 2;
@@ -391,24 +392,8 @@ impl Console {
             origin: &self.origin.url,
             account,
         };
-        let answered = self.routed(&visit, asked.is_post);
+        let answered = routed(&visit, asked.is_post);
         answered.unwrap_or_else(|failure| self.failed(&visit, failure))
-    }
-
-    fn routed(&self, visit: &Visit<'_>, is_post: bool) -> Result<Response, Failure> {
-        let (route, rest) = routes::find(&visit.path)?;
-        if visit.must_enrol && route.path != "/account" {
-            return Ok(answer::see_other("/account"));
-        }
-        let (right, handler) = match (is_post, route.change) {
-            (false, _) => (route.see, route.get),
-            (true, Some(change)) => change,
-            (true, None) => return Err(Failure::NotAllowed),
-        };
-        if !visit.account.role.has(right) {
-            return Err(Failure::Forbidden(forbidden(visit.language).to_owned()));
-        }
-        handler(visit, &rest)
     }
 
     /// The page of a failure, in the frame.
@@ -429,7 +414,7 @@ impl Console {
             Failure::NotAllowed => html! {},
             Failure::Forbidden(why) => html! { p { (why) } },
             Failure::Wrong(list) => problems(language, &list),
-            Failure::Change(error) => html! { p { bdi { (error) } } },
+            Failure::Change(error) => html! { p { bdi { (words::change_problem(language, &error)) } } },
             Failure::Database(error) => {
                 tracing::error!(%error, "the console's file can't be used");
                 html! { p { (unusable(language)) } }
@@ -514,6 +499,23 @@ struct Form {
     upload: Option<OwnedSemaphorePermit>,
 }
 
+/// By the table of routes.
+fn routed(visit: &Visit<'_>, is_post: bool) -> Result<Response, Failure> {
+    let (route, rest) = routes::find(&visit.path)?;
+    if visit.must_enrol && route.path != "/account" {
+        return Ok(answer::see_other("/account"));
+    }
+    let (right, handler) = match (is_post, route.change) {
+        (false, _) => (route.see, route.get),
+        (true, Some(change)) => change,
+        (true, None) => return Err(Failure::NotAllowed),
+    };
+    if !visit.account.role.has(right) {
+        return Err(Failure::Forbidden(forbidden(visit.language).to_owned()));
+    }
+    handler(visit, &rest)
+}
+
 fn forbidden(language: Language) -> &'static str {
     language.say("Tài khoản này không có quyền làm việc đó.", "This account may not do that.")
 }
@@ -554,7 +556,7 @@ fn kept(mut response: Response) -> Response {
 fn once_more(language: Language) -> Response {
     let title = language.say("Đang mở", "Opening");
     let text = language.say("Đang mở trang…", "Opening the page…");
-    let mut response = page::bare_with(language, StatusCode::OK, title, html! { p { (text) } });
+    let mut response = page::bare(language, title, html! { p { (text) } });
     response.headers_mut().insert(REFRESH, HeaderValue::from_static("0"));
     response
 }

@@ -2,9 +2,9 @@
 
 use super::language::Language;
 use crate::accounts::Role;
-use crate::changes;
+use crate::changes::{self, ChangeError, MAX_CELLS, MAX_REASON};
 use crate::health;
-use crate::registry::{Status, TargetSource};
+use crate::registry::{Status, TargetError, TargetSource};
 use crate::source::TableName;
 
 /// A sign's place in its life.
@@ -22,7 +22,7 @@ pub(super) const fn health(language: Language, state: health::State) -> &'static
         health::State::Silent => language.say("im lặng", "silent"),
         health::State::Quiet => language.say("ít hơn thường lệ", "quieter than usual"),
         health::State::Normal => language.say("bình thường", "as usual"),
-        health::State::NotEnoughData => language.say("ít lượt quét, chưa kết luận được", "too few scans to tell"),
+        health::State::NotEnoughData => language.say("chưa đủ số liệu", "too few scans to tell"),
         health::State::NeverScanned => language.say("chưa từng được quét", "never scanned"),
         health::State::New => language.say("mới gắn", "new"),
     }
@@ -124,5 +124,58 @@ pub(super) fn column(language: Language, column: &str) -> String {
     match tag {
         Some(tag) => format!("{word} ({})", tongue(language, tag)),
         None => word.to_owned(),
+    }
+}
+
+/// Why a URL is no target. The text for operators is the error's own.
+pub(super) fn target_problem(language: Language, error: &TargetError) -> String {
+    if language == Language::English {
+        return error.to_string();
+    }
+    match error {
+        TargetError::TooLong(bytes) => format!("dài {bytes} byte, quá giới hạn 2048 byte"),
+        TargetError::Control(_) => "có dấu cách hoặc ký tự điều khiển".to_owned(),
+        TargetError::NotAUrl { allowed, .. } => {
+            format!("không phải là địa chỉ trang web; địa chỉ phải bắt đầu bằng {}", allowed.replace(" or ", " hoặc "))
+        }
+        TargetError::UserInfo => "có tên hoặc mật khẩu đứng trước tên miền".to_owned(),
+        TargetError::Http(_) => "phải bắt đầu bằng https://, không dùng http://".to_owned(),
+        TargetError::Scheme { found, allowed } => {
+            format!("phải bắt đầu bằng {}, không phải {found}:", allowed.replace(" or ", " hoặc "))
+        }
+        TargetError::Host(host) => format!("tên miền {host} không có trong danh sách được phép (allowed_hosts)"),
+        TargetError::OwnHost(host) => format!("{host} là tên miền của chính các biển: quét biển sẽ quay lại chính nó"),
+    }
+}
+
+/// Why something can't be done to a change set. The text for operators is the error's own.
+pub(super) fn change_problem(language: Language, error: &ChangeError) -> String {
+    match error {
+        ChangeError::State { found, .. } => {
+            let found = change_state(language, *found);
+            match language {
+                Language::Vietnamese => {
+                    format!("Đề xuất hiện {found}, nên không thực hiện được việc này. Xin xem lại đề xuất.")
+                }
+                Language::English => format!("The change set is by now: {found}. Please look at it again."),
+            }
+        }
+        ChangeError::OwnSet => language
+            .say(
+                "Việc này phải do người khác làm, không phải người lập đề xuất.",
+                "Somebody else must do this, not the author.",
+            )
+            .to_owned(),
+        ChangeError::NotTheAuthor => {
+            language.say("Chỉ người lập đề xuất làm được việc này.", "Only the author can do this.").to_owned()
+        }
+        ChangeError::Empty => {
+            language.say("Không có ô nào khác với hiện tại.", "No cell differs from what is there.").to_owned()
+        }
+        error if language == Language::English => error.to_string(),
+        ChangeError::Reason(found) => format!("Lý do cần từ 1 đến {MAX_REASON} ký tự; hiện có {found}."),
+        ChangeError::TooMany(found) => format!("Một đề xuất đổi nhiều nhất {MAX_CELLS} ô; hiện có {found}."),
+        ChangeError::Twice { key, column } => format!("Ô {column} của dòng {key} được đổi hai lần."),
+        error => error.to_string(),
     }
 }

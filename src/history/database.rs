@@ -21,10 +21,10 @@ use crate::core::lock;
 const BUSY: Duration = Duration::from_secs(5);
 /// Connections that are kept for the next reader; under more readers at once each has its own for that time.
 const READERS: usize = 4;
-/// The version of the tables, in `PRAGMA user_version`.
+/// What makes each version of the tables from the one before it, the first from nothing.
+const STEPS: [&str; 1] = [include_str!("schema.sql")];
+/// The last of them, in `PRAGMA user_version`.
 const VERSION: i64 = 1;
-/// What makes each version from the one before it, the first from nothing.
-const STEPS: [&str; VERSION as usize] = [include_str!("schema.sql")];
 /// For the connection that writes. A write-ahead log that has grown by a large table is cut to 16 MiB again.
 const WRITER: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
     PRAGMA journal_size_limit = 16777216;";

@@ -302,9 +302,10 @@ pub(in crate::console) fn submit(visit: &Visit<'_>, number: i64) -> Result<(), F
 }
 
 /// The cells of a set with the values that are there now as the old ones. Left out: those that have their new value
-/// already, and those of rows that are gone or not to be told apart.
+/// already, and those of rows that are gone or not to be told apart. A row that is to go goes with what it has by now.
 fn rebase(cells: &[CellChange], tables: &Sources) -> Vec<CellChange> {
     let mut known: HashMap<TableName, Option<Cells>> = HashMap::new();
+    let mut going: BTreeMap<(TableName, &str), BTreeSet<&str>> = BTreeMap::new();
     let mut rebased = Vec::new();
     for cell in cells {
         let table = known.entry(cell.table).or_insert_with(|| tables.cells(cell.table).ok());
@@ -312,6 +313,20 @@ fn rebase(cells: &[CellChange], tables: &Sources) -> Vec<CellChange> {
         let is_row_gone = now.is_none() && cell.old.is_some();
         if !is_row_gone && now != cell.new {
             rebased.push(CellChange { old: now, ..cell.clone() });
+        }
+        if cell.new.is_none() {
+            going.entry((cell.table, cell.key.as_str())).or_default().insert(&cell.column);
+        }
+    }
+    for ((table, key), named) in going {
+        let Some(Some(cells)) = known.get(&table) else { continue };
+        for column in cells.columns().iter().filter(|column| !named.contains(column.as_str())) {
+            let now =
+                cells.get(key, column).filter(|now| !now.is_empty() && !table.key_columns().contains(&column.as_str()));
+            if let Some(now) = now {
+                let (key, column, old) = (key.to_owned(), column.clone(), Some(now.to_owned()));
+                rebased.push(CellChange { table, key, column, old, new: None });
+            }
         }
     }
     rebased
@@ -495,7 +510,6 @@ impl Case<'_> {
             ),
         };
         let others = self.others()?;
-        let elsewhere = visit.parts.publisher.open_elsewhere();
         // A set that is approved, and can't be applied for now.
         let waits = visit.parts.applier.problem().filter(|_| self.set.state == State::Approved);
         Ok(html! {
@@ -503,17 +517,6 @@ impl Case<'_> {
             @if let Some(problem) = waits {
                 (notice(Tone::Danger, language.say("Chưa áp dụng được, hệ thống sẽ thử lại", "It can't be applied for now and is tried again"), html! {
                     p { bdi { (problem) } }
-                }))
-            }
-            @if self.preview.is_some() && !elsewhere.is_empty() {
-                (notice(Tone::Warning, language.say("Bảng đang được mở trong chương trình văn phòng", "Tables are open in an office program"), html! {
-                    ul { @for (file, who) in &elsewhere { li { bdi { (file) } ": " bdi { (who) } } } }
-                    p {
-                        (language.say(
-                            "Nếu người đó lưu lại sau khi đề xuất được áp dụng, thay đổi có thể bị mất. Hãy báo họ đóng tệp trước.",
-                            "If it is saved there after this change set was applied, the change may be lost. Ask for the file to be closed first.",
-                        ))
-                    }
                 }))
             }
             @if let Some(preview) = &self.preview {
@@ -720,7 +723,7 @@ impl Case<'_> {
         };
         let rebase = self.rebase_form();
         Ok(html! {
-            @if self.set.state != State::Withdrawn {
+            @if !matches!(self.set.state, State::Withdrawn | State::Refused) {
                 section #actions {
                     h2 { (language.say("Xử lý", "What to do")) }
                     (forms) (rebase)
@@ -1013,14 +1016,14 @@ mod tests {
             &[
                 cell("p1", "target", Some("stale"), Some("new")),
                 // It is there already,
-                cell("p2", "name", Some("stale"), Some("Hai")),
+                cell("p3", "name", Some("stale"), Some("Ba")),
                 // its row is gone,
                 cell("gone", "name", Some("stale"), Some("x")),
                 // a new one,
                 cell("p9", "name", None, Some("Chín")),
                 // a new one that somebody else has made meanwhile,
                 cell("p3", "note", None, Some("x")),
-                // and one that is to go.
+                // and one that is to go, and has more cells by now.
                 cell("p2", "kind", Some("stale"), None),
             ],
             &tables,
@@ -1032,6 +1035,9 @@ mod tests {
                 cell("p9", "name", None, Some("Chín")),
                 cell("p3", "note", Some(""), Some("x")),
                 cell("p2", "kind", Some("relic"), None),
+                cell("p2", "area", Some("B"), None),
+                cell("p2", "name", Some("Hai"), None),
+                cell("p2", "target", Some("https://langson.gov.vn/2"), None),
             ]
         );
     }

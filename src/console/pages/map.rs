@@ -19,7 +19,7 @@ use crate::registry::SignRef;
 const FEW: usize = 30;
 /// Characters of a name beside a mark, and how wide one is, in units of the sheet.
 const NAME: usize = 22;
-const CHARACTER: f64 = 9.5;
+const CHARACTER: f64 = 10.5;
 
 /// What the marks say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -371,7 +371,7 @@ mod tests {
         // Each step inwards too, by the first circle with a number.
         let mut next = whole;
         for _ in 0..8 {
-            let Some(href) = next.split("href=\"/map?box=").nth(8).and_then(|rest| rest.split('"').next()) else {
+            let Some(href) = next.split("href=\"/map?box=").nth(7).and_then(|rest| rest.split('"').next()) else {
                 break;
             };
             next = page(&format!("/map?box={}", href.replace("%2C", ",")));

@@ -510,7 +510,8 @@ fn added(visit: &Visit<'_>, cells: &Cells) -> Result<Vec<CellChange>, Vec<String
             continue;
         }
         if let Err(error) = rules.target(url) {
-            wrong.push(format!("{} ({tongue}): {error}", language.say("Trang đích", "Target")));
+            let why = words::target_problem(language, &error);
+            wrong.push(format!("{} ({tongue}): {why}", language.say("Trang đích", "Target")));
         }
         targets.push((column, url.to_owned()));
     }

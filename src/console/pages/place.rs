@@ -75,7 +75,7 @@ fn show(visit: &Visit<'_>, place: PlaceRef<'_>, refusal: Option<&Refusal<'_>>) -
             div.stack {
                 section { h2 { (language.say("Địa điểm", "Place")) } (card(visit, place, &signs)) }
                 (pending(visit, &[(TableName::Places, place.id().to_owned())])?)
-                (history(visit, objects, &format!("/history?place={}", place.id()))?)
+                (history(visit, objects, &format!("/history?row={}", place.id()))?)
             }
         }
         section {

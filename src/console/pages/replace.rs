@@ -181,7 +181,7 @@ fn dry_run(visit: &Visit<'_>) -> Result<Markup, Failure> {
             html! {
                 div {
                     (shown(cell.new.as_deref()))
-                    @if let Some(error) = bad(cell) { p.error { bdi { (error.to_string()) } } }
+                    @if let Some(error) = bad(cell) { p.error { bdi { (words::target_problem(language, &error)) } } }
                 }
             },
         ]

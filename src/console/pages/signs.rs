@@ -13,6 +13,7 @@ use super::super::figures::Snapshot;
 use super::super::lists::{days_of, filter_form, health_badge, host_of, last_scan, sort_choice, status_badge};
 use super::super::page::page;
 use super::super::search::{Filters, PAGE, last_of, state_of};
+use crate::health::State;
 use crate::registry::{Registry, SignRef, Status};
 
 pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
@@ -41,7 +42,9 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     ];
     let rows = shown.map(|sign| {
         let place = sign.place();
-        let state = state_of(*sign, &figures).filter(|_| figures.has_states);
+        // Of fifty rows, those that want a look.
+        let wants_a_look = |state: &State| matches!(state, State::Silent | State::Quiet | State::NeverScanned);
+        let state = state_of(*sign, &figures).filter(|_| figures.has_states).filter(wants_a_look);
         let days = chart::sum([&days_of(sign.code(), &figures)].into_iter());
         vec![
             html! {
