@@ -59,9 +59,11 @@ impl Accounts {
         let Some((account, number, last)) = found else { return Ok(None) };
         if time(last) + TOUCH <= now {
             let used = "UPDATE sessions SET last_used = ?2 WHERE number = ?1";
-            self.database.write(|transaction| {
-                transaction.execute(used, (number, now.as_millisecond())).map_err(DatabaseError::from)
-            })?;
+            let noted = self.database.write(|transaction| transaction.execute(used, (number, now.as_millisecond())));
+            // On a full disk people go on reading.
+            if let Err(error) = noted {
+                tracing::warn!(%error, "when a session was last used can't be noted");
+            }
         }
         Ok(Some((account, number)))
     }

@@ -132,6 +132,16 @@ fn a_session_ends_after_idle_hours_and_after_a_week() {
 }
 
 #[test]
+fn who_is_signed_in_goes_on_reading_on_a_full_disk() {
+    let mut world = World::of(&[("hoa", Role::Manager)]);
+    let token = world.sign_in("hoa", PASSWORD, "").expect("a session");
+    let full = "CREATE TRIGGER full BEFORE UPDATE ON sessions BEGIN SELECT RAISE(ABORT, 'disk is full'); END";
+    world.database.write(|transaction| transaction.execute_batch(full)).expect("a trigger");
+    world.pass(1);
+    assert!(world.is_in(&token));
+}
+
+#[test]
 fn a_sign_in_begins_a_session_of_its_own_and_ends_the_browsers_last() {
     let world = World::of(&[("hoa", Role::Manager)]);
     let credentials = Credentials { name: "hoa", password: PASSWORD, code: "" };

@@ -109,8 +109,8 @@ struct Memory {
     known: Option<u64>,
     /// A set that serves, with its generations, and that the history could not be told of.
     untold: Option<(i64, (u64, u64))>,
-    /// The generation that served at the last look.
-    generation: u64,
+    /// The generation that served at the last look, and how many reloads had taken the tables.
+    serving: (u64, u64),
     /// When what failed is tried again.
     again: Option<Instant>,
     pauses: Backoff,
@@ -148,7 +148,7 @@ impl Applier {
     /// Applies sets when they are due, until [`Self::stop`]. One thread does this.
     pub fn run(&self) {
         let pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-        let mut memory = Memory { known: None, untold: None, generation: 0, again: None, pauses };
+        let mut memory = Memory { known: None, untold: None, serving: (0, 0), again: None, pauses };
         let mut asked = lock(&self.asked);
         asked.runs = true;
         while !asked.stops {
@@ -196,12 +196,13 @@ impl Applier {
 
     /// A look, unless it is too early to try again what has failed.
     fn turn(&self, memory: &mut Memory, is_asked: bool) {
-        let generation = self.publisher.current().generation;
-        if is_asked || generation != memory.generation {
+        // Tables that are again as they serve make no generation, but a reload that takes them.
+        let serving = (self.publisher.current().generation, self.publisher.state().succeeded);
+        if is_asked || serving != memory.serving {
             memory.again = None;
             memory.pauses.reset();
         }
-        memory.generation = generation;
+        memory.serving = serving;
         if memory.again.is_some_and(|at| Instant::now() < at) {
             return;
         }

@@ -15,6 +15,7 @@ use super::elements::{Button, Field, Tone, button, local_time, notice, problems}
 use super::fields::Fields;
 use super::forms::{self, Wish};
 use super::language::Language;
+use super::tables::tables;
 use super::words;
 use crate::accounts::Right;
 use crate::changes::{Draft, State, festival};
@@ -291,7 +292,7 @@ fn make(visit: &Visit<'_>, draft: &Draft) -> Answer {
 fn tables_that_serve(visit: &Visit<'_>) -> Result<Sources, String> {
     let language = visit.language;
     let serves = visit.registry.content_hash_text();
-    let tables = visit.parts.files.read().map_err(|problems| problems.to_string())?;
+    let tables = tables(visit).map_err(|problems| problems.to_string())?;
     if visit.fields.get("hash") != serves {
         return Err(language
             .say(

@@ -94,7 +94,8 @@ impl Origin {
         if self.is_https() { "__Host-waypost" } else { "waypost" }
     }
 
-    fn is_https(&self) -> bool {
+    /// Whether browsers reach it by TLS, so from beyond this machine; without, it is on loopback alone.
+    pub fn is_https(&self) -> bool {
         self.url.starts_with("https://")
     }
 }

@@ -39,7 +39,7 @@ use super::security::{Origin, Refusal};
 use super::sign_in;
 use super::words;
 use super::{Parts, Settings, Visit};
-use crate::accounts::{Account, Attempt};
+use crate::accounts::{Account, AccountError, Attempt};
 use crate::core::{LanguagePreference, Stage};
 use crate::observe;
 use crate::web::{self, Activity, Connections, Trust};
@@ -147,18 +147,26 @@ impl Console {
         web::serve(listener, connections, until, answer).await;
     }
 
-    /// Logs a link that makes the first account, where there is none and the console is on loopback.
+    /// Logs a link that makes the first account, where there is none. It would lead nowhere where people come by another
+    /// address than loopback: there the command makes it.
     fn invite_first(&self, listener: &TcpListener) {
-        if !listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback()) {
-            return;
+        let is_loopback = listener.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+        if let Err(error) = self.try_to_invite(is_loopback && !self.origin.is_https()) {
+            tracing::error!(%error, "the first account can't be made");
         }
-        match self.parts.accounts.invite_first(Timestamp::now()) {
-            Ok(Some(token)) => {
+    }
+
+    fn try_to_invite(&self, by_link: bool) -> Result<(), AccountError> {
+        let accounts = &self.parts.accounts;
+        if by_link {
+            if let Some(token) = accounts.invite_first(Timestamp::now())? {
                 tracing::info!(url = format!("{}/invite/{token}", self.origin.url), "console invitation");
             }
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "the first account can't be made"),
+        } else if accounts.all()?.is_empty() {
+            let command = "waypost console invite NAME --role manager";
+            tracing::warn!(command, "the console has no account yet; the command makes the first one");
         }
+        Ok(())
     }
 
     async fn answer(self: Arc<Self>, activity: &Activity, request: Request<Incoming>) -> Response {
@@ -194,7 +202,7 @@ impl Console {
                 return once_more(asked.language);
             }
             let fields = Fields::parse(&asked.query);
-            return self.handle(asked, Form { fields, attempt: None, permit: None }).await;
+            return self.handle(asked, Form { fields, ..Form::default() }).await;
         }
         match self.read_form(activity, &asked, &head.headers, body).await {
             Ok(form) => self.handle(asked, form).await,
@@ -265,14 +273,14 @@ impl Console {
         let is_upload = asked.path == "/import";
         let (most, time) =
             if is_upload { (self.settings.max_upload + MAX_FORM, UPLOAD_TIME) } else { (MAX_FORM, FORM_TIME) };
-        let _upload = if is_upload { Some(self.may_upload(asked).await?) } else { None };
+        let upload = if is_upload { Some(self.may_upload(asked).await?) } else { None };
         activity.wait_for_client(true);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let read = tokio::time::timeout(time, Limited::new(body, most).collect()).await;
         activity.wait_for_client(false);
         let status = match read {
             Ok(Ok(body)) => match Fields::read(headers, body.to_bytes()).await {
-                Some(fields) => return self.ready(asked, fields).await,
+                Some(fields) => return self.ready(asked, Form { fields, upload, ..Form::default() }).await,
                 None => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             },
             Ok(Err(error)) if error.is::<LengthLimitError>() => StatusCode::PAYLOAD_TOO_LARGE,
@@ -308,13 +316,13 @@ impl Console {
     }
 
     /// Waits for its turn where a password is to be checked.
-    async fn ready(&self, asked: &Asked, fields: Fields) -> Result<Form, Response> {
+    async fn ready(&self, asked: &Asked, form: Form) -> Result<Form, Response> {
         let is_sign_in = asked.path == "/login";
         if !is_sign_in && asked.path != "/account" && !asked.path.starts_with("/invite/") {
-            return Ok(Form { fields, attempt: None, permit: None });
+            return Ok(form);
         }
         let limits = &self.parts.accounts.limits;
-        let begun = is_sign_in.then(|| limits.begin(fields.get("name"), asked.address, Instant::now(), asked.now));
+        let begun = is_sign_in.then(|| limits.begin(form.fields.get("name"), asked.address, Instant::now(), asked.now));
         let attempt = begun.transpose().map_err(|pause| {
             self.counters.sign_in(SignInResult::Limited);
             sign_in::limited(asked, pause)
@@ -326,18 +334,18 @@ impl Console {
             }
             return Err(self.busy(asked));
         };
-        Ok(Form { fields, attempt, permit: Some(permit) })
+        Ok(Form { attempt, hash: Some(permit), ..form })
     }
 
     async fn handle(self: Arc<Self>, asked: Asked, form: Form) -> Response {
         let language = asked.language;
         let work = move || {
-            let Form { fields, attempt, permit } = form;
+            let Form { fields, attempt, hash, upload } = form;
             let response = self.page(&asked, fields, attempt);
-            drop(permit);
+            drop((hash, upload));
             response
         };
-        // It breaks off where the handler panics, which the log tells.
+        // It breaks off where the handler panics in a debug build; in a release build that ends the process.
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| broken(language))
     }
 
@@ -480,12 +488,15 @@ impl Collector for Console {
 }
 
 /// A form that was read.
+#[derive(Default)]
 struct Form {
     fields: Fields,
     /// Of a sign-in.
     attempt: Option<Attempt>,
     /// The right to compute a hash.
-    permit: Option<OwnedSemaphorePermit>,
+    hash: Option<OwnedSemaphorePermit>,
+    /// The right to have a file in memory.
+    upload: Option<OwnedSemaphorePermit>,
 }
 
 /// By the table of routes.

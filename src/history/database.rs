@@ -3,11 +3,11 @@
 //! Owns the file: made for its owner alone, with a write-ahead log, each commit durable. A transaction
 //! that writes begins as one (`BEGIN IMMEDIATE`): one that reads first and writes then could fail with a
 //! snapshot that is too old, which no timeout waits out. What a transaction has appended to the history is
-//! logged once it is durable, and not before.
+//! logged once it is durable, and not before. A file that is deleted or replaced meanwhile is neither read nor written.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -56,10 +56,15 @@ pub enum DatabaseError {
     },
 }
 
+/// The device and the number of a file: another file at its path has others.
+type FileNumber = (u64, u64);
+
 /// The console's database.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
+    /// Which file it was when it was opened.
+    file: FileNumber,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
 }
@@ -82,14 +87,18 @@ impl Database {
         let mut writer = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         writer.busy_timeout(BUSY)?;
         writer.execute_batch(WRITER)?;
-        let steps = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let done = version(&steps, path)?;
-        for step in STEPS.iter().skip(usize::try_from(done).unwrap_or(0)) {
-            steps.execute_batch(step)?;
+        // Nothing is written where nothing is to be done: a full disk keeps nobody from reading.
+        if version(&writer, path)? < VERSION {
+            let steps = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = version(&steps, path)?;
+            for step in STEPS.iter().skip(usize::try_from(done).unwrap_or(0)) {
+                steps.execute_batch(step)?;
+            }
+            steps.pragma_update(None, "user_version", VERSION)?;
+            steps.commit()?;
         }
-        steps.pragma_update(None, "user_version", VERSION)?;
-        steps.commit()?;
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
+        let file = which(path).map_err(of(path))?;
+        Ok(Self { path: path.to_owned(), file, writer: Mutex::new(writer), readers: Mutex::default() })
     }
 
     /// Opens a file that is there, to read and never to change it, whether or not it is being written.
@@ -108,6 +117,7 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.must_be_there()?;
         let mut writer = lock(&self.writer);
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = head(&transaction)?;
@@ -123,6 +133,7 @@ impl Database {
 
     /// Reads, as everything stood at one time. Waits for no writer.
     pub fn read<T, E: From<rusqlite::Error>>(&self, work: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
+        self.must_be_there()?;
         let kept = lock(&self.readers).pop();
         let mut connection = kept.map_or_else(|| reader(&self.path), Ok)?;
         // Ends by itself, as nothing is written.
@@ -133,6 +144,26 @@ impl Database {
         }
         result
     }
+}
+
+impl Database {
+    /// A file that was deleted, or replaced by a backup, is not gone for those who have it open: what they write there is
+    /// lost with them, and what others read is another file's.
+    fn must_be_there(&self) -> rusqlite::Result<()> {
+        if which(&self.path).is_ok_and(|file| file == self.file) {
+            return Ok(());
+        }
+        let text = "expected the file that was opened at the start, found another or none: restart the edge";
+        Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED),
+            Some(text.to_owned()),
+        ))
+    }
+}
+
+fn which(path: &Path) -> io::Result<FileNumber> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn reader(path: &Path) -> rusqlite::Result<Connection> {

@@ -251,6 +251,35 @@ fn a_file_of_a_later_release_or_of_another_program_is_left_alone() {
 }
 
 #[test]
+fn a_file_that_needs_nothing_is_opened_without_a_write() {
+    let kept = Kept::filled();
+    let other = Connection::open(kept.path()).unwrap();
+    // It holds what each write takes; and a full disk would refuse any.
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let again = Database::open(&kept.path()).unwrap();
+    assert_eq!(again.read(super::head).unwrap().seq, 5);
+}
+
+#[test]
+fn a_file_that_is_gone_or_another_is_neither_read_nor_written() {
+    let kept = Kept::filled();
+    let backup = kept.folder.path().join("backup.db");
+    Connection::open(kept.path()).unwrap().execute("VACUUM INTO ?1", [backup.to_str()]).unwrap();
+    let is_used = || {
+        let write = kept.database.write(|transaction| transaction.execute("DELETE FROM sessions", []));
+        [write.is_ok(), kept.database.read(super::head).is_ok()]
+    };
+    assert_eq!(is_used(), [true; 2]);
+    std::fs::remove_file(kept.path()).unwrap();
+    assert_eq!(is_used(), [false; 2], "deleted");
+    std::fs::rename(backup, kept.path()).unwrap();
+    assert_eq!(is_used(), [false; 2], "replaced");
+    let said = kept.database.read(super::head).unwrap_err().to_string();
+    assert!(said.contains("restart the edge"), "{said}");
+    assert_eq!(Database::open(&kept.path()).unwrap().read(super::head).unwrap().seq, 5);
+}
+
+#[test]
 fn readers_see_one_time_and_wait_for_no_writer() {
     let kept = Kept::filled();
     let last = |connection: &Connection| super::head(connection).map(|head| head.seq);

@@ -461,6 +461,14 @@ fn the_cookie_is_the_consoles_alone() {
 }
 
 #[test]
+fn behind_a_proxy_with_tls_the_log_names_a_command_and_no_link_that_leads_nowhere() {
+    let world = World::with(|setup| setup.set("console", "origin", "\"https://bien.example.vn\""));
+    let command = "waypost console invite NAME --role manager";
+    wait_for("the log has the command", || world.edge.log().contains(command).then_some(()));
+    assert!(!world.edge.log().contains("console invitation"));
+}
+
+#[test]
 fn a_link_in_a_mail_leads_to_its_page() {
     let world = World::new();
     let member = world.member("hoa", "manager");
