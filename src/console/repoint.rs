@@ -83,6 +83,17 @@ fn current<'r>(subject: Subject<'r>, tag: &str) -> &'r str {
     subject.targets().iter().find(|target| target.language == tag).map_or("", |target| target.url)
 }
 
+/// What a field had when the form was made: `was:` before its name. One that nobody has touched takes the value of
+/// today when the form is shown again, so that sending it once more does not undo what somebody else has changed.
+fn was(name: &str, current: &str) -> Markup {
+    html! { input type="hidden" name={ "was:" (name) } value=(current); }
+}
+
+fn is_untouched(fields: &Fields, name: &str) -> bool {
+    let was = format!("was:{name}");
+    fields.has(&was) && fields.get(&was) == fields.get(name)
+}
+
 /// The form; or, for who may not send it, why.
 pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Refusal<'_>>) -> Markup {
     let language = visit.language;
@@ -100,7 +111,9 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
         return html! { section { h2 { (title) } p.soft { (why) } } };
     }
     let typed = |name: &str, current: &str| match refusal {
-        Some(refusal) if refusal.fields.has(name) => refusal.fields.get(name).to_owned(),
+        Some(refusal) if refusal.fields.has(name) && !is_untouched(refusal.fields, name) => {
+            refusal.fields.get(name).to_owned()
+        }
         _ => current.to_owned(),
     };
     let hint = match subject {
@@ -121,6 +134,7 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
             form.form method="post" action=(visit.path) {
                 input type="hidden" name="hash" value=(visit.registry.content_hash_text());
                 @for (column, tag) in columns(visit) {
+                    (was(&column, current(subject, tag)))
                     (Field {
                         name: &column,
                         label: &words::column(language, &if column == "target" { format!("target:{tag}") } else { column.clone() }),
@@ -149,6 +163,8 @@ fn status_fields(language: Language, sign: SignRef<'_>, typed: &impl Fn(&str, &s
         details open[typed("status", sign.status().as_str()) != sign.status().as_str()] {
             summary { (language.say("Tình trạng của biển", "Status of the sign")) }
             div.stack {
+                (was("status", sign.status().as_str()))
+                (was("successor", &successor))
                 (Field {
                     name: "status",
                     label: language.say("Tình trạng", "Status"),
@@ -519,13 +535,21 @@ mod tests {
     }
 
     #[test]
-    fn a_form_of_older_tables_is_shown_again() {
+    fn a_form_of_older_tables_is_shown_again_and_undoes_nothing() {
         let office = Office::open(&trial::tables(), Role::Editor, &[]);
         let mut visit = office.visit("/places/p1");
-        visit.fields = Fields::parse("hash=0000000000000000&target=https://langson.gov.vn/new&reason=x");
+        // The English page has been changed by somebody else since.
+        visit.fields = Fields::parse(
+            "hash=0000000000000000&was:target=https://langson.gov.vn/1&target=https://langson.gov.vn/new&\
+             was:target:en=https://langson.gov.vn/stale&target:en=https://langson.gov.vn/stale&reason=x",
+        );
         let registry = visit.registry.clone();
         let subject = Subject::Place(registry.place("p1").expect("a place"));
-        assert_eq!(take(&visit, subject).expect_err("another hash").len(), 1);
+        let problems = take(&visit, subject).expect_err("another hash");
+        assert_eq!(problems.len(), 1);
+        let again = form(&visit, subject, Some(&Refusal { fields: &visit.fields, problems })).into_string();
+        assert!(again.contains("value=\"https://langson.gov.vn/new\""), "{again}");
+        assert!(again.contains("value=\"https://langson.gov.vn/en/1\"") && !again.contains("stale"), "{again}");
     }
 
     #[test]
