@@ -15,6 +15,7 @@ use super::elements::{Button, Field, Tone, button, local_time, notice, problems}
 use super::fields::Fields;
 use super::forms::{self, Wish};
 use super::language::Language;
+use super::preview::{Preview, World};
 use super::words;
 use crate::accounts::Right;
 use crate::changes::{Draft, State, festival};
@@ -272,6 +273,12 @@ pub(super) fn take(visit: &Visit<'_>, subject: Subject<'_>) -> Result<Answer, Ve
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    // A draft may break a rule: its page says so. Nobody else is asked about one that does.
+    let at = wish.effective.filter(|&time| time > visit.now).unwrap_or(visit.now);
+    let preview = Preview::of(&cells, &tables, at, &World::of(visit));
+    if fields.get("action") != "draft" && !preview.problems.is_empty() {
+        return Err(preview.problems.list.iter().map(ToString::to_string).collect());
+    }
     let draft = Draft {
         author: visit.account.number,
         reason: wish.reason,
@@ -280,13 +287,15 @@ pub(super) fn take(visit: &Visit<'_>, subject: Subject<'_>) -> Result<Answer, Ve
         undoes: None,
         forced: wish.forced,
     };
-    Ok(make(visit, &draft))
+    // What loses more signs than is allowed stays a draft, on whose page that is confirmed.
+    let action = if preview.shrinks { "draft" } else { fields.get("action") };
+    Ok(make(visit, &draft, action))
 }
 
-fn make(visit: &Visit<'_>, draft: &Draft) -> Answer {
+fn make(visit: &Visit<'_>, draft: &Draft, action: &str) -> Answer {
     let changes = &visit.parts.changes;
     let number = changes.draft(draft, visit.now)?;
-    match visit.fields.get("action") {
+    match action {
         "draft" => {}
         "apply" => {
             changes.apply_first(number, draft.author, visit.now)?;
@@ -513,6 +522,27 @@ mod tests {
                 change(Signs, "AAAA1111", "successor", "", "AAAA-2222")
             ]
         );
+    }
+
+    #[test]
+    fn what_would_break_a_rule_stays_with_its_author() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let mut visit = office.visit("/places/p1");
+        let registry = visit.registry.clone();
+        let subject = Subject::Place(registry.place("p1").expect("a place"));
+        let mut send = |action: &str| {
+            let hash = registry.content_hash_text();
+            // The page in the default language is missing.
+            let form = format!("hash={hash}&target=&target:en=https://langson.gov.vn/en/1&reason=x&action={action}");
+            visit.fields = Fields::parse(&form);
+            take(&visit, subject).map(|answer| answer.is_ok())
+        };
+        for action in ["submit", "apply"] {
+            // Who may not apply first is told that as well.
+            assert!(send(action).is_err(), "{action}");
+        }
+        assert!(office.parts.changes.list(&[], 0, 9).expect("a list").is_empty());
+        assert_eq!(send("draft"), Ok(true));
     }
 
     #[test]
