@@ -117,8 +117,12 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
         }
         _ => current.to_owned(),
     };
+    let all_of_place;
     let hint = match subject {
-        Subject::Place(_) => "",
+        Subject::Place(place) => {
+            all_of_place = whole_place(visit, place);
+            all_of_place.as_str()
+        }
         Subject::Sign(_) if subject.follows_its_place() => language.say(
             "Hiện theo địa điểm. Nếu sửa, biển này có trang đích riêng và không đi theo địa điểm nữa.",
             "That of its place. Once it is changed, this sign has a target of its own and no longer follows the place.",
@@ -154,6 +158,20 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
                 (buttons(visit, &area))
             }
         }
+    }
+}
+
+/// How many signs a place's targets move, so that nobody takes the place for one of its signs.
+fn whole_place(visit: &Visit<'_>, place: PlaceRef<'_>) -> String {
+    let follows = |sign: &SignRef<'_>| sign.place().id() == place.id() && sign.own_targets().is_none();
+    let count = visit.language.number(visit.registry.signs().filter(follows).count() as u64);
+    match visit.language {
+        Language::Vietnamese => format!(
+            "Đổi cho cả địa điểm: {count} biển đi theo trang đích này. Nếu chỉ đổi một biển, hãy mở biển đó ở cuối trang."
+        ),
+        Language::English => format!(
+            "For the whole place: signs that follow these targets: {count}. For one sign alone, open that sign, at the end of this page."
+        ),
     }
 }
 
@@ -496,6 +514,15 @@ mod tests {
         assert_eq!(cells, [change(Places, "p1", "target", "https://langson.gov.vn/1", "https://langson.gov.vn/new")]);
         let wrong = sent(&office, "places/p1", &format!("{OLD}&reason=x")).expect_err("nothing is changed");
         assert_eq!(wrong.len(), 1, "{wrong:?}");
+    }
+
+    #[test]
+    fn a_place_says_how_many_signs_it_moves() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let visit = office.visit("/places/p1");
+        let place = visit.registry.place("p1").expect("a place");
+        // The other of its two signs has a target of its own.
+        assert!(form(&visit, Subject::Place(place), None).into_string().contains("cả địa điểm: 1 biển"));
     }
 
     #[test]
