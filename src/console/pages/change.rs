@@ -580,7 +580,7 @@ impl Case<'_> {
         }
         let conflict = |conflict: &Conflict| {
             let CellChange { table, key, column, old, .. } = &conflict.change;
-            let value = |text: Option<&str>| cells_view::value(language, *table, column, text);
+            let value = |text: Option<&str>| cells_view::value(visit, *table, column, text);
             html! {
                 (cells_view::row_title(visit, *table, key)) ", " (words::column(language, column)) ": "
                 @if conflict.is_ambiguous {

@@ -173,7 +173,7 @@ fn dry_run(visit: &Visit<'_>) -> Result<Markup, Failure> {
     let bad = |cell: &CellChange| cell.new.as_deref().and_then(|new| rules.target(new).err());
     let bad_cells = cells.iter().filter(|cell| bad(cell).is_some()).count();
     let rows = cells.iter().take(MOST).map(|cell| {
-        let shown = |text: Option<&str>| value(language, cell.table, &cell.column, text);
+        let shown = |text: Option<&str>| value(visit, cell.table, &cell.column, text);
         vec![
             html! { (row_title(visit, cell.table, &cell.key)) },
             html! { (words::column(language, &cell.column)) },
