@@ -735,11 +735,9 @@ impl Case<'_> {
         };
         let rebase = self.rebase_form();
         Ok(html! {
-            @if self.set.state != State::Withdrawn {
-                section #actions {
-                    h2 { (language.say("Xử lý", "What to do")) }
-                    (forms) (rebase)
-                }
+            section #actions {
+                h2 { (language.say("Xử lý", "What to do")) }
+                (forms) (rebase)
             }
         })
     }
@@ -923,16 +921,32 @@ impl Case<'_> {
         })
     }
 
-    /// For a set with cells that have changed since.
+    /// For a set with cells that have changed since, or one that has ended and may be wanted after all.
     fn rebase_form(&self) -> Markup {
         let language = self.visit.language;
+        let is_over = matches!(self.set.state, State::Refused | State::Withdrawn);
         let is_outdated = self.set.state == State::Conflict
             || self.preview.as_ref().is_some_and(|preview| !preview.conflicts.is_empty());
-        if !is_outdated {
+        if !is_over && !is_outdated {
             return html! {};
         }
         if !self.may(Right::Propose) {
             return self.why_not(Right::Propose);
+        }
+        if is_over {
+            return html! {
+                form.form method="post" {
+                    p {
+                        (language.say(
+                            "Đề xuất này đã kết thúc. Có thể lập bản nháp mới với cùng các thay đổi, sửa lý do hoặc thời điểm rồi gửi duyệt lại.",
+                            "This change set is at its end. The same changes can be made into a new draft, with another reason or time, and be submitted again.",
+                        ))
+                    }
+                    div.row {
+                        (button(Button::Plain, "action", "rebase", language.say("Lập bản nháp mới", "Make a new draft")))
+                    }
+                }
+            };
         }
         html! {
             form.form method="post" {
