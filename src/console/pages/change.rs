@@ -23,7 +23,6 @@ use super::super::page::page_with;
 use super::super::preview::{Move, Preview, World};
 use super::super::tables::tables;
 use super::super::words;
-use super::history;
 use crate::accounts::Right;
 use crate::changes::{ChangeError, ChangeSet, Draft, State};
 use crate::core::Problems;
@@ -706,7 +705,7 @@ impl Case<'_> {
                     ol reversed {
                         @for entry in &entries {
                             li {
-                                (time(visit, entry.time)) " " (history::action(language, entry.action))
+                                (time(visit, entry.time)) " " (words::action(language, entry.action))
                                 @if let Some(number) = entry.account { ", " (people.person(number)) }
                                 @if !entry.reason.is_empty() { ": " bdi { (entry.reason) } }
                             }
