@@ -141,7 +141,9 @@ pub(super) fn value(visit: &Visit<'_>, table: TableName, column: &str, text: Opt
         Some(text) => match (table, column) {
             (TableName::Overrides, "from" | "until") => moment(visit, text),
             (TableName::Places, "kind") => html! { bdi { (words::kind(language, text)) } },
-            (TableName::Signs, "status") => html! { bdi { (status().map_or(text, |known| words::status(language, known))) } },
+            (TableName::Signs, "status") => {
+                html! { bdi { (status().map_or(text, |known| words::status(language, known))) } }
+            }
             _ => html! { bdi { (text) } },
         },
     }

@@ -13,7 +13,7 @@ use super::answer::{self, Answer, Failure};
 use super::areas::{areas_of, denied};
 use super::elements::{Button, Field, Tone, button, local_time, notice, problems};
 use super::fields::Fields;
-use super::forms::{self, Wish};
+use super::forms::{self, Wish, effective_field, reason_field};
 use super::language::Language;
 use super::preview::{Preview, World};
 use super::words;
@@ -153,7 +153,7 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
                 (reason_field(language, &typed("reason", "")))
                 details open[!typed("effective", "").is_empty() || !typed("until", "").is_empty() || !typed("from", "").is_empty()] {
                     summary { (language.say("Hẹn giờ, hoặc chỉ trong một thời gian", "At a time, or only for a while")) }
-                    (time_fields(language, &typed))
+                    (time_fields(visit, &typed))
                 }
                 (buttons(visit, &area))
             }
@@ -202,32 +202,11 @@ fn status_fields(language: Language, sign: SignRef<'_>, typed: &impl Fn(&str, &s
     }
 }
 
-fn reason_field(language: Language, value: &str) -> Markup {
-    Field {
-        name: "reason",
-        label: language.say("Lý do", "Reason"),
-        value,
-        hint: language.say(
-            "Một câu; người phê duyệt và lịch sử sẽ thấy.",
-            "One sentence, for who approves it and for the history.",
-        ),
-        is_required: true,
-        ..Field::default()
-    }
-    .lines()
-}
-
-fn time_fields(language: Language, typed: &impl Fn(&str, &str) -> String) -> Markup {
+fn time_fields(visit: &Visit<'_>, typed: &impl Fn(&str, &str) -> String) -> Markup {
+    let language = visit.language;
     html! {
         div.stack {
-            (Field {
-                name: "effective",
-                label: language.say("Áp dụng vào lúc", "Apply at"),
-                value: &typed("effective", ""),
-                hint: language.say("Để trống: ngay sau khi được phê duyệt.", "Empty: as soon as it is approved."),
-                kind: "datetime-local",
-                ..Field::default()
-            }.line())
+            (effective_field(visit, &typed("effective", "")))
             fieldset {
                 legend { (language.say("Chuyển hướng tạm thời", "Only for a while")) }
                 p.hint {

@@ -17,7 +17,7 @@ use super::super::elements::{
     Button, Field, People, Tone, badge, button, facts, local_time, notice, pager, place_link, problems, state_badge,
     tick, time,
 };
-use super::super::forms::{self, Wish};
+use super::super::forms::{self, Wish, effective_field, reason_field};
 use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::preview::{Move, Preview, World};
@@ -961,38 +961,6 @@ impl Case<'_> {
             }
         }
     }
-}
-
-/// The field for a reason.
-pub(in crate::console) fn reason_field(language: Language, value: &str) -> Markup {
-    Field {
-        name: "reason",
-        label: language.say("Lý do", "Reason"),
-        hint: language.say("Ngắn gọn; được ghi vào lịch sử.", "In short; it goes into the history."),
-        value,
-        is_required: true,
-        ..Field::default()
-    }
-    .lines()
-}
-
-/// The field for the time at which a set is to be applied.
-pub(in crate::console) fn effective_field(visit: &Visit<'_>, value: &str) -> Markup {
-    let language = visit.language;
-    let zone = visit.parts.rules.timezone.iana_name().unwrap_or("");
-    let hint = match language {
-        Language::Vietnamese => format!("Để trống nếu áp dụng ngay khi được phê duyệt. Múi giờ {zone}."),
-        Language::English => format!("Leave it empty for as soon as it is approved. Time zone {zone}."),
-    };
-    Field {
-        name: "effective",
-        label: language.say("Thời điểm áp dụng", "When to apply it"),
-        hint: &hint,
-        kind: "datetime-local",
-        value,
-        ..Field::default()
-    }
-    .line()
 }
 
 fn shrink_text(language: Language) -> &'static str {

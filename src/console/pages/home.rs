@@ -46,7 +46,11 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let outside = outside(visit)?;
     let lists = [
         (language.say("Chờ bạn phê duyệt", "For you to approve"), "/changes?waits=1", submitted),
-        (language.say("Bạn đã gửi, chờ phê duyệt", "Sent by you, waiting for approval"), "/changes?state=submitted&mine=1", sent),
+        (
+            language.say("Bạn đã gửi, chờ phê duyệt", "Sent by you, waiting for approval"),
+            "/changes?state=submitted&mine=1",
+            sent,
+        ),
         (language.say("Bản nháp của bạn", "Your drafts"), "/changes?state=draft&mine=1", mine(sets(State::Draft)?)),
         (language.say("Bị từ chối", "Refused"), "/changes?state=refused&mine=1", refused),
         (language.say("Xung đột", "In conflict"), "/changes?state=conflict&mine=1", mine(sets(State::Conflict)?)),
