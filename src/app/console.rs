@@ -130,9 +130,10 @@ impl Console {
             .max_blocking_threads(BLOCKING)
             .on_thread_start(step_back)
             .build()?;
-        let _inside = runtime.enter();
-        let listener = TcpListener::from_std(self.listener.try_clone()?)?;
-        drop(_inside);
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(self.listener.try_clone()?)?
+        };
         Ok((runtime, listener))
     }
 }

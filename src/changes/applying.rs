@@ -15,7 +15,7 @@ use std::{fmt, thread};
 use jiff::Timestamp;
 
 use super::intent::{Intent, Target};
-use super::model::{ChangeError, ChangeSet, Changes, State, applied, conflicting, get};
+use super::model::{ChangeError, ChangeSet, Changes, Standing, State, applied, conflicting};
 use super::outside::{Known, note};
 use crate::core::lock;
 use crate::core::{Backoff, Problems};
@@ -92,7 +92,7 @@ impl From<WriteError> for Trouble {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Changed(_) => Self::Unsettled,
-            error @ WriteError::Io { .. } => Self::Write(error),
+            error @ (WriteError::Io { .. } | WriteError::Torn(_)) => Self::Write(error),
         }
     }
 }
@@ -107,6 +107,8 @@ impl From<rusqlite::Error> for Trouble {
 struct Memory {
     /// The hash of the tables that the history knows; `None` before the first look.
     known: Option<u64>,
+    /// A set that serves, with its generations, and that the history could not be told of.
+    untold: Option<(i64, (u64, u64))>,
     /// The generation that served at the last look.
     generation: u64,
     /// When what failed is tried again.
@@ -145,8 +147,8 @@ impl Applier {
 
     /// Applies sets when they are due, until [`Self::stop`]. One thread does this.
     pub fn run(&self) {
-        let mut memory =
-            Memory { known: None, generation: 0, again: None, pauses: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE) };
+        let pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut memory = Memory { known: None, untold: None, generation: 0, again: None, pauses };
         let mut asked = lock(&self.asked);
         asked.runs = true;
         while !asked.stops {
@@ -224,9 +226,13 @@ impl Applier {
         let is_interrupted: bool =
             self.database.read(|connection| connection.query_row(is_interrupted, [], |row| row.get(0)))?;
         if is_interrupted {
-            self.finish()?;
             memory.known = None;
+            match memory.untold {
+                Some((number, generations)) => self.served(number, generations, memory)?,
+                None => self.finish(memory)?,
+            }
         }
+        memory.untold = None;
         if memory.known != Some(self.publisher.current().content_hash) {
             let writing = self.publisher.begin_write()?;
             self.note_outside(&writing, memory)?;
@@ -276,7 +282,7 @@ impl Applier {
             Err(refused) => return self.conflict(number, &refusal_text(&refused)),
         };
         let is_begun = self.database.write(|transaction| {
-            if get(transaction, number)?.state != State::Approved {
+            if Standing::of(transaction, number)?.state != State::Approved {
                 return Ok(false);
             }
             Intent::begin(transaction, number, &writing.tables, &next, before)?;
@@ -286,11 +292,14 @@ impl Applier {
             return Ok(());
         }
         if let Err(error) = writing.write(&next) {
-            self.database.write(Intent::end)?;
+            // With half of it in the tables the note stays: by it the next look finishes the set, or undoes it.
+            if !matches!(error, WriteError::Torn(_)) {
+                self.database.write(Intent::end)?;
+            }
             return Err(error.into());
         }
         let after = writing.publish(registry);
-        self.applied(number, (before, after))?;
+        self.served(number, (before, after), memory)?;
         memory.known = Some(next.content_hash());
         Ok(())
     }
@@ -303,8 +312,8 @@ impl Applier {
         }
     }
 
-    /// Finishes what was noted: after a start, or where the last transaction of the step has failed.
-    fn finish(&self) -> Result<(), Trouble> {
+    /// Finishes what was noted: after a start, or where tables were written in part.
+    fn finish(&self, memory: &mut Memory) -> Result<(), Trouble> {
         let (Some(intent), known) = noted(&self.database)? else { return Ok(()) };
         let mut writing = self.publisher.begin_write()?;
         let target = if intent.is_written {
@@ -324,13 +333,13 @@ impl Applier {
                 } else {
                     return Err(Trouble::Unsettled);
                 };
-                self.applied(intent.change_set, (intent.before, after))
+                self.served(intent.change_set, (intent.before, after), memory)
             }
             Target::New(next) => match writing.check(&next, true) {
                 Ok(registry) => {
                     writing.write(&next)?;
                     let after = writing.publish(registry);
-                    self.applied(intent.change_set, (intent.before, after))
+                    self.served(intent.change_set, (intent.before, after), memory)
                 }
                 // Another table was changed meanwhile, and does not go with it.
                 Err(refused) => {
@@ -349,24 +358,37 @@ impl Applier {
         }
     }
 
+    /// Has the history know of a set that serves. Where that fails it is remembered: what somebody makes of the tables
+    /// before it succeeds is a change of its own, and takes nothing from the set.
+    fn served(&self, number: i64, generations: (u64, u64), memory: &mut Memory) -> Result<(), Trouble> {
+        memory.untold = Some((number, generations));
+        self.applied(number, generations)?;
+        memory.untold = None;
+        Ok(())
+    }
+
     fn applied(&self, number: i64, generations: (u64, u64)) -> Result<(), Trouble> {
-        self.database.write(|transaction| {
+        let is_told = self.database.write(|transaction| {
             Known::keep_intent(transaction, generations.1)?;
             Intent::end(transaction)?;
             applied(transaction, number, generations, Timestamp::now())
         })?;
-        lock(&self.shown).counts.applied += 1;
-        tracing::info!(number, before = generations.0, after = generations.1, "change set applied");
+        if is_told {
+            lock(&self.shown).counts.applied += 1;
+            tracing::info!(number, before = generations.0, after = generations.1, "change set applied");
+        }
         Ok(())
     }
 
     fn conflict(&self, number: i64, why: &str) -> Result<(), Trouble> {
-        self.database.write(|transaction| {
+        let is_told = self.database.write(|transaction| {
             Intent::end(transaction)?;
             conflicting(transaction, number, why, Timestamp::now())
         })?;
-        lock(&self.shown).counts.conflicts += 1;
-        tracing::warn!(number, "change set not applied: {why}");
+        if is_told {
+            lock(&self.shown).counts.conflicts += 1;
+            tracing::warn!(number, "change set not applied: {why}");
+        }
         Ok(())
     }
 }

@@ -413,36 +413,45 @@ impl Changes {
     }
 }
 
-/// Says, in a transaction, that the tables have an approved set.
+/// Says, in a transaction, that the tables have an approved set; `false` where it is approved no longer, since somebody
+/// has refused it or taken it back meanwhile, which stands.
 pub(super) fn applied(
     transaction: &Transaction<'_>,
     number: i64,
     generations: (u64, u64),
     now: Timestamp,
-) -> Result<(), ChangeError> {
+) -> Result<bool, ChangeError> {
     let set = Standing::of(transaction, number)?;
+    if set.state != State::Approved {
+        return Ok(false);
+    }
     transaction.execute(
         "UPDATE change_sets SET state = ?2, applied = ?3, before = ?4, after = ?5 WHERE number = ?1",
         params![number, State::Applied, now.as_millisecond(), stored(generations.0), stored(generations.1)],
     )?;
     let told = Told { generations: Some(generations), ..Told::that(Action::Applied) };
-    set.tell(transaction, now, &Told { account: Some(set.author), approver: set.approver, ..told })
+    set.tell(transaction, now, &Told { account: Some(set.author), approver: set.approver, ..told })?;
+    Ok(true)
 }
 
-/// Says, in a transaction, that an approved set could not be applied, and why.
+/// Says, in a transaction, that an approved set could not be applied, and why; `false` as of [`applied`].
 pub(super) fn conflicting(
     transaction: &Transaction<'_>,
     number: i64,
     why: &str,
     now: Timestamp,
-) -> Result<(), ChangeError> {
+) -> Result<bool, ChangeError> {
     let set = Standing::of(transaction, number)?;
+    if set.state != State::Approved {
+        return Ok(false);
+    }
     transaction.execute(
         "UPDATE change_sets SET state = ?2, remark = ?3 WHERE number = ?1",
         params![number, State::Conflict, why],
     )?;
     let told = Told { approver: set.approver, remark: why, ..Told::that(Action::Conflict) };
-    set.tell(transaction, now, &Told { account: Some(set.author), ..told })
+    set.tell(transaction, now, &Told { account: Some(set.author), ..told })?;
+    Ok(true)
 }
 
 /// A generation as SQLite has numbers.
@@ -633,7 +642,7 @@ const COLUMNS: &str = "number, state, author, reason, created, submitted, effect
     before, after, undoes, applies_first, reviewer, reviewed, forced";
 
 /// A set with its cells.
-pub(super) fn get(connection: &Connection, number: i64) -> Result<ChangeSet, ChangeError> {
+fn get(connection: &Connection, number: i64) -> Result<ChangeSet, ChangeError> {
     let found = connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM change_sets WHERE number = ?1"))?
         .query_row([number], set)

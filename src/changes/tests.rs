@@ -63,7 +63,8 @@ impl Office {
     }
 
     fn applied(&self, number: i64) {
-        self.database.write(|transaction| model::applied(transaction, number, (7, 8), at(9))).unwrap();
+        let is_told = self.database.write(|transaction| model::applied(transaction, number, (7, 8), at(9)));
+        assert!(is_told.unwrap());
     }
 
     fn state(&self, number: i64) -> State {
@@ -123,6 +124,26 @@ fn nobody_decides_about_a_set_of_his_own() {
     office.applied(number);
     assert!(matches!(changes.review(number, AUTHOR, at(4)), Err(ChangeError::OwnSet)));
     assert_eq!(changes.to_review().unwrap().len(), 1);
+}
+
+#[test]
+fn what_is_decided_while_a_set_is_looked_at_stands() {
+    let office = office(1);
+    for (state, decide) in [
+        (State::Refused, &(|number| office.changes.refuse(number, OTHER, "no", at(4))) as &dyn Fn(i64) -> _),
+        (State::Withdrawn, &|number| office.changes.withdraw(number, AUTHOR, at(4))),
+    ] {
+        let number = office.submitted();
+        office.changes.approve(number, OTHER, at(3)).unwrap();
+        decide(number).unwrap();
+        let entries = office.entries().len();
+        let told = [
+            office.database.write(|transaction| model::applied(transaction, number, (7, 7), at(9))),
+            office.database.write(|transaction| model::conflicting(transaction, number, "why", at(9))),
+        ];
+        assert_eq!(told.map(Result::unwrap), [false; 2]);
+        assert_eq!((office.state(number), office.entries().len()), (state, entries));
+    }
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn form(asked: &Asked, next: &str, name: &str, status: StatusCode, above: Markup
     };
     let main = html! {
         (above)
-        form method="post" action={ "/login?lang=" (language.tag()) } {
+        form.form method="post" action={ "/login?lang=" (language.tag()) } {
             input type="hidden" name="next" value=(next);
             (name_field(language, name).line())
             (password_field(language, "current-password").line())
@@ -219,7 +219,7 @@ fn welcome(asked: &Asked, invited: &Invited, name: &str, status: StatusCode, err
                 "Set a password for the console. This link can be used once.",
             ))
         }
-        form method="post" action={ (asked.path) "?lang=" (language.tag()) } {
+        form.form method="post" action={ (asked.path) "?lang=" (language.tag()) } {
             @match invited {
                 Invited::First => { (name_field(language, name).line()) }
                 Invited::Account(account) => {

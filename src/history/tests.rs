@@ -97,7 +97,7 @@ fn a_whole_history_has_no_problems_and_stays_over_a_restart() {
     let mut kept = Kept::filled();
     let head = kept.add(6, Action::SignedIn, Some(2), &[]);
     kept.database = Database::open(&kept.path()).unwrap();
-    assert_eq!(kept.database.read(|connection| super::head(connection)).unwrap(), head);
+    assert_eq!(kept.database.read(super::head).unwrap(), head);
     let found = kept.database.read(|connection| verify(connection, Some((head.seq, head.first_bits())))).unwrap();
     assert_eq!(found, Verification { entries: 6, head, problems: Vec::new() });
     assert_eq!(noted_head(&head.to_string()).unwrap(), (head.seq, head.first_bits()));
@@ -160,7 +160,7 @@ fn what_was_changed_is_found() {
 #[test]
 fn a_head_that_was_noted_shows_an_end_that_was_cut_and_a_chain_that_was_made_anew() {
     let kept = Kept::filled();
-    let head = kept.database.read(|connection| super::head(connection)).unwrap();
+    let head = kept.database.read(super::head).unwrap();
     let noted = Some((head.seq, head.first_bits()));
     let later = kept.add(6, Action::Applied, None, &[]);
     assert_eq!(kept.problems(noted), [""; 0]);

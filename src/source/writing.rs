@@ -39,6 +39,9 @@ pub enum WriteError {
     /// It is no longer as it was read.
     #[error("{}: changed meanwhile", .0.display())]
     Changed(PathBuf),
+    /// Some of the tables were written, and can't be put back as they were: the log has which.
+    #[error("{0}; tables that were written before it can't be put back")]
+    Torn(#[source] Box<WriteError>),
 }
 
 /// The right to write the tables: reloads wait until it is dropped.
@@ -65,7 +68,8 @@ impl Writing<'_> {
         self.publisher.check(next, force)
     }
 
-    /// Writes those of the tables that differ. After an error those that were written already are as they were.
+    /// Writes those of the tables that differ. After an error those that were written already are as they were, but
+    /// after [`WriteError::Torn`].
     pub fn write(&mut self, next: &Sources) -> Result<(), WriteError> {
         let paths = self.publisher.files().paths();
         let changed = TableName::ALL.into_iter().zip(paths).enumerate();
@@ -95,8 +99,10 @@ impl Writing<'_> {
                 renamed.push((path, read, old));
             }
             if let Err(error) = done {
-                renamed.into_iter().rev().for_each(|(path, read, old)| put_back(path, read.is_some(), old));
-                return Err(error);
+                let back = renamed.into_iter().rev().map(|(path, read, old)| put_back(path, read.is_some(), old));
+                // Each is tried, whatever becomes of the others.
+                let is_torn = back.filter(Result::is_err).count() > 0;
+                return Err(if is_torn { WriteError::Torn(Box::new(error)) } else { error });
             }
         }
         self.tables.clone_from(next);
@@ -120,16 +126,14 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     replaced.map_err(|source| WriteError::Io { path: path.to_owned(), source })
 }
 
-fn put_back(path: &Path, was_there: bool, old: &[u8]) {
+fn put_back(path: &Path, was_there: bool, old: &[u8]) -> Result<(), WriteError> {
     let done = if was_there {
         replace_file(path, old)
     } else {
         let removed = real_path(path).and_then(fs::remove_file);
         removed.map_err(|source| WriteError::Io { path: path.to_owned(), source })
     };
-    if let Err(error) = done {
-        tracing::error!(%error, "a table that was written can't be put back as it was");
-    }
+    done.inspect_err(|error| tracing::error!(%error, "a table that was written can't be put back as it was"))
 }
 
 /// A table's next contents on the disk, in the table's folder; removed unless renamed.
@@ -363,11 +367,12 @@ mod tests {
     fn a_table_is_put_back_and_one_that_was_not_there_is_gone_again() {
         let world = World::new();
         world.apply(1);
-        put_back(&world.files.places, true, places(0).as_bytes());
+        put_back(&world.files.places, true, places(0).as_bytes()).expect("a disk");
         assert_eq!(fs::read_to_string(&world.files.places).expect("a table"), places(0));
         replace_file(&world.files.overrides, b"x").expect("a disk");
-        put_back(&world.files.overrides, false, b"");
+        put_back(&world.files.overrides, false, b"").expect("a disk");
         assert!(!world.files.overrides.exists());
+        assert!(put_back(&world.files.overrides, false, b"").is_err(), "and one that can't be is told");
     }
 
     #[test]

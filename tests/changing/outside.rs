@@ -71,3 +71,30 @@ fn what_the_console_writes_is_nobody_elses() {
     office.assert_agreement();
     assert!(office.entries_of(Action::Outside).is_empty());
 }
+
+#[test]
+fn what_is_edited_before_the_history_is_told_of_a_set_takes_nothing_from_the_set() {
+    let office = Office::start(setup());
+    let sql = |text: &str| office.database.write(|transaction| transaction.execute_batch(text)).unwrap();
+    // As on a disk that fills up when the tables were written already.
+    sql("CREATE TRIGGER full BEFORE INSERT ON history WHEN NEW.action = 'applied' \
+         BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END");
+    let number = office.approved(&draft(vec![
+        cell(Signs, "A1B2C3", "target", "https://example.vn/own", "https://example.vn/new"),
+        cell(Places, "two", "target", "https://example.vn/vi/two", "https://example.vn/new"),
+    ]));
+    wait_for("it is said", || office.edge.log().contains("database or disk is full").then_some(()));
+    let signs = String::from_utf8(office.tables().signs).unwrap();
+    assert!(signs.contains("https://example.vn/new"), "it serves: {signs}");
+    let serves = || office.edge.status()["registry"]["generation"].as_u64();
+    let before = serves();
+    let edited = signs.replace("A1B2C4,two,active,,", "A1B2C4,two,active,,tay");
+    fs::write(office.edge.setup.path("config/signs.csv"), edited).unwrap();
+    wait_for("the edit serves", || (serves() > before).then_some(()));
+    sql("DROP TRIGGER full");
+    office.wait_until(number, State::Applied);
+    let entry = outside(&office, 1);
+    assert_eq!(entry.details["cells"], serde_json::json!([cell(Signs, "A1B2C4", "note", "", "tay")]));
+    office.wait_until_settled();
+    office.assert_agreement();
+}

@@ -1,6 +1,7 @@
 //! The real binary, its folder, its port and its admin port, for scenarios of a dozen lines.
 #![allow(dead_code, reason = "each program uses its part of this")]
 
+pub mod browser;
 pub mod clickhouse;
 pub mod fault;
 pub mod http;

@@ -183,7 +183,7 @@ fn show(visit: &Visit<'_>, account: &Account, wrong: Wrong, above: Markup) -> An
         h2 { (language.say("Các phiên đăng nhập", "Sessions")) }
         (session_table(visit, &sessions, "/account", account.number))
         @if sessions.len() > 1 {
-            form method="post" action="/account" {
+            form.form method="post" action="/account" {
                 input type="hidden" name="action" value="end-others";
                 (button(Button::Plain, "", "", language.say("Kết thúc các phiên khác", "End all others")))
             }
@@ -217,7 +217,7 @@ fn password_form(visit: &Visit<'_>, wrong: &Wrong) -> Markup {
     };
     html! {
         h2 { (language.say("Đổi mật khẩu", "Another password")) }
-        form method="post" action="/account" {
+        form.form method="post" action="/account" {
             input type="hidden" name="action" value="password";
             input type="text" name="name" value=(visit.account.name) autocomplete="username" hidden;
             (old.line())
@@ -245,7 +245,7 @@ fn second_factor(visit: &Visit<'_>, account: &Account, wrong: &Wrong) -> Result<
             p {
                 (language.say("Đang bật. Số mã khôi phục còn lại: ", "It is on. Recovery codes left: ")) (left)
             }
-            form method="post" action="/account" {
+            form.form method="post" action="/account" {
                 input type="hidden" name="action" value="second-factor-off";
                 (password.line())
                 (button(Button::Danger, "", "", language.say("Tắt xác thực hai bước", "Turn it off")))
@@ -257,7 +257,7 @@ fn second_factor(visit: &Visit<'_>, account: &Account, wrong: &Wrong) -> Result<
                     "An application on a phone gives six digits for each sign-in: a password alone then lets nobody in.",
                 ))
             }
-            form method="post" action="/account" {
+            form.form method="post" action="/account" {
                 input type="hidden" name="action" value="second-factor";
                 (button(Button::Primary, "", "", language.say("Bật xác thực hai bước", "Turn it on")))
             }
@@ -287,7 +287,7 @@ fn enrol(visit: &Visit<'_>, secret: &TotpSecret, status: StatusCode, error: &str
         }
         (symbol(&secret.uri("Waypost", &visit.account.name), language.say("Mã để quét", "The symbol to scan")))
         p { (language.say("Hoặc nhập khóa: ", "Or type the key: ")) code { (groups.join(" ")) } }
-        form method="post" action="/account" {
+        form.form method="post" action="/account" {
             input type="hidden" name="action" value="second-factor-on";
             input type="hidden" name="secret" value=(text);
             (code.line())
@@ -311,8 +311,8 @@ fn symbol(text: &str, title: &str) -> Markup {
     let whole = size + 2 * QUIET;
     html! {
         svg viewBox={ "0 0 " (whole) " " (whole) } width="240" height="240" role="img" aria-label=(title) {
-            rect width="100%" height="100%" fill="#fff";
-            path d=(path) fill="#000";
+            rect width="100%" height="100%" fill="#fff" {}
+            path d=(path) fill="#000" {}
         }
     }
 }

@@ -116,7 +116,7 @@ fn list(visit: &Visit<'_>, status: StatusCode, above: Markup) -> Answer {
         (table(language.say("Tài khoản", "Accounts"), &heads, all.iter().map(row)))
         (refusals(visit, &all))
         h2 { (language.say("Mời một người", "Invite somebody")) }
-        form method="post" action="/accounts" {
+        form.form method="post" action="/accounts" {
             input type="hidden" name="action" value="invite";
             (Field {
                 name: "name",
@@ -138,7 +138,7 @@ fn one(visit: &Visit<'_>, number: i64, status: StatusCode, above: Markup) -> Ans
     let sessions = visit.parts.accounts.sessions(visit.now, number)?;
     let form = |action: &str, inside: Markup| {
         html! {
-            form method="post" action="/accounts" {
+            form.form method="post" action="/accounts" {
                 input type="hidden" name="action" value=(action);
                 input type="hidden" name="account" value=(number);
                 (inside)
@@ -223,6 +223,7 @@ fn states(visit: &Visit<'_>, account: &Account) -> Markup {
     html! {
         @if account.is_disabled { (badge(Tone::Danger, language.say("đã khóa", "disabled"))) " " }
         @if account.is_invited { (badge(Tone::Warning, language.say("chưa đặt mật khẩu", "no password yet"))) " " }
+        @if !account.is_disabled && !account.is_invited { (badge(Tone::Info, language.say("đang hoạt động", "active"))) " " }
         @if account.has_second_factor { (badge(Tone::Good, language.say("xác thực hai bước", "second factor"))) " " }
         @if account.applies_first { (badge(Tone::Info, language.say("áp dụng trước", "applies first"))) }
     }

@@ -509,7 +509,6 @@ impl Case<'_> {
             ),
         };
         let others = self.others()?;
-        let elsewhere = visit.parts.publisher.open_elsewhere();
         // A set that is approved, and can't be applied for now.
         let waits = visit.parts.applier.problem().filter(|_| self.set.state == State::Approved);
         Ok(html! {
@@ -517,17 +516,6 @@ impl Case<'_> {
             @if let Some(problem) = waits {
                 (notice(Tone::Danger, language.say("Chưa áp dụng được, hệ thống sẽ thử lại", "It can't be applied for now and is tried again"), html! {
                     p { bdi { (problem) } }
-                }))
-            }
-            @if self.preview.is_some() && !elsewhere.is_empty() {
-                (notice(Tone::Warning, language.say("Bảng đang được mở trong chương trình văn phòng", "Tables are open in an office program"), html! {
-                    ul { @for (file, who) in &elsewhere { li { bdi { (file) } ": " bdi { (who) } } } }
-                    p {
-                        (language.say(
-                            "Nếu người đó lưu lại sau khi đề xuất được áp dụng, thay đổi có thể bị mất. Hãy báo họ đóng tệp trước.",
-                            "If it is saved there after this change set was applied, the change may be lost. Ask for the file to be closed first.",
-                        ))
-                    }
                 }))
             }
             @if let Some(preview) = &self.preview {

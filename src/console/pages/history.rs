@@ -131,6 +131,17 @@ fn lost(entry: &Entry) -> Vec<i64> {
     lost.unwrap_or_default()
 }
 
+/// What an entry is about; a person by the name that the account has now.
+fn object(people: &People, object: &str) -> Markup {
+    let account = object.strip_prefix("account ").and_then(|number| number.parse().ok());
+    html! {
+        @match account {
+            Some(number) => { (people.person(number)) }
+            None => { bdi { (object) } }
+        }
+    }
+}
+
 fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
     let language = visit.language;
     let tone = match entry.action {
@@ -148,7 +159,7 @@ fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
             (badge(tone, words::action(language, entry.action)))
             @match entry.change_set {
                 Some(number) => { " " a href={ "/changes/" (number) } { (language.say("đề xuất", "change set")) " " (number) } }
-                None => { " " bdi { (entry.object) } }
+                None => { " " (object(people, &entry.object)) }
             }
             @for number in lost(entry) {
                 " " (badge(Tone::Danger, language.say("làm mất đề xuất", "loses change set"))) " "

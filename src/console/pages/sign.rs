@@ -135,7 +135,7 @@ fn unknown(visit: &Visit<'_>, rest: &str) -> Answer {
     let language = visit.language;
     let near = near(&visit.registry, rest);
     let main = html! {
-        p { (language.say("Không có biển nào mang mã", "No sign has the code")) " " bdi.code { (rest) } "." }
+        p { (language.say("Không có biển nào mang mã", "No sign has the code")) " " strong { bdi { (rest) } } "." }
         @if !near.is_empty() {
             section {
                 h2 { (language.say("Có phải một trong các mã này?", "Is it one of these?")) }
