@@ -9,7 +9,7 @@ use super::elements::{People, state_badge, time, url_link};
 use super::language::Language;
 use super::words;
 use crate::changes::ChangeSet;
-use crate::history::{Action, Entry, Filter, list};
+use crate::history::{Entry, Filter, list};
 use crate::registry::{Period, Targets};
 use crate::source::TableName;
 
@@ -121,7 +121,7 @@ pub(super) fn entry_line(visit: &Visit<'_>, people: &People, entry: &Entry) -> M
     let language = visit.language;
     html! {
         p {
-            (time(visit, entry.time)) ": " strong { (action(language, entry.action)) }
+            (time(visit, entry.time)) ": " strong { (words::action(language, entry.action)) }
             @if let Some(set) = entry.change_set {
                 " (" a href={ "/changes/" (set) } { (language.say("đề xuất", "change set")) " " (set) } ")"
             }
@@ -134,21 +134,5 @@ pub(super) fn entry_line(visit: &Visit<'_>, people: &People, entry: &Entry) -> M
                 (language.say("phê duyệt:", "approved by")) " " (people.person(approver))
             }
         }
-    }
-}
-
-/// What was done, in words.
-pub(super) const fn action(language: Language, action: Action) -> &'static str {
-    match action {
-        Action::Submitted => language.say("gửi duyệt", "submitted"),
-        Action::Approved => language.say("phê duyệt", "approved"),
-        Action::Refused => language.say("từ chối", "refused"),
-        Action::Withdrawn => language.say("rút lại", "withdrawn"),
-        Action::Applied => language.say("áp dụng", "applied"),
-        Action::Conflict => language.say("không áp dụng được", "could not be applied"),
-        Action::Reviewed => language.say("xem lại", "reviewed"),
-        Action::Outside => language.say("thay đổi ngoài trang quản trị", "changed outside the console"),
-        Action::Account => language.say("tài khoản", "account"),
-        Action::SignedIn => language.say("đăng nhập", "signed in"),
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::Visit;
@@ -13,7 +14,7 @@ use super::language::Language;
 use super::preview::{Leads, Move};
 use super::words;
 use crate::core::Code;
-use crate::registry::Registry;
+use crate::registry::{Registry, Status};
 use crate::source::{CellChange, TableName};
 
 /// Signs that are named before the rest is only counted.
@@ -115,8 +116,19 @@ fn sides(language: Language, old: Markup, new: Markup) -> Markup {
     }
 }
 
-/// What a cell has, as text; a target is a link as well.
-pub(super) fn value(language: Language, table: TableName, column: &str, text: Option<&str>) -> Markup {
+/// A time of a table as the pages write times; the text where it is none.
+fn moment(visit: &Visit<'_>, text: &str) -> Markup {
+    let ms = visit.parts.rules.time(text).ok();
+    match ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
+        Some(at) => time(visit, at),
+        None => html! { bdi { (text) } },
+    }
+}
+
+/// What a cell has, as people read it: a target is a link, a status a word of the page's language.
+pub(super) fn value(visit: &Visit<'_>, table: TableName, column: &str, text: Option<&str>) -> Markup {
+    let language = visit.language;
+    let status = || Status::ALL.into_iter().find(|status| Some(status.as_str()) == text);
     let code = || text.and_then(|text| text.parse::<Code>().ok());
     match text {
         None => html! { span.soft { (language.say("(không có dòng này)", "(no such row)")) } },
@@ -126,7 +138,14 @@ pub(super) fn value(language: Language, table: TableName, column: &str, text: Op
             Some(code) => sign_link(code),
             None => html! { bdi { (text) } },
         },
-        Some(text) => html! { bdi { (text) } },
+        Some(text) => match (table, column) {
+            (TableName::Overrides, "from" | "until") => moment(visit, text),
+            (TableName::Places, "kind") => html! { bdi { (words::kind(language, text)) } },
+            (TableName::Signs, "status") => {
+                html! { bdi { (status().map_or(text, |known| words::status(language, known))) } }
+            }
+            _ => html! { bdi { (text) } },
+        },
     }
 }
 
@@ -150,7 +169,7 @@ pub(super) fn row_title(visit: &Visit<'_>, table: TableName, key: &str) -> Marku
             html! {
                 (language.say("Chuyển hướng tạm thời", "Override"))
                 " " @if visit.registry.place(scope).is_some() { (place(scope)) } @else { (sign(scope)) }
-                ", " (language.say("từ", "from")) " " bdi { (from) }
+                ", " (language.say("từ", "from")) " " (moment(visit, from))
             }
         }
     }
@@ -176,7 +195,7 @@ pub(super) fn row(visit: &Visit<'_>, row: &Row<'_>) -> Markup {
                     div {
                         p.label { (words::column(language, &cell.column)) }
                         @let [old, new] = [&cell.old, &cell.new]
-                            .map(|text| value(language, row.table, &cell.column, text.as_deref()));
+                            .map(|text| value(visit, row.table, &cell.column, text.as_deref()));
                         @match row.fate() {
                             Fate::Changed => { (sides(language, old, new)) }
                             Fate::New => { div.sides { div.new { (new) } } }
@@ -312,6 +331,19 @@ mod tests {
         let gone = CellChange { new: None, ..change(Places, "p1", "name", "Một", "") };
         let cells = [gone];
         assert_eq!(groups(&cells, &trial::registry(&trial::tables()))[0].rows[0].fate(), Fate::Gone);
+    }
+
+    #[test]
+    fn a_cell_is_shown_in_words_of_the_page() {
+        let office = trial::Office::open(&trial::tables(), crate::accounts::Role::Viewer, &[]);
+        let visit = office.visit("/changes/1");
+        let shown = |table, column, text| value(&visit, table, column, Some(text)).into_string();
+        assert!(shown(Signs, "status", "retired").contains("ngừng sử dụng"));
+        assert!(shown(Places, "kind", "relic").contains("di tích"));
+        assert!(shown(Overrides, "until", "2027-01-10T00:00").contains("10/01/2027 00:00"));
+        // What is none of them is shown as it is written.
+        assert!(shown(Overrides, "until", "soon").contains("soon"));
+        assert!(shown(Places, "note", "retired").contains("retired"));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What the forms that make a change set have in common: why, when, and whether a great loss is meant.
 //!
-//! Owns how those fields are read. All that is wrong with them is told at once, in the page's language.
+//! Owns those fields and how they are read. All that is wrong with them is told at once, in the page's language.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
+use maud::Markup;
 
+use super::Visit;
+use super::elements::Field;
 use super::fields::Fields;
 use super::language::Language;
 
@@ -76,6 +79,38 @@ pub(super) fn local_time<'t>(text: &'t str, zone: &TimeZone) -> Result<Option<Ti
     let time = text.contains(':').then(|| text.parse::<DateTime>().ok()).flatten();
     let time = time.and_then(|time| time.to_zoned_datetime(zone.clone()).ok()).ok_or(text)?;
     Ok(Some(time.timestamp()))
+}
+
+/// The field for a reason.
+pub(super) fn reason_field(language: Language, value: &str) -> Markup {
+    Field {
+        name: "reason",
+        label: language.say("Lý do", "Reason"),
+        hint: language.say("Ngắn gọn; được ghi vào lịch sử.", "In short; it goes into the history."),
+        value,
+        is_required: true,
+        ..Field::default()
+    }
+    .lines()
+}
+
+/// The field for the time at which a set is to be applied.
+pub(super) fn effective_field(visit: &Visit<'_>, value: &str) -> Markup {
+    let language = visit.language;
+    let zone = visit.parts.rules.timezone.iana_name().unwrap_or("");
+    let hint = match language {
+        Language::Vietnamese => format!("Để trống nếu áp dụng ngay khi được phê duyệt. Múi giờ {zone}."),
+        Language::English => format!("Leave it empty for as soon as it is approved. Time zone {zone}."),
+    };
+    Field {
+        name: "effective",
+        label: language.say("Thời điểm áp dụng", "When to apply it"),
+        hint: &hint,
+        kind: "datetime-local",
+        value,
+        ..Field::default()
+    }
+    .line()
 }
 
 #[cfg(test)]

@@ -151,11 +151,13 @@ fn navigation(visit: &Visit<'_>) -> Markup {
         let current = is_here(path).then_some(if visit.path == path { "page" } else { "true" });
         html! { li { a href=(path) aria-current=[current] { (text) } } }
     };
+    let is_in_more = more.iter().any(|(_, path, _)| is_here(path));
     html! {
         nav aria-label=(language.say("Chính", "Main")) {
             ul { @for (path, text) in main { (link(path, text)) } }
-            details {
-                summary { (language.say("Thêm", "More")) }
+            details class=[is_in_more.then_some("here")] {
+                // "Thêm" alone reads as "add".
+                summary { (language.say("Mục khác", "More")) }
                 ul {
                     @for (right, path, text) in more {
                         @if visit.account.role.has(right) { (link(path, text)) }

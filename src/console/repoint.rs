@@ -13,8 +13,9 @@ use super::answer::{self, Answer, Failure};
 use super::areas::{areas_of, denied};
 use super::elements::{Button, Field, Tone, button, local_time, notice, problems};
 use super::fields::Fields;
-use super::forms::{self, Wish};
+use super::forms::{self, Wish, effective_field, reason_field};
 use super::language::Language;
+use super::preview::{Preview, World};
 use super::tables::tables;
 use super::words;
 use crate::accounts::Right;
@@ -84,6 +85,17 @@ fn current<'r>(subject: Subject<'r>, tag: &str) -> &'r str {
     subject.targets().iter().find(|target| target.language == tag).map_or("", |target| target.url)
 }
 
+/// What a field had when the form was made: `was:` before its name. One that nobody has touched takes the value of
+/// today when the form is shown again, so that sending it once more does not undo what somebody else has changed.
+fn was(name: &str, current: &str) -> Markup {
+    html! { input type="hidden" name={ "was:" (name) } value=(current); }
+}
+
+fn is_untouched(fields: &Fields, name: &str) -> bool {
+    let was = format!("was:{name}");
+    fields.has(&was) && fields.get(&was) == fields.get(name)
+}
+
 /// The form; or, for who may not send it, why.
 pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Refusal<'_>>) -> Markup {
     let language = visit.language;
@@ -101,11 +113,17 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
         return html! { section { h2 { (title) } p.soft { (why) } } };
     }
     let typed = |name: &str, current: &str| match refusal {
-        Some(refusal) if refusal.fields.has(name) => refusal.fields.get(name).to_owned(),
+        Some(refusal) if refusal.fields.has(name) && !is_untouched(refusal.fields, name) => {
+            refusal.fields.get(name).to_owned()
+        }
         _ => current.to_owned(),
     };
+    let all_of_place;
     let hint = match subject {
-        Subject::Place(_) => "",
+        Subject::Place(place) => {
+            all_of_place = whole_place(visit, place);
+            all_of_place.as_str()
+        }
         Subject::Sign(_) if subject.follows_its_place() => language.say(
             "Hiện theo địa điểm. Nếu sửa, biển này có trang đích riêng và không đi theo địa điểm nữa.",
             "That of its place. Once it is changed, this sign has a target of its own and no longer follows the place.",
@@ -122,6 +140,7 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
             form.form method="post" action=(visit.path) {
                 input type="hidden" name="hash" value=(visit.registry.content_hash_text());
                 @for (column, tag) in columns(visit) {
+                    (was(&column, current(subject, tag)))
                     (Field {
                         name: &column,
                         label: &words::column(language, &if column == "target" { format!("target:{tag}") } else { column.clone() }),
@@ -135,11 +154,25 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
                 (reason_field(language, &typed("reason", "")))
                 details open[!typed("effective", "").is_empty() || !typed("until", "").is_empty() || !typed("from", "").is_empty()] {
                     summary { (language.say("Hẹn giờ, hoặc chỉ trong một thời gian", "At a time, or only for a while")) }
-                    (time_fields(language, &typed))
+                    (time_fields(visit, &typed))
                 }
                 (buttons(visit, &area))
             }
         }
+    }
+}
+
+/// How many signs a place's targets move, so that nobody takes the place for one of its signs.
+fn whole_place(visit: &Visit<'_>, place: PlaceRef<'_>) -> String {
+    let follows = |sign: &SignRef<'_>| sign.place().id() == place.id() && sign.own_targets().is_none();
+    let count = visit.language.number(visit.registry.signs().filter(follows).count() as u64);
+    match visit.language {
+        Language::Vietnamese => format!(
+            "Đổi cho cả địa điểm: {count} biển đi theo trang đích này. Nếu chỉ đổi một biển, hãy mở biển đó ở cuối trang."
+        ),
+        Language::English => format!(
+            "For the whole place: signs that follow these targets: {count}. For one sign alone, open that sign, at the end of this page."
+        ),
     }
 }
 
@@ -150,6 +183,8 @@ fn status_fields(language: Language, sign: SignRef<'_>, typed: &impl Fn(&str, &s
         details open[typed("status", sign.status().as_str()) != sign.status().as_str()] {
             summary { (language.say("Tình trạng của biển", "Status of the sign")) }
             div.stack {
+                (was("status", sign.status().as_str()))
+                (was("successor", &successor))
                 (Field {
                     name: "status",
                     label: language.say("Tình trạng", "Status"),
@@ -168,32 +203,11 @@ fn status_fields(language: Language, sign: SignRef<'_>, typed: &impl Fn(&str, &s
     }
 }
 
-fn reason_field(language: Language, value: &str) -> Markup {
-    Field {
-        name: "reason",
-        label: language.say("Lý do", "Reason"),
-        value,
-        hint: language.say(
-            "Một câu; người phê duyệt và lịch sử sẽ thấy.",
-            "One sentence, for who approves it and for the history.",
-        ),
-        is_required: true,
-        ..Field::default()
-    }
-    .lines()
-}
-
-fn time_fields(language: Language, typed: &impl Fn(&str, &str) -> String) -> Markup {
+fn time_fields(visit: &Visit<'_>, typed: &impl Fn(&str, &str) -> String) -> Markup {
+    let language = visit.language;
     html! {
         div.stack {
-            (Field {
-                name: "effective",
-                label: language.say("Áp dụng vào lúc", "Apply at"),
-                value: &typed("effective", ""),
-                hint: language.say("Để trống: ngay sau khi được phê duyệt.", "Empty: as soon as it is approved."),
-                kind: "datetime-local",
-                ..Field::default()
-            }.line())
+            (effective_field(visit, &typed("effective", "")))
             fieldset {
                 legend { (language.say("Chuyển hướng tạm thời", "Only for a while")) }
                 p.hint {
@@ -257,6 +271,12 @@ pub(super) fn take(visit: &Visit<'_>, subject: Subject<'_>) -> Result<Answer, Ve
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    // A draft may break a rule: its page says so. Nobody else is asked about one that does.
+    let at = wish.effective.filter(|&time| time > visit.now).unwrap_or(visit.now);
+    let preview = Preview::of(&cells, &tables, at, &World::of(visit));
+    if fields.get("action") != "draft" && !preview.problems.is_empty() {
+        return Err(preview.problems.list.iter().map(ToString::to_string).collect());
+    }
     let draft = Draft {
         author: visit.account.number,
         reason: wish.reason,
@@ -265,13 +285,15 @@ pub(super) fn take(visit: &Visit<'_>, subject: Subject<'_>) -> Result<Answer, Ve
         undoes: None,
         forced: wish.forced,
     };
-    Ok(make(visit, &draft))
+    // What loses more signs than is allowed stays a draft, on whose page that is confirmed.
+    let action = if preview.shrinks { "draft" } else { fields.get("action") };
+    Ok(make(visit, &draft, action))
 }
 
-fn make(visit: &Visit<'_>, draft: &Draft) -> Answer {
+fn make(visit: &Visit<'_>, draft: &Draft, action: &str) -> Answer {
     let changes = &visit.parts.changes;
     let number = changes.draft(draft, visit.now)?;
-    match visit.fields.get("action") {
+    match action {
         "draft" => {}
         "apply" => {
             changes.apply_first(number, draft.author, visit.now)?;
@@ -475,6 +497,15 @@ mod tests {
     }
 
     #[test]
+    fn a_place_says_how_many_signs_it_moves() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let visit = office.visit("/places/p1");
+        let place = visit.registry.place("p1").expect("a place");
+        // The other of its two signs has a target of its own.
+        assert!(form(&visit, Subject::Place(place), None).into_string().contains("cả địa điểm: 1 biển"));
+    }
+
+    #[test]
     fn a_sign_that_leaves_its_place_keeps_a_page_for_each_language() {
         let office = Office::open(&trial::tables(), Role::Editor, &[]);
         let form = "target=https://langson.gov.vn/new&target:en=https://langson.gov.vn/en/1&reason=x";
@@ -501,6 +532,27 @@ mod tests {
     }
 
     #[test]
+    fn what_would_break_a_rule_stays_with_its_author() {
+        let office = Office::open(&trial::tables(), Role::Editor, &[]);
+        let mut visit = office.visit("/places/p1");
+        let registry = visit.registry.clone();
+        let subject = Subject::Place(registry.place("p1").expect("a place"));
+        let mut send = |action: &str| {
+            let hash = registry.content_hash_text();
+            // The page in the default language is missing.
+            let form = format!("hash={hash}&target=&target:en=https://langson.gov.vn/en/1&reason=x&action={action}");
+            visit.fields = Fields::parse(&form);
+            take(&visit, subject).map(|answer| answer.is_ok())
+        };
+        for action in ["submit", "apply"] {
+            // Who may not apply first is told that as well.
+            assert!(send(action).is_err(), "{action}");
+        }
+        assert!(office.parts.changes.list(&[], 0, 9).expect("a list").is_empty());
+        assert_eq!(send("draft"), Ok(true));
+    }
+
+    #[test]
     fn for_a_while_is_a_row_of_the_overrides() {
         let office = Office::open(&trial::tables(), Role::Editor, &[]);
         let form = "target=https://langson.gov.vn/tet&reason=x&from=2027-02-01T08:00&until=2027-02-10T00:00";
@@ -520,13 +572,21 @@ mod tests {
     }
 
     #[test]
-    fn a_form_of_older_tables_is_shown_again() {
+    fn a_form_of_older_tables_is_shown_again_and_undoes_nothing() {
         let office = Office::open(&trial::tables(), Role::Editor, &[]);
         let mut visit = office.visit("/places/p1");
-        visit.fields = Fields::parse("hash=0000000000000000&target=https://langson.gov.vn/new&reason=x");
+        // The English page has been changed by somebody else since.
+        visit.fields = Fields::parse(
+            "hash=0000000000000000&was:target=https://langson.gov.vn/1&target=https://langson.gov.vn/new&\
+             was:target:en=https://langson.gov.vn/stale&target:en=https://langson.gov.vn/stale&reason=x",
+        );
         let registry = visit.registry.clone();
         let subject = Subject::Place(registry.place("p1").expect("a place"));
-        assert_eq!(take(&visit, subject).expect_err("another hash").len(), 1);
+        let problems = take(&visit, subject).expect_err("another hash");
+        assert_eq!(problems.len(), 1);
+        let again = form(&visit, subject, Some(&Refusal { fields: &visit.fields, problems })).into_string();
+        assert!(again.contains("value=\"https://langson.gov.vn/new\""), "{again}");
+        assert!(again.contains("value=\"https://langson.gov.vn/en/1\"") && !again.contains("stale"), "{again}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::language::Language;
 use crate::accounts::Role;
 use crate::changes::{self, ChangeError, MAX_CELLS, MAX_REASON};
 use crate::health;
+use crate::history::Action;
 use crate::registry::{Status, TargetError, TargetSource};
 use crate::source::TableName;
 
@@ -38,6 +39,22 @@ pub(super) const fn change_state(language: Language, state: changes::State) -> &
         changes::State::Refused => language.say("bị từ chối", "refused"),
         changes::State::Withdrawn => language.say("đã rút lại", "withdrawn"),
         changes::State::Conflict => language.say("xung đột, chưa áp dụng", "in conflict, not applied"),
+    }
+}
+
+/// What was done, as the history says it.
+pub(super) const fn action(language: Language, action: Action) -> &'static str {
+    match action {
+        Action::Submitted => language.say("gửi duyệt", "submitted"),
+        Action::Approved => language.say("phê duyệt", "approved"),
+        Action::Refused => language.say("từ chối", "refused"),
+        Action::Withdrawn => language.say("rút lại", "withdrawn"),
+        Action::Applied => language.say("áp dụng", "applied"),
+        Action::Conflict => language.say("không áp dụng được", "could not be applied"),
+        Action::Reviewed => language.say("xem lại sau khi áp dụng", "reviewed after it was applied"),
+        Action::Outside => language.say("thay đổi ngoài trang quản trị", "changed outside the console"),
+        Action::Account => language.say("tài khoản", "account"),
+        Action::SignedIn => language.say("đăng nhập", "signed in"),
     }
 }
 

@@ -17,13 +17,12 @@ use super::super::elements::{
     Button, Field, People, Tone, badge, button, facts, local_time, notice, pager, place_link, problems, state_badge,
     tick, time,
 };
-use super::super::forms::{self, Wish};
+use super::super::forms::{self, Wish, effective_field, reason_field};
 use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::preview::{Move, Preview, World};
 use super::super::tables::tables;
 use super::super::words;
-use super::history;
 use crate::accounts::Right;
 use crate::changes::{ChangeError, ChangeSet, Draft, State};
 use crate::core::Problems;
@@ -568,7 +567,7 @@ impl Case<'_> {
         }
         let conflict = |conflict: &Conflict| {
             let CellChange { table, key, column, old, .. } = &conflict.change;
-            let value = |text: Option<&str>| cells_view::value(language, *table, column, text);
+            let value = |text: Option<&str>| cells_view::value(visit, *table, column, text);
             html! {
                 (cells_view::row_title(visit, *table, key)) ", " (words::column(language, column)) ": "
                 @if conflict.is_ambiguous {
@@ -694,7 +693,7 @@ impl Case<'_> {
                     ol reversed {
                         @for entry in &entries {
                             li {
-                                (time(visit, entry.time)) " " (history::action(language, entry.action))
+                                (time(visit, entry.time)) " " (words::action(language, entry.action))
                                 @if let Some(number) = entry.account { ", " (people.person(number)) }
                                 @if !entry.reason.is_empty() { ": " bdi { (entry.reason) } }
                             }
@@ -723,11 +722,9 @@ impl Case<'_> {
         };
         let rebase = self.rebase_form();
         Ok(html! {
-            @if !matches!(self.set.state, State::Withdrawn | State::Refused) {
-                section #actions {
-                    h2 { (language.say("Xử lý", "What to do")) }
-                    (forms) (rebase)
-                }
+            section #actions {
+                h2 { (language.say("Xử lý", "What to do")) }
+                (forms) (rebase)
             }
         })
     }
@@ -911,16 +908,32 @@ impl Case<'_> {
         })
     }
 
-    /// For a set with cells that have changed since.
+    /// For a set with cells that have changed since, or one that has ended and may be wanted after all.
     fn rebase_form(&self) -> Markup {
         let language = self.visit.language;
+        let is_over = matches!(self.set.state, State::Refused | State::Withdrawn);
         let is_outdated = self.set.state == State::Conflict
             || self.preview.as_ref().is_some_and(|preview| !preview.conflicts.is_empty());
-        if !is_outdated {
+        if !is_over && !is_outdated {
             return html! {};
         }
         if !self.may(Right::Propose) {
             return self.why_not(Right::Propose);
+        }
+        if is_over {
+            return html! {
+                form.form method="post" {
+                    p {
+                        (language.say(
+                            "Đề xuất này đã kết thúc. Có thể lập bản nháp mới với cùng các thay đổi, sửa lý do hoặc thời điểm rồi gửi duyệt lại.",
+                            "This change set is at its end. The same changes can be made into a new draft, with another reason or time, and be submitted again.",
+                        ))
+                    }
+                    div.row {
+                        (button(Button::Plain, "action", "rebase", language.say("Lập bản nháp mới", "Make a new draft")))
+                    }
+                }
+            };
         }
         html! {
             form.form method="post" {
@@ -936,38 +949,6 @@ impl Case<'_> {
             }
         }
     }
-}
-
-/// The field for a reason.
-pub(in crate::console) fn reason_field(language: Language, value: &str) -> Markup {
-    Field {
-        name: "reason",
-        label: language.say("Lý do", "Reason"),
-        hint: language.say("Ngắn gọn; được ghi vào lịch sử.", "In short; it goes into the history."),
-        value,
-        is_required: true,
-        ..Field::default()
-    }
-    .lines()
-}
-
-/// The field for the time at which a set is to be applied.
-pub(in crate::console) fn effective_field(visit: &Visit<'_>, value: &str) -> Markup {
-    let language = visit.language;
-    let zone = visit.parts.rules.timezone.iana_name().unwrap_or("");
-    let hint = match language {
-        Language::Vietnamese => format!("Để trống nếu áp dụng ngay khi được phê duyệt. Múi giờ {zone}."),
-        Language::English => format!("Leave it empty for as soon as it is approved. Time zone {zone}."),
-    };
-    Field {
-        name: "effective",
-        label: language.say("Thời điểm áp dụng", "When to apply it"),
-        hint: &hint,
-        kind: "datetime-local",
-        value,
-        ..Field::default()
-    }
-    .line()
 }
 
 fn shrink_text(language: Language) -> &'static str {

@@ -72,7 +72,16 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let main = html! {
         (filters(visit))
         @if rows.is_empty() {
-            (notice(Tone::Info, "", html! { p { (language.say("Không có đề xuất nào.", "There are none.")) } }))
+            (notice(Tone::Info, "", html! {
+                p { (language.say("Không có đề xuất nào.", "There are none.")) }
+                @if visit.account.role.has(Right::Propose) {
+                    p {
+                        (language.say("Muốn lập đề xuất, hãy mở một", "To make one, open a")) " "
+                        a href="/signs" { (language.say("biển", "sign")) } " " (language.say("hoặc", "or")) " "
+                        a href="/places" { (language.say("địa điểm", "place")) } "."
+                    }
+                }
+            }))
         } @else {
             (table(title, &heads, rows))
         }

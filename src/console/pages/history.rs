@@ -16,6 +16,7 @@ use super::super::csv::{csv_text, download};
 use super::super::elements::{Button, Field, People, Tone, badge, button, facts, notice, table, time};
 use super::super::language::Language;
 use super::super::page::page_with;
+use super::super::words;
 use crate::core::Code;
 use crate::history::{Action, Entry, Filter, head, list};
 use crate::source::CellChange;
@@ -105,22 +106,6 @@ fn objects(row: &str) -> Vec<String> {
     code.into_iter().chain([format!("places {row}")]).collect()
 }
 
-/// What was done, in a word.
-pub(in crate::console) const fn action(language: Language, action: Action) -> &'static str {
-    match action {
-        Action::Submitted => language.say("gửi duyệt", "submitted"),
-        Action::Approved => language.say("phê duyệt", "approved"),
-        Action::Refused => language.say("từ chối", "refused"),
-        Action::Withdrawn => language.say("rút lại", "withdrawn"),
-        Action::Applied => language.say("áp dụng", "applied"),
-        Action::Conflict => language.say("không áp dụng được", "could not be applied"),
-        Action::Reviewed => language.say("xem lại sau khi áp dụng", "reviewed after it was applied"),
-        Action::Outside => language.say("thay đổi ngoài trang này", "changed outside the console"),
-        Action::Account => language.say("tài khoản", "account"),
-        Action::SignedIn => language.say("đăng nhập", "signed in"),
-    }
-}
-
 /// Who has done it: nobody known where it was done outside.
 fn who(language: Language, people: &People, entry: &Entry) -> Markup {
     match (entry.account, entry.action) {
@@ -171,7 +156,7 @@ fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
         who(language, people, entry),
         html! {
             div {
-            (badge(tone, action(language, entry.action)))
+            (badge(tone, words::action(language, entry.action)))
             @match entry.change_set {
                 Some(number) => { " " a href={ "/changes/" (number) } { (language.say("đề xuất", "change set")) " " (number) } }
                 None => { " " (object(people, &entry.object)) }
@@ -232,7 +217,7 @@ fn hex(bytes: &[u8]) -> String {
 fn filters(visit: &Visit<'_>) -> Result<Markup, Failure> {
     let (language, fields) = (visit.language, &visit.fields);
     let any = ("", language.say("(tất cả)", "(any)"));
-    let actions = [any].into_iter().chain(Action::ALL.map(|one| (one.as_str(), action(language, one))));
+    let actions = [any].into_iter().chain(Action::ALL.map(|one| (one.as_str(), words::action(language, one))));
     let accounts = visit.parts.accounts.all()?.into_iter().map(|account| (account.number.to_string(), account.name));
     let accounts = [(String::new(), any.1.to_owned())].into_iter().chain(accounts);
     let field = |name, label, kind| Field { name, label, kind, value: fields.get(name), ..Field::default() };

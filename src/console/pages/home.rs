@@ -1,6 +1,6 @@
 //! `/`: what waits, what was refused, what is to come, how everything is.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::super::Visit;
@@ -20,6 +20,8 @@ use crate::registry::{SignRef, Status};
 
 /// Rows of each list; the rest is a link away.
 const MOST: usize = 8;
+/// How long a refusal is shown.
+const NEWS: SignedDuration = SignedDuration::from_hours(14 * 24);
 /// Sets that are looked at for each list.
 const LOOKED_AT: usize = 1000;
 
@@ -32,15 +34,25 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let mine = |sets: Vec<ChangeSet>| -> Vec<ChangeSet> {
         sets.into_iter().filter(|set| set.author == visit.account.number).collect()
     };
-    let submitted = waiting(visit, sets(State::Submitted)?)?;
+    let submitted = sets(State::Submitted)?;
+    let sent = mine(submitted.clone());
+    let submitted = waiting(visit, submitted)?;
+    // Nobody has to do anything with it: it is shown for as long as it is news.
+    let is_news = |set: &ChangeSet| set.decided.is_none_or(|decided| decided > visit.now - NEWS);
+    let refused: Vec<ChangeSet> = mine(sets(State::Refused)?).into_iter().filter(is_news).collect();
     let mut to_come: Vec<ChangeSet> =
         sets(State::Approved)?.into_iter().filter(|set| set.effective.is_some()).collect();
     to_come.sort_by_key(|set| (set.effective, set.number));
     let outside = outside(visit)?;
     let lists = [
         (language.say("Chờ bạn phê duyệt", "For you to approve"), "/changes?waits=1", submitted),
+        (
+            language.say("Bạn đã gửi, chờ phê duyệt", "Sent by you, waiting for approval"),
+            "/changes?state=submitted&mine=1",
+            sent,
+        ),
         (language.say("Bản nháp của bạn", "Your drafts"), "/changes?state=draft&mine=1", mine(sets(State::Draft)?)),
-        (language.say("Bị từ chối", "Refused"), "/changes?state=refused&mine=1", mine(sets(State::Refused)?)),
+        (language.say("Bị từ chối", "Refused"), "/changes?state=refused&mine=1", refused),
         (language.say("Xung đột", "In conflict"), "/changes?state=conflict&mine=1", mine(sets(State::Conflict)?)),
         (language.say("Sẽ được áp dụng", "To be applied"), "/changes?state=approved", to_come),
     ];

@@ -17,13 +17,13 @@ use super::super::elements::{
     Button, Field, Tone, badge, button, facts, local_time, notice, place_link, problems, sign_link, table, tick, time,
     url_link,
 };
-use super::super::forms;
+use super::super::forms::{self, reason_field};
 use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::search::Filters;
 use super::super::tables::tables;
 use super::super::words;
-use super::change::{lacks, reason_field, texts};
+use super::change::{lacks, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, festival};
 use crate::core::Problems;

@@ -13,13 +13,13 @@ use super::super::answer::{Answer, Failure, see_other};
 use super::super::areas::{areas_of, scope};
 use super::super::cells_view::{row_title, value};
 use super::super::elements::{Button, Field, Tone, button, notice, problems, table, tick};
-use super::super::forms::Wish;
+use super::super::forms::{Wish, effective_field, reason_field};
 use super::super::page::page_with;
 use super::super::preview::{Preview, World};
 use super::super::search::Filters;
 use super::super::tables::tables;
 use super::super::words;
-use super::change::{effective_field, lacks, lines, reason_field, texts};
+use super::change::{lacks, lines, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, PlanError, Replacement, replace};
 use crate::core::Code;
@@ -173,7 +173,7 @@ fn dry_run(visit: &Visit<'_>) -> Result<Markup, Failure> {
     let bad = |cell: &CellChange| cell.new.as_deref().and_then(|new| rules.target(new).err());
     let bad_cells = cells.iter().filter(|cell| bad(cell).is_some()).count();
     let rows = cells.iter().take(MOST).map(|cell| {
-        let shown = |text: Option<&str>| value(language, cell.table, &cell.column, text);
+        let shown = |text: Option<&str>| value(visit, cell.table, &cell.column, text);
         vec![
             html! { (row_title(visit, cell.table, &cell.key)) },
             html! { (words::column(language, &cell.column)) },
