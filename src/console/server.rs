@@ -193,7 +193,7 @@ impl Console {
                 return once_more(asked.language);
             }
             let fields = Fields::parse(&asked.query);
-            return self.handle(asked, Form { fields, attempt: None, permit: None }).await;
+            return self.handle(asked, Form { fields, attempt: None, permit: None, upload: None }).await;
         }
         match self.read_form(activity, &asked, &head.headers, body).await {
             Ok(form) => self.handle(asked, form).await,
@@ -266,14 +266,14 @@ impl Console {
         let is_upload = asked.path == "/import";
         let (most, time) =
             if is_upload { (self.settings.max_upload + MAX_FORM, UPLOAD_TIME) } else { (MAX_FORM, FORM_TIME) };
-        let _upload = if is_upload { Some(self.may_upload(asked).await?) } else { None };
+        let upload = if is_upload { Some(self.may_upload(asked).await?) } else { None };
         activity.wait_for_client(true);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let read = tokio::time::timeout(time, Limited::new(body, most).collect()).await;
         activity.wait_for_client(false);
         let status = match read {
             Ok(Ok(body)) => match Fields::read(headers, body.to_bytes()).await {
-                Some(fields) => return self.ready(asked, fields).await,
+                Some(fields) => return self.ready(asked, fields).await.map(|form| Form { upload, ..form }),
                 None => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             },
             Ok(Err(error)) if error.is::<LengthLimitError>() => StatusCode::PAYLOAD_TOO_LARGE,
@@ -312,7 +312,7 @@ impl Console {
     async fn ready(&self, asked: &Asked, fields: Fields) -> Result<Form, Response> {
         let is_sign_in = asked.path == "/login";
         if !is_sign_in && asked.path != "/account" && !asked.path.starts_with("/invite/") {
-            return Ok(Form { fields, attempt: None, permit: None });
+            return Ok(Form { fields, attempt: None, permit: None, upload: None });
         }
         let limits = &self.parts.accounts.limits;
         let begun = is_sign_in.then(|| limits.begin(fields.get("name"), asked.address, Instant::now(), asked.now));
@@ -327,15 +327,15 @@ impl Console {
             }
             return Err(self.busy(asked));
         };
-        Ok(Form { fields, attempt, permit: Some(permit) })
+        Ok(Form { fields, attempt, permit: Some(permit), upload: None })
     }
 
     async fn handle(self: Arc<Self>, asked: Asked, form: Form) -> Response {
         let language = asked.language;
         let work = move || {
-            let Form { fields, attempt, permit } = form;
+            let Form { fields, attempt, permit, upload } = form;
             let response = self.page(&asked, fields, attempt);
-            drop(permit);
+            drop((permit, upload));
             response
         };
         // It breaks off where the handler panics, which the log tells.
@@ -503,6 +503,8 @@ struct Form {
     attempt: Option<Attempt>,
     /// The right to compute a hash.
     permit: Option<OwnedSemaphorePermit>,
+    /// The right to have a file in memory, until it is dealt with: half of the threads are left for others.
+    upload: Option<OwnedSemaphorePermit>,
 }
 
 fn forbidden(language: Language) -> &'static str {
