@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::normal_name;
 use crate::core::lock;
 
 /// Tries of one network at one name without a pause.
@@ -105,7 +106,9 @@ impl Limits {
         time: Timestamp,
     ) -> Result<Attempt, Pause> {
         let network = network(address);
-        let keys = [self.key(&(name, network)), self.key(&name), self.key(&network)];
+        // As accounts are found: each way to compose its accents would be another name.
+        let name = normal_name(name);
+        let keys = [self.key(&(&name, network)), self.key(&name), self.key(&network)];
         let [pair, of_name, of_network] = keys;
         let mut tables = lock(&self.tables);
         let known = tables.names.get(&of_name).filter(|tries| !tries.is_forgotten(now)).copied();
@@ -309,6 +312,14 @@ mod tests {
         assert_eq!(begun.len(), 5);
         drop(begun);
         assert_eq!((0..100).filter(|_| world.fails("lan", HOME)).count(), 5, "those that were given up do not count");
+    }
+
+    #[test]
+    fn another_way_to_compose_a_name_is_no_other_name() {
+        let world = World::new();
+        let spelled = ["Nguyễn", "Nguye\u{302}\u{303}n", "Nguy\u{ea}\u{303}n", " Nguyễn "];
+        let tried = (0..100).filter(|&number| world.fails(spelled[number % spelled.len()], HOME)).count();
+        assert_eq!(tried, 5);
     }
 
     #[test]

@@ -7,9 +7,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use url::Url;
 
+use super::model::MAX_CELLS;
 use crate::core::{Problem, Problems, file_name};
 use crate::registry::Rules;
 use crate::source::{CellChange, Cells, Files, Sources, TableName, Upload};
+
+/// How often an upload is checked anew without its rows that break a rule: each time some thousand of them are found, or
+/// those that need one which was found before.
+const MOST_CHECKS: usize = 40;
 
 /// Why a plan can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -216,7 +221,25 @@ pub fn import(
         import.take_out(&upload, &cells);
     }
     let file = &file_name(files.paths()[table as usize]);
-    while import.refuse_broken(tables, files, rules, file)? {}
+    let whole = |text: String| {
+        let mut problems = Problems::default();
+        problems.add(file, 0, "", text);
+        PlanError::Problems(problems)
+    };
+    if import.changes.len() > MAX_CELLS {
+        let found = import.changes.len();
+        return Err(whole(format!("expected an upload that changes at most {MAX_CELLS} cells, found {found}")));
+    }
+    let mut checks = 0;
+    while import.refuse_broken(tables, files, rules, file)? {
+        checks += 1;
+        if checks == MOST_CHECKS {
+            let found = import.refused.len();
+            return Err(whole(format!(
+                "expected an upload of which most rows can be taken, found {found} that can't and more behind them"
+            )));
+        }
+    }
     import.refused.sort_by_key(|refused| refused.line);
     Ok((import.changes, import.refused))
 }
@@ -577,6 +600,26 @@ mod tests {
         ] {
             let error = import(&tables(), TableName::Places, upload, ImportKind::Rows, &files(), &rules());
             assert_eq!(error.expect_err("no table").to_string(), advice);
+        }
+    }
+
+    #[test]
+    fn an_upload_that_would_take_minutes_to_check_is_refused_whole() {
+        let upload = |count: usize, header: &str, rest: &str| {
+            (0..count).fold(format!("{header}\n"), |text, n| text + &format!("p{n}{rest}\n"))
+        };
+        for (upload, expected) in [
+            (
+                upload(50_001, "place,name", ",Tên"),
+                "places.csv: expected an upload that changes at most 100000 cells, found 100002",
+            ),
+            (
+                upload(40_001, "place", ""),
+                "places.csv: expected an upload of which most rows can be taken, found 40000 that can't and more behind them",
+            ),
+        ] {
+            let error = import(&tables(), TableName::Places, upload.as_bytes(), ImportKind::Rows, &files(), &rules());
+            assert_eq!(error.expect_err("too much").to_string(), expected);
         }
     }
 

@@ -67,6 +67,12 @@ pub(super) fn body(status: StatusCode, content_type: &'static str, body: impl In
     response
 }
 
+/// Whether a path that a form has is one of ours. Browsers take `//host` and `/\host` for another site, and take tabs out
+/// before they look.
+pub(super) fn is_ours(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|rest| !rest.starts_with(['/', '\\'])) && path.bytes().all(|byte| byte > b' ')
+}
+
 /// After a form: to a page of ours (a path).
 pub(super) fn see_other(path: &str) -> Response {
     let mut response = body(StatusCode::SEE_OTHER, "text/plain; charset=utf-8", "");
@@ -74,4 +80,27 @@ pub(super) fn see_other(path: &str) -> Response {
     let location = HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/"));
     response.headers_mut().insert(LOCATION, location);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_leads_to_no_other_site() {
+        for (path, expected) in [
+            ("/", true),
+            ("/signs?q=x", true),
+            ("/địa-điểm", true),
+            ("", false),
+            ("signs", false),
+            ("//evil.example", false),
+            ("/\\evil.example", false),
+            ("/\t/evil.example", false),
+            ("/x\r\nX: y", false),
+            ("https://evil.example", false),
+        ] {
+            assert_eq!(is_ours(path), expected, "{path:?}");
+        }
+    }
 }

@@ -37,9 +37,14 @@ where
     text
 }
 
-/// A cell that no spreadsheet takes for a formula: see OWASP, "CSV Injection".
+/// A cell that no spreadsheet takes for a formula: see OWASP, "CSV Injection". Those of East Asia take signs of full
+/// width as well.
 fn defused(cell: &str) -> Cow<'_, str> {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}").into() } else { cell.into() }
+    if cell.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n']) {
+        format!("'{cell}").into()
+    } else {
+        cell.into()
+    }
 }
 
 /// A table to be kept as a file; the name is ours, ASCII without quotes.
@@ -63,6 +68,8 @@ mod tests {
             ("-1", "'-1"),
             ("@x", "'@x"),
             ("\tx", "\"'\tx\""),
+            ("\n=x", "\"'\n=x\""),
+            ("＝1+1", "'＝1+1"),
             ("a=b", "a=b"),
             ("7K3M-9QX5", "7K3M-9QX5"),
             ("a\r\nb;c", "\"a\r\nb;c\""),

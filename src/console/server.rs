@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONNECTION, HeaderMap, HeaderName, HeaderValue, REFRESH, RETRY_AFTER,
-    SET_COOKIE, USER_AGENT,
+    ACCEPT_LANGUAGE, ALLOW, CACHE_CONTROL, CONNECTION, FORWARDED, HeaderMap, HeaderName, HeaderValue, REFRESH,
+    RETRY_AFTER, SET_COOKIE, USER_AGENT,
 };
 use hyper::http::request::Parts as Head;
 use hyper::{Method, Request, StatusCode};
@@ -98,7 +98,7 @@ pub(super) struct Asked {
     pub language: Language,
     /// Of whoever asks, behind proxies.
     pub address: IpAddr,
-    /// Whether it and the connection come from this machine.
+    /// Whether it comes from this machine, and by no proxy.
     pub is_local: bool,
     /// The kind of device, such as `chrome, android`.
     pub client: String,
@@ -231,7 +231,9 @@ impl Console {
             path: head.uri.path().to_owned(),
             query: query.to_owned(),
             language: if asks.primary() == "en" { Language::English } else { Language::Vietnamese },
-            is_local: direct.is_loopback() && address.is_loopback(),
+            // What a proxy sends on may be from anywhere, also where it does not say from where, or we do not know it.
+            is_local: direct.is_loopback()
+                && ![&self.trust.header, &FORWARDED].into_iter().any(|name| headers.contains_key(name)),
             address,
             client: format!("{}, {}", client.app.as_str(), client.os.as_str()),
             cookie: self.origin.cookie(headers),

@@ -139,9 +139,7 @@ fn sign_out(console: &Console, asked: &Asked) -> Response {
 /// The page to go to afterwards: one of ours.
 fn next(fields: &Fields) -> &str {
     let next = fields.get("next");
-    // `//host` and `/\host` lead elsewhere.
-    let is_ours = next.starts_with('/') && !next[1..].starts_with(['/', '\\']) && next.bytes().all(|byte| byte > b' ');
-    if is_ours { next } else { "/" }
+    if answer::is_ours(next) { next } else { "/" }
 }
 
 fn form(asked: &Asked, next: &str, name: &str, status: StatusCode, above: Markup) -> Response {

@@ -85,6 +85,7 @@ fn no_key<'c>(table: TableName, cell: impl Fn(&str) -> &'c str) -> String {
 
 /// A cell without the apostrophe that was put before a formula.
 fn with_formula(cell: &str) -> &str {
-    let is_formula = cell.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let is_formula =
+        cell.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n']);
     cell.strip_prefix('\'').filter(|_| is_formula).unwrap_or(cell).trim()
 }

@@ -183,6 +183,13 @@ fn the_first_account_is_made_by_the_link_in_the_log() {
     let path = url.strip_prefix(&format!("http://{}", world.address)).expect("on loopback");
     let mut first = world.visitor();
     assert_eq!(first.get(path).status, 200);
+    for (header, value) in
+        [("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "127.0.0.1"), ("Forwarded", "for=_x")]
+    {
+        let mut sent_on = world.visitor().with(header, value);
+        assert_eq!(sent_on.get(path).status, 404, "by a proxy that is not in console.proxies: {header} {value}");
+        assert_eq!(sent_on.post(path, &[("name", "Ai đó"), ("password", PASSWORD)]).status, 404);
+    }
     let reply = first.post(path, &[("name", "Lê Thị Hoa"), ("password", "123456789012")]);
     assert!(reply.status == 422 && reply.body.contains("aria-describedby"), "a weak password: {}", reply.body);
     let reply = first.post(path, &[("name", "Lê Thị Hoa"), ("password", PASSWORD)]);

@@ -42,8 +42,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
         "language" => {
             accounts.set_language(number, visit.fields.get("language"))?;
             let back = visit.fields.get("back");
-            let is_ours = back.starts_with('/') && !back[1..].starts_with(['/', '\\']);
-            return Ok(answer::see_other(if is_ours { back } else { "/account" }));
+            return Ok(answer::see_other(if answer::is_ours(back) { back } else { "/account" }));
         }
         "end" => {
             let session = visit.fields.get("session").parse().map_err(|_| Failure::NotFound)?;
