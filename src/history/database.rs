@@ -3,22 +3,25 @@
 //! Owns the file: made for its owner alone, with a write-ahead log, each commit durable. A transaction
 //! that writes begins as one (`BEGIN IMMEDIATE`): one that reads first and writes then could fail with a
 //! snapshot that is too old, which no timeout waits out. What a transaction has appended to the history is
-//! logged once it is durable, and not before.
+//! logged once it is durable, and not before. A file that was put in the place of this one meanwhile is neither read
+//! nor taken for it: what is written goes nowhere but into the file that is at its path.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Error, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use super::entry::head;
 use crate::core::lock;
 
 /// A writer waits this long for one of another process, such as `waypost console invite`.
 const BUSY: Duration = Duration::from_secs(5);
+/// The stop waits no longer for what another process does to the file.
+const BUSY_AT_THE_STOP: Duration = Duration::from_secs(1);
 /// Connections that are kept for the next reader; under more readers at once each has its own for that time.
 const READERS: usize = 4;
 /// The version of the tables, in `PRAGMA user_version`.
@@ -60,6 +63,8 @@ pub enum DatabaseError {
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
+    /// Device and inode of the file that was opened.
+    file: (u64, u64),
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
 }
@@ -89,7 +94,8 @@ impl Database {
         }
         steps.pragma_update(None, "user_version", VERSION)?;
         steps.commit()?;
-        Ok(Self { path: path.to_owned(), writer: Mutex::new(writer), readers: Mutex::default() })
+        let file = identity(path).map_err(of(path))?;
+        Ok(Self { path: path.to_owned(), file, writer: Mutex::new(writer), readers: Mutex::default() })
     }
 
     /// Opens a file that is there, to read and never to change it, whether or not it is being written.
@@ -109,6 +115,7 @@ impl Database {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut writer = lock(&self.writer);
+        self.is_in_its_place()?;
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = head(&transaction)?;
         let result = work(&transaction)?;
@@ -123,6 +130,7 @@ impl Database {
 
     /// Reads, as everything stood at one time. Waits for no writer.
     pub fn read<T, E: From<rusqlite::Error>>(&self, work: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
+        self.is_in_its_place()?;
         let kept = lock(&self.readers).pop();
         let mut connection = kept.map_or_else(|| reader(&self.path), Ok)?;
         // Ends by itself, as nothing is written.
@@ -133,6 +141,32 @@ impl Database {
         }
         result
     }
+
+    /// At the stop: brings what the write-ahead log has into the file, so that a copy of the file alone is whole.
+    pub fn merge_log(&self) -> rusqlite::Result<()> {
+        let writer = lock(&self.writer);
+        self.is_in_its_place()?;
+        writer.busy_timeout(BUSY_AT_THE_STOP)?;
+        writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    /// Whether the file that was opened is the one at the path. SQLite goes on with one that was moved away or removed,
+    /// and all that it takes is gone with the process.
+    fn is_in_its_place(&self) -> rusqlite::Result<()> {
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            return Ok(());
+        }
+        let path = self.path.display();
+        let text = format!(
+            "{path}: expected the file that was opened at the start, found another or none (a backup is put in its \
+             place while the service is stopped, and its -wal and -shm files are removed with it)"
+        );
+        Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED), Some(text)))
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 fn reader(path: &Path) -> rusqlite::Result<Connection> {
