@@ -40,6 +40,7 @@ pub(super) struct Console {
 
 /// Its threads.
 pub(super) struct ConsoleThreads {
+    database: Arc<Database>,
     applier: Arc<Applier>,
     figures: Arc<Figures>,
     threads: [JoinHandle<()>; 3],
@@ -115,7 +116,12 @@ impl Console {
             runtime.shutdown_background();
         })?;
         let (applier, of_figures) = (self.applier.clone(), self.figures.clone());
-        Ok(ConsoleThreads { applier, figures: of_figures, threads: [page, changes, figures] })
+        Ok(ConsoleThreads {
+            database: self.database.clone(),
+            applier,
+            figures: of_figures,
+            threads: [page, changes, figures],
+        })
     }
 
     /// What has figures for `/metrics`.
@@ -143,6 +149,10 @@ impl ConsoleThreads {
     pub fn stop(self, until: Instant) -> Result<(), StartError> {
         self.applier.stop();
         self.figures.stop();
-        self.threads.into_iter().try_for_each(|thread| wait(thread, until).unwrap_or(Ok(())))
+        let ended = self.threads.into_iter().try_for_each(|thread| wait(thread, until).unwrap_or(Ok(())));
+        if let Err(error) = self.database.merge_log() {
+            tracing::warn!(%error, "the console's database keeps its write-ahead log beside it");
+        }
+        ended
     }
 }

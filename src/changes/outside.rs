@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use serde_json::json;
 
 use super::entry::{about, cells_of};
@@ -108,25 +108,31 @@ pub(super) fn note(
     Known::keep(transaction, tables, &names, generation)
 }
 
-/// The applied sets whose change is lost: a cell had the new value of the last set that changed it, and has the old
-/// one again.
+/// The applied sets whose change is lost: a cell had the value that the last of them gave it, and has again one from
+/// before. From a copy that is older than several sets, all of these are lost.
 fn lost(connection: &Connection, cells: &[CellChange]) -> rusqlite::Result<BTreeSet<i64>> {
-    let mut last = connection.prepare(
+    let mut newest_first = connection.prepare(
         "SELECT number, old, new FROM change_cells JOIN change_sets ON number = change_set \
-         WHERE tab = ?1 AND key = ?2 AND col = ?3 AND state = 'applied' ORDER BY applied DESC, number DESC LIMIT 1",
+         WHERE tab = ?1 AND key = ?2 AND col = ?3 AND state = 'applied' ORDER BY applied DESC, number DESC",
     )?;
     let mut sets = BTreeSet::new();
     for cell in cells {
-        let found = last
-            .query_row([cell.table.as_str(), &cell.key, &cell.column], |row| {
-                Ok((row.get(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(2)?))
-            })
-            .optional()?;
-        if let Some((number, old, new)) = found
-            && new == cell.old
-            && old == cell.new
-        {
-            sets.insert(number);
+        let mut rows = newest_first.query([cell.table.as_str(), &cell.key, &cell.column])?;
+        let mut since = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (number, old, new): (i64, Option<String>, Option<String>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let is_last = since.is_empty();
+            if is_last && new != cell.old {
+                break;
+            }
+            let is_from_here = !is_last && new == cell.new;
+            if !is_from_here {
+                since.push(number);
+            }
+            if is_from_here || old == cell.new {
+                sets.extend(since);
+                break;
+            }
         }
     }
     Ok(sets)

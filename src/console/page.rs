@@ -59,7 +59,7 @@ pub(super) fn page_with(visit: &Visit<'_>, status: StatusCode, title: &str, main
 }
 
 /// A page before somebody is signed in. Its switch of the language asks for the same address with `?lang=`.
-pub(super) fn bare_with(language: Language, status: StatusCode, title: &str, main: Markup) -> Response {
+pub(super) fn bare(language: Language, status: StatusCode, title: &str, main: Markup) -> Response {
     let other = language.other();
     let body = html! {
         header.top {

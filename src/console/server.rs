@@ -531,12 +531,12 @@ fn unusable(language: Language) -> &'static str {
 
 fn broken(language: Language) -> Response {
     let title = language.say("Lỗi", "An error");
-    page::bare_with(language, StatusCode::INTERNAL_SERVER_ERROR, title, html! { p { (unusable(language)) } })
+    page::bare(language, StatusCode::INTERNAL_SERVER_ERROR, title, html! { p { (unusable(language)) } })
 }
 
 /// A page of a few words for somebody who may not be signed in.
 pub(super) fn bare(asked: &Asked, status: StatusCode, title: &str, text: &str) -> Response {
-    page::bare_with(asked.language, status, title, html! { @if !text.is_empty() { p { (text) } } })
+    page::bare(asked.language, status, title, html! { @if !text.is_empty() { p { (text) } } })
 }
 
 fn not_allowed(asked: &Asked, allow: &'static str) -> Response {
@@ -558,7 +558,7 @@ fn kept(mut response: Response) -> Response {
 fn once_more(language: Language) -> Response {
     let title = language.say("Đang mở", "Opening");
     let text = language.say("Đang mở trang…", "Opening the page…");
-    let mut response = page::bare(language, title, html! { p { (text) } });
+    let mut response = page::bare(language, StatusCode::OK, title, html! { p { (text) } });
     response.headers_mut().insert(REFRESH, HeaderValue::from_static("0"));
     response
 }

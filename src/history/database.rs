@@ -3,7 +3,8 @@
 //! Owns the file: made for its owner alone, with a write-ahead log, each commit durable. A transaction
 //! that writes begins as one (`BEGIN IMMEDIATE`): one that reads first and writes then could fail with a
 //! snapshot that is too old, which no timeout waits out. What a transaction has appended to the history is
-//! logged once it is durable, and not before. A file that is deleted or replaced meanwhile is neither read nor written.
+//! logged once it is durable, and not before. A file that was put in the place of this one meanwhile is neither read
+//! nor taken for it: what is written goes nowhere but into the file that is at its path.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -12,13 +13,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Error, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 use super::entry::head;
 use crate::core::lock;
 
 /// A writer waits this long for one of another process, such as `waypost console invite`.
 const BUSY: Duration = Duration::from_secs(5);
+/// The stop waits no longer for what another process does to the file.
+const BUSY_AT_THE_STOP: Duration = Duration::from_secs(1);
 /// Connections that are kept for the next reader; under more readers at once each has its own for that time.
 const READERS: usize = 4;
 /// What makes each version of the tables from the one before it, the first from nothing.
@@ -56,15 +59,12 @@ pub enum DatabaseError {
     },
 }
 
-/// The device and the number of a file: another file at its path has others.
-type FileNumber = (u64, u64);
-
 /// The console's database.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
-    /// Which file it was when it was opened.
-    file: FileNumber,
+    /// Device and inode of the file that was opened.
+    file: (u64, u64),
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
 }
@@ -97,7 +97,7 @@ impl Database {
             steps.pragma_update(None, "user_version", VERSION)?;
             steps.commit()?;
         }
-        let file = which(path).map_err(of(path))?;
+        let file = identity(path).map_err(of(path))?;
         Ok(Self { path: path.to_owned(), file, writer: Mutex::new(writer), readers: Mutex::default() })
     }
 
@@ -117,8 +117,8 @@ impl Database {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.must_be_there()?;
         let mut writer = lock(&self.writer);
+        self.is_in_its_place()?;
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = head(&transaction)?;
         let result = work(&transaction)?;
@@ -133,7 +133,7 @@ impl Database {
 
     /// Reads, as everything stood at one time. Waits for no writer.
     pub fn read<T, E: From<rusqlite::Error>>(&self, work: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
-        self.must_be_there()?;
+        self.is_in_its_place()?;
         let kept = lock(&self.readers).pop();
         let mut connection = kept.map_or_else(|| reader(&self.path), Ok)?;
         // Ends by itself, as nothing is written.
@@ -144,26 +144,32 @@ impl Database {
         }
         result
     }
-}
 
-impl Database {
-    /// A file that was deleted, or replaced by a backup, is not gone for those who have it open: what they write there is
-    /// lost with them, and what others read is another file's.
-    fn must_be_there(&self) -> rusqlite::Result<()> {
-        if which(&self.path).is_ok_and(|file| file == self.file) {
+    /// At the stop: brings what the write-ahead log has into the file, so that a copy of the file alone is whole.
+    pub fn merge_log(&self) -> rusqlite::Result<()> {
+        let writer = lock(&self.writer);
+        self.is_in_its_place()?;
+        writer.busy_timeout(BUSY_AT_THE_STOP)?;
+        writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    /// Whether the file that was opened is the one at the path. SQLite goes on with one that was moved away or removed,
+    /// and all that it takes is gone with the process.
+    fn is_in_its_place(&self) -> rusqlite::Result<()> {
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
             return Ok(());
         }
-        let text = "expected the file that was opened at the start, found another or none: restart the edge";
-        Err(rusqlite::Error::SqliteFailure(
-            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_READONLY_DBMOVED),
-            Some(text.to_owned()),
-        ))
+        let path = self.path.display();
+        let text = format!(
+            "{path}: expected the file that was opened at the start, found another or none (a backup is put in its \
+             place while the service is stopped, and its -wal and -shm files are removed with it)"
+        );
+        Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED), Some(text)))
     }
 }
 
-fn which(path: &Path) -> io::Result<FileNumber> {
-    let metadata = fs::metadata(path)?;
-    Ok((metadata.dev(), metadata.ino()))
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 fn reader(path: &Path) -> rusqlite::Result<Connection> {

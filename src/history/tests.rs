@@ -303,3 +303,30 @@ fn what_is_no_head_is_said() {
     }
     assert_eq!(noted_head(" 5:00000000000000ff\n").unwrap(), (5, 255));
 }
+
+#[test]
+fn after_the_stop_a_copy_of_the_file_alone_is_whole() {
+    let kept = Kept::filled();
+    kept.database.merge_log().unwrap();
+    let copy = kept.folder.path().join("copy.db");
+    std::fs::copy(kept.path(), &copy).unwrap();
+    let copy = Database::open_to_read(&copy).unwrap();
+    assert_eq!(head(&copy).unwrap(), kept.database.read(head).unwrap());
+    assert_eq!(verify(&copy, None).unwrap().problems, [""; 0]);
+}
+
+#[test]
+fn nothing_goes_into_a_file_that_was_removed_or_replaced() {
+    let kept = Kept::filled();
+    let nothing = |_: &rusqlite::Transaction<'_>| Ok::<_, rusqlite::Error>(());
+    let away = kept.folder.path().join("away.db");
+    std::fs::rename(kept.path(), &away).unwrap();
+    assert!(kept.database.write(nothing).is_err());
+    std::fs::copy(&away, kept.path()).unwrap();
+    let error = kept.database.write(nothing).unwrap_err().to_string();
+    assert!(error.contains("expected the file that was opened at the start"), "{error}");
+    assert!(kept.database.read(head).is_err());
+    std::fs::rename(&away, kept.path()).unwrap();
+    kept.database.write(nothing).unwrap();
+    assert_eq!(kept.database.read(head).unwrap().seq, 5);
+}

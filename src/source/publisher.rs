@@ -296,6 +296,9 @@ impl Publisher {
             self.publish(registry, sources)
         };
         lock(&self.state).record(&Ok(Reload::Published), &Problems::default());
+        // They were read before they were written. One that was absent then, and is absent again before anybody has
+        // looked, would count as unchanged.
+        self.tables.iter().for_each(TableThread::missed);
         self.keep_copy();
         generation
     }

@@ -1,6 +1,6 @@
 //! Tables that are written by the service itself.
 //!
-//! Owns the write: a new file beside the old one, durable, with its mode and owner, renamed over it, through a
+//! Owns the write: a new file beside the old one, durable, with its mode, owner and access control list, renamed over it, through a
 //! symbolic link where the path is one. Reloads wait meanwhile, so that none sees half of a change to
 //! several tables. The write itself is done by the caller's thread: a share that hangs just then holds
 //! it, and the reloads with it, until the share is back; what is published goes on serving.
@@ -11,6 +11,8 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
 
+use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
+
 use super::cells::TableName;
 use super::files::{OPTIONAL, TableError, read_table, stamp};
 use super::publisher::{Publisher, RegistryError};
@@ -20,6 +22,8 @@ use crate::registry::Registry;
 use crate::system::Stamp;
 use crate::system::regular_file::{self, NotAFile};
 
+/// Bytes of the names of extended attributes, and of the value of one, at most (xattr(7)).
+const MAX_ATTRIBUTE: usize = 65_536;
 /// Links that may follow one another, as the kernel has it (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 /// The mode of a table that is not there yet, but for the process' umask.
@@ -148,7 +152,7 @@ impl NewFile {
         let table = real_path(table)?;
         let old = match fs::metadata(&table) {
             Ok(old) if old.is_dir() => return Err(NotAFile::Folder.into()),
-            Ok(_) => Some(regular_file::open(&table)?.1),
+            Ok(_) => Some(regular_file::open(&table)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
@@ -166,12 +170,14 @@ impl NewFile {
         let mut file = File::options().write(true).create_new(true).mode(mode).open(&path)?;
         let new = Self { table, path, is_renamed: false };
         file.write_all(bytes)?;
-        if let Some(old) = old {
+        if let Some((from, old)) = old {
             let ours = file.metadata()?;
             if (ours.uid(), ours.gid()) != (old.uid(), old.gid()) {
                 // Only root may give a file away; a group of its own any process may.
                 fchown(&file, Some(old.uid()), Some(old.gid())).or_else(|_| fchown(&file, None, Some(old.gid()))).ok();
             }
+            // Before the mode: without the list, the mode's group has what the list gives at most to anybody.
+            copy_attributes(&from, &file);
             file.set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
         }
         file.sync_all()?;
@@ -189,6 +195,19 @@ impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.is_renamed {
             fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+/// Gives a file the extended attributes of another, such as its access control list (acl(5)). What the file system
+/// or the process' rights do not allow stays behind; labels of security modules are the system's to give.
+fn copy_attributes(from: &File, to: &File) {
+    let mut names = vec![0; MAX_ATTRIBUTE];
+    let Ok(length) = flistxattr(from, &mut names[..]) else { return };
+    for name in names[..length].split(|&b| b == 0).filter(|name| !name.is_empty() && !name.starts_with(b"security.")) {
+        let mut value = vec![0; MAX_ATTRIBUTE];
+        if let Ok(length) = fgetxattr(from, name, &mut value[..]) {
+            fsetxattr(to, name, &value[..length], XattrFlags::empty()).ok();
         }
     }
 }
@@ -325,6 +344,28 @@ mod tests {
         assert_eq!(fs::metadata(real.join("p.csv")).expect("a table").mode() & 0o7777, 0o640);
         assert_eq!(fs::read_to_string(precious).expect("a file"), "x");
         assert_eq!(fs::read_dir(real).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn an_access_control_list_stays_and_the_group_gets_no_more_than_it_had() {
+        let world = World::new();
+        // acl(5): the owner and the user 1234 read and write, the group and others do nothing; the mode shows the mask.
+        let entries = [(1_u16, 6_u16, u32::MAX), (2, 6, 1234), (4, 0, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
+        let mut list = 2_u32.to_le_bytes().to_vec();
+        for (tag, rights, who) in entries {
+            list.extend([tag.to_le_bytes(), rights.to_le_bytes()].as_flattened());
+            list.extend(who.to_le_bytes());
+        }
+        let name = "system.posix_acl_access";
+        if rustix::fs::setxattr(&world.files.places, name, &list, XattrFlags::empty()).is_err() {
+            eprintln!("not looked at: the file system has no access control lists");
+            return;
+        }
+        world.apply(1);
+        let mut kept = vec![0; 1000];
+        let length = rustix::fs::getxattr(&world.files.places, name, &mut kept[..]).expect("a list");
+        assert_eq!(kept[..length], list);
+        assert_eq!(fs::metadata(&world.files.places).expect("a table").mode() & 0o777, 0o660);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fs;
 
 use waypost::changes::State;
 use waypost::history::{Action, Entry};
-use waypost::source::TableName::{Places, Signs};
+use waypost::source::CellChange;
+use waypost::source::TableName::{Overrides, Places, Signs};
 
 use crate::office::{Office, PLACES, SIGNS, cell, draft, setup};
 use crate::support::wait_for;
@@ -55,6 +56,35 @@ fn a_spreadsheets_later_save_that_loses_a_set_is_told_as_that() {
     let entry = outside(&office, 1);
     assert_eq!(entry.details["loses"], serde_json::json!([lost]));
     assert!(office.edge.log().contains("loses change sets"));
+    office.wait_until_settled();
+    office.assert_agreement();
+}
+
+#[test]
+fn a_copy_from_before_several_sets_loses_them_all() {
+    let office = Office::start(setup());
+    let page = |name| format!("https://example.vn/{name}");
+    let before = office.tables().signs;
+    let sets = [("own", "a"), ("a", "b"), ("b", "c")].map(|(old, new)| {
+        let number = office.approved(&draft(vec![cell(Signs, "A1B2C3", "target", &page(old), &page(new))]));
+        office.wait_until(number, State::Applied);
+        number
+    });
+    office.wait_until_settled();
+    fs::write(office.edge.setup.path("config/signs.csv"), before).unwrap();
+    assert_eq!(outside(&office, 1).details["loses"], serde_json::json!(sets));
+    office.wait_until_settled();
+    office.assert_agreement();
+}
+
+#[test]
+fn a_table_that_a_set_has_made_and_somebody_removes_at_once_is_missed() {
+    let office = Office::start(setup());
+    let add = |column, new| CellChange { old: None, ..cell(Overrides, "one 2030-01-01T00:00", column, "", new) };
+    let number = office.approved(&draft(vec![add("until", "2030-01-02T00:00"), add("target", "https://example.vn/o")]));
+    office.wait_until(number, State::Applied);
+    fs::remove_file(office.edge.setup.path("config/overrides.csv")).unwrap();
+    assert_eq!(outside(&office, 1).details["loses"], serde_json::json!([number]));
     office.wait_until_settled();
     office.assert_agreement();
 }
