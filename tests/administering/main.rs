@@ -1,0 +1,28 @@
+//! What administrators do at the console, in a real Chromium. Each module is one promise.
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    missing_docs,
+    reason = "a test that can't go on panics; counts are exact"
+)]
+#![allow(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::format_collect,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "small numbers, seeds and tables are for people"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accessible;
+mod conflicts;
+mod office;
+mod scheduled;
+mod security;
+mod story;
+mod texts;
