@@ -12,7 +12,7 @@ use super::elements::{Button, Field, Tone, button, notice};
 use super::fields::Fields;
 use super::language::Language;
 use super::metrics::SignInResult;
-use super::page::bare_with;
+use super::page;
 use super::server::{Asked, Console, bare};
 use crate::accounts::{
     Account, AccountError, Attempt, Credentials, Invited, MIN_PASSWORD, PasswordError, Pause, SignInError,
@@ -58,7 +58,7 @@ pub(super) fn ended(asked: &Asked) -> Response {
         }
         p { a href="/login" target="_blank" { (language.say("Đăng nhập", "Sign in")) } }
     };
-    bare(language, StatusCode::FORBIDDEN, language.say("Chưa đăng nhập", "Not signed in"), said)
+    page::bare(language, StatusCode::FORBIDDEN, language.say("Chưa đăng nhập", "Not signed in"), said)
 }
 
 /// A proxy names somebody who has no account.
@@ -71,7 +71,7 @@ pub(super) fn stranger(asked: &Asked, name: &str) -> Response {
             (language.say(". Xin hỏi người quản lý tài khoản.", ". Please ask who manages accounts."))
         }
     };
-    bare(language, StatusCode::FORBIDDEN, language.say("Chưa có tài khoản", "No account"), said)
+    page::bare(language, StatusCode::FORBIDDEN, language.say("Chưa có tài khoản", "No account"), said)
 }
 
 /// Too many tries before.
@@ -164,7 +164,7 @@ fn form(asked: &Asked, next: &str, name: &str, status: StatusCode, above: Markup
             (button(Button::Primary, "", "", language.say("Đăng nhập", "Sign in")))
         }
     };
-    bare(language, status, language.say("Đăng nhập", "Sign in"), main)
+    page::bare(language, status, language.say("Đăng nhập", "Sign in"), main)
 }
 
 fn name_field(language: Language, name: &str) -> Field<'_> {
@@ -230,7 +230,7 @@ fn welcome(asked: &Asked, invited: &Invited, name: &str, status: StatusCode, err
             (button(Button::Primary, "", "", language.say("Đặt mật khẩu và vào", "Set the password and go in")))
         }
     };
-    bare(language, status, language.say("Chào mừng", "Welcome"), main)
+    page::bare(language, status, language.say("Chào mừng", "Welcome"), main)
 }
 
 fn accept(console: &Console, asked: &Asked, fields: &Fields, token: &str) -> Response {

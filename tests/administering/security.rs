@@ -1,7 +1,7 @@
 //! Other sites and planted cookies get nowhere, in the browser's own eyes. What needs no browser is in
 //! `answering::console_access`.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 
 use crate::office::{NEW_PAGE, Office, PASSWORD, SIGN, STREET, STREET_PAGE};
@@ -14,7 +14,8 @@ fn other_site(page: String) -> SocketAddr {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            stream.read(&mut [0; 4096]).ok();
+            let mut lines = BufReader::new(&stream).lines();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
             let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n";
             write!(stream, "{head}Content-Length: {}\r\n\r\n{page}", page.len()).ok();
         }
