@@ -5,6 +5,7 @@
 //!
 //! `cargo bench --bench console`: an idle core or two, a minute.
 #![allow(clippy::print_stdout, missing_docs, reason = "the result is for people")]
+#![allow(clippy::cast_precision_loss, reason = "counts of signs")]
 
 mod office;
 

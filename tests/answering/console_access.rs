@@ -315,7 +315,9 @@ fn a_thousand_wrong_passwords_are_refused_counted_and_shown() {
 fn twenty_people_sign_in_at_once() {
     let world = World::new();
     let names: Vec<String> = (1..=20).map(|number| format!("person {number}")).collect();
-    names.iter().for_each(|name| drop(world.member(name, "editor")));
+    for name in &names {
+        drop(world.member(name, "editor"));
+    }
     let sign_in = |name: &str| {
         let mut visitor = world.visitor();
         wait_for("a colleague is let in", || {
@@ -508,7 +510,7 @@ fn bodies_have_limits() {
     let mut editor = world.member("binh", "editor");
     let mut viewer = world.member("mai", "viewer");
     let form = "application/x-www-form-urlencoded";
-    assert_eq!(world.visitor().ask("POST", "/login", form, &[b'a'; 65 << 10]).status, 413);
+    assert_eq!(world.visitor().ask("POST", "/login", form, &vec![b'a'; 65 << 10]).status, 413);
     assert_eq!(world.visitor().ask("POST", "/login", "multipart/form-data; boundary=x", b"rubbish").status, 415);
     let file = |size: usize| {
         let head = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\n";
@@ -535,7 +537,7 @@ fn who_is_slow_holds_nobody_up() {
         stream
     };
     // More than there is room for, none of which goes on.
-    let mut begun: Vec<TcpStream> = (0..300).map(|_| begin("/login")).collect();
+    let mut held: Vec<TcpStream> = (0..300).map(|_| begin("/login")).collect();
     assert!(member.is_in());
     // One that goes on, a byte at a time, is told that it is too slow.
     let mut slow = begin("/login");
@@ -546,7 +548,7 @@ fn who_is_slow_holds_nobody_up() {
         std::io::Read::read_exact(&mut slow, &mut answer).ok()
     });
     assert_eq!(&answer, b"HTTP/1.1 408");
-    begun.clear();
+    held.clear();
 }
 
 #[test]
