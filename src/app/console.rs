@@ -48,7 +48,7 @@ pub(super) struct ConsoleThreads {
 
 /// Opens the file, and finishes what was being written to the tables.
 pub(super) fn open(config: &Config) -> Result<Arc<Database>, DatabaseError> {
-    let database = Arc::new(Database::open(&config.console.path)?);
+    let database = Arc::new(Database::open_alone(&config.console.path)?);
     Applier::recover(&database, &config.registry.files)?;
     Ok(database)
 }
