@@ -1,7 +1,8 @@
 //! The composition of what administrators get: the file that it stands on, its threads, its page.
 //!
 //! Owns the order. What an end of the process has interrupted is finished in the tables' files before they are
-//! read, and in the history once they serve. Nothing of this exists where `console.listen` is empty.
+//! read, and in the history once they serve. Nothing of this exists where `console.listen` is empty. A panic here ends its
+//! own thread, and neither the process nor an answer to a visitor: see `system/logging.rs`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -134,6 +135,7 @@ impl Console {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(BLOCKING)
+            .thread_name("console")
             .on_thread_start(step_back)
             .build()?;
         let listener = {

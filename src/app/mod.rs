@@ -88,7 +88,7 @@ pub enum StartError {
     /// A thread or a runtime can't be made.
     #[error("the system refuses a thread or a runtime")]
     System(#[from] io::Error),
-    /// A thread has ended before its time; its name. (In a release build a panic ends the process.)
+    /// A thread has ended before its time; its name. (A panic ends the process but for the console's threads.)
     #[error("the thread {0} panicked")]
     Panicked(String),
 }
