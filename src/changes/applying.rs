@@ -478,7 +478,14 @@ fn conflicts_text(conflicts: &[Conflict]) -> String {
     bounded(conflicts.iter().map(line))
 }
 
+/// Of a loss of signs it says what an office can do about it.
 fn refusal_text(refused: &RegistryError) -> String {
+    if let RegistryError::Shrunk { lost, allowed, signs } = refused {
+        return format!(
+            "{lost:.1} % of the {signs} signs would be gone; registry.max_shrink allows {allowed:.1} % (if this is \
+             meant, make the set anew and say so on its page)"
+        );
+    }
     bounded(refused.to_string().lines().map(str::to_owned))
 }
 

@@ -11,6 +11,7 @@ use super::{CommandError, OutputFormat, registry};
 use crate::accounts::{AccountError, Accounts, NewAccount, Role};
 use crate::config::Config;
 use crate::console;
+use crate::core::Problems;
 use crate::history::Database;
 
 /// Invite people to the administrators' page
@@ -88,6 +89,12 @@ impl RoleName {
 
 impl ConsoleCommand {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+        let Some(listen) = config.console.listen else {
+            let mut problems = Problems::default();
+            let text = "expected an address, found none: no link leads to a console that is off";
+            problems.add("[console]", 0, "listen", text);
+            return Err(problems.into());
+        };
         let path = &config.console.path;
         let cant_open = |source| CommandError::Console { path: path.clone(), source };
         let accounts = Accounts::new(Arc::new(Database::open(path).map_err(cant_open)?));
@@ -103,8 +110,7 @@ impl ConsoleCommand {
             Subcommands::Reset(Reset { name, format }) => (name, accounts.reset(now, None, name), *format),
         };
         let token = made?;
-        let port = config.console.listen.map_or(0, |address| address.port());
-        let url = console::invitation_url(&config.console.origin, port, &token);
+        let url = console::invitation_url(&config.console.origin, listen.port(), &token);
         match format {
             OutputFormat::Text => writeln!(out, "{url}")?,
             OutputFormat::Json => writeln!(out, "{:#}", json!({ "name": name, "url": url }))?,
