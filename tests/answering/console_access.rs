@@ -346,18 +346,18 @@ fn a_second_factor_is_set_up_asked_for_and_demanded() {
     let bytes: [u8; 20] = data_encoding::BASE32_NOPAD.decode(text.as_bytes()).unwrap().try_into().unwrap();
     let totp = Builder::new().with_secret(totp_rs::Secret::new_stack(bytes)).build().unwrap();
     let seconds = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let on = |code: &str| {
-        [("action", "second-factor-on"), ("secret", text.as_str()), ("code", code)]
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+    let post = |hoa: &mut Visitor, code: &str, password: &str| {
+        let fields = [("secret", text.as_str()), ("code", code), ("password", password)];
+        hoa.post("/account", &[&[("action", "second-factor-on")], &fields[..]].concat())
     };
-    let post = |hoa: &mut Visitor, code: &str| {
-        let fields = on(code);
-        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        hoa.post("/account", &fields)
-    };
-    assert_eq!(post(&mut hoa, "000").status, 422);
+    assert_eq!(post(&mut hoa, "000", PASSWORD).status, 422);
     let now = seconds();
-    let page = post(&mut hoa, &totp.generate(now).to_string()).body;
+    for password in ["", "a session that was found open"] {
+        let reply = post(&mut hoa, &totp.generate(now).to_string(), password);
+        assert!(reply.status == 422 && reply.body.contains("id=\"password-error\"") && reply.body.contains(&text));
+    }
+    assert_eq!(hoa.get("/accounts").location(), Some("/account"), "nothing was set up");
+    let page = post(&mut hoa, &totp.generate(now).to_string(), PASSWORD).body;
     let codes: Vec<&str> = page.split("<li><code>").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
     assert_eq!(codes.len(), 10, "{page}");
     assert_eq!(hoa.get("/accounts").status, 200);
@@ -367,6 +367,10 @@ fn a_second_factor_is_set_up_asked_for_and_demanded() {
     let next = totp.generate(now + 30).to_string();
     assert_eq!((sign_in(&next), sign_in(&next)), (303, 403), "the next one, once");
     assert_eq!((sign_in(codes[0]), sign_in(codes[0])), (303, 403), "a recovery code, once");
+    let mut off =
+        |password: &str| hoa.post("/account", &[("action", "second-factor-off"), ("password", password)]).status;
+    assert_eq!([off(""), off("a session that was found open"), off(PASSWORD)], [422, 422, 303]);
+    assert_eq!(sign_in(""), 303);
 }
 
 #[test]
@@ -602,8 +606,7 @@ fn managers_manage_and_keep_one_of_theirs() {
     let page = hoa.get("/accounts?account=2").body;
     assert!(page.contains("&lt;b&gt;binh&lt;/b&gt;") && !page.contains("<b>binh"), "a name is text");
     for action in ["disable", "erase", "rights"] {
-        let fields =
-            [("action", action), ("account", "1"), ("role", "viewer"), ("every_area", "1"), ("sure", "1")];
+        let fields = [("action", action), ("account", "1"), ("role", "viewer"), ("every_area", "1"), ("sure", "1")];
         assert_eq!(hoa.post("/accounts", &fields).status, 422, "{action} of the last manager");
     }
     let act =

@@ -37,9 +37,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
         });
         return match made {
             Ok(token) => Ok(link(visit, name, &token)),
-            Err(wrong) => {
-                list(visit, StatusCode::UNPROCESSABLE_ENTITY, problems(visit.language, &wrong), &entered)
-            }
+            Err(wrong) => list(visit, StatusCode::UNPROCESSABLE_ENTITY, problems(visit.language, &wrong), &entered),
         };
     }
     let number: i64 = visit.fields.get("account").parse().map_err(|_| Failure::NotFound)?;
@@ -277,7 +275,8 @@ fn one(visit: &Visit<'_>, number: i64, status: StatusCode, above: Markup, entere
 fn rights_fields(visit: &Visit<'_>, entered: &Entered, before: &[String]) -> Markup {
     let language = visit.language;
     let roles = Role::ALL.map(|role| (role.as_str(), words::role(language, role)));
-    let role = Field { name: "role", label: language.say("Vai trò", "Role"), value: &entered.role, ..Field::default() };
+    let role =
+        Field { name: "role", label: language.say("Vai trò", "Role"), value: &entered.role, ..Field::default() };
     html! {
         (role.choice(roles))
         fieldset {
