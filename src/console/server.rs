@@ -10,7 +10,7 @@
 //! cache (but the style sheet, whose address changes with it).
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -81,6 +81,8 @@ pub struct Console {
     pub(super) settings: Settings,
     pub(super) origin: Origin,
     trust: Trust,
+    /// A proxy that `console.proxies` does not have is said once.
+    undeclared_proxy: Once,
     connections: Arc<Connections>,
     hashing: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
@@ -124,6 +126,7 @@ impl Console {
         Arc::new(Self {
             origin: Origin::new(&settings.origin, port),
             trust: Trust { proxies: settings.proxies.clone(), header },
+            undeclared_proxy: Once::new(),
             connections: Arc::new(Connections::new("console", MAX_CONNECTIONS)),
             hashing: Arc::new(Semaphore::new(1)),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
@@ -218,6 +221,14 @@ impl Console {
         let asks = LanguagePreference::read(lang, text(ACCEPT_LANGUAGE));
         let client = observe::classify(headers.get(USER_AGENT).map_or(b"", HeaderValue::as_bytes));
         let address = self.trust.client(peer, headers);
+        if headers.contains_key(&self.trust.header) && !self.trust.trusts(peer.ip().to_canonical()) {
+            self.undeclared_proxy.call_once(|| {
+                tracing::warn!(
+                    "expected X-Forwarded-For from the networks of console.proxies alone, found it from another address; if \
+                     that is a proxy's, all who sign in by it count as one network until it is in console.proxies"
+                );
+            });
+        }
         let (direct, is_post) = (peer.ip().to_canonical(), !matches!(head.method, Method::GET | Method::HEAD));
         let user = self.settings.user_header.as_ref().filter(|_| self.trust.trusts(direct)).and_then(|header| {
             let mut values = headers.get_all(header).iter();
