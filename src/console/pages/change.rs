@@ -371,7 +371,7 @@ impl Case<'_> {
             (problems(language, wrong))
             section {
                 h2.unseen { (language.say("Tóm tắt", "In short")) }
-                p { (state_badge(language, set.state)) @if set.applies_first { " " (self.review_badge()) } }
+                p { (state_badge(language, set)) @if set.applies_first { " " (self.review_badge()) } }
                 (self.outcome())
                 (self.facts(&people))
             }
@@ -416,8 +416,8 @@ impl Case<'_> {
                 html! {
                     p {
                         (language.say(
-                            "Đã phê duyệt và đang chờ áp dụng, thường trong vài giây. Tải lại trang để xem kết quả.",
-                            "Approved; it will be applied within seconds. Reload this page to see that.",
+                            "Đang chờ áp dụng, thường trong vài giây. Tải lại trang để xem kết quả.",
+                            "It will be applied within seconds. Reload this page to see that.",
                         ))
                     }
                 },
@@ -471,12 +471,13 @@ impl Case<'_> {
         if let Some(decided) = set.decided {
             let label = match set.state {
                 State::Refused => language.say("Từ chối", "Refused"),
+                _ if set.applies_first && set.approver.is_none() => language.say("Áp dụng trước", "Applied first"),
                 _ => language.say("Phê duyệt", "Approved"),
             };
             let by = match set.approver {
                 Some(number) => people.person(number),
                 None if set.applies_first => {
-                    html! { (language.say("áp dụng trước, xem lại sau", "applied first, to be reviewed")) }
+                    html! { (language.say("chưa có người phê duyệt, xem lại sau", "approved by nobody, to be reviewed")) }
                 }
                 None => html! { (language.say("không cần người phê duyệt", "no approval was needed")) },
             };
@@ -550,7 +551,7 @@ impl Case<'_> {
                                 a href={ "/changes/" (other.number) } {
                                     (language.say("Đề xuất", "Change set")) " " (other.number) ": " bdi { (other.reason) }
                                 }
-                                " " (state_badge(language, other.state))
+                                " " (state_badge(language, other))
                                 @if let Some(at) = other.effective.filter(|&at| at > visit.now) { " " (time(visit, at)) }
                             }
                         }
@@ -693,7 +694,7 @@ impl Case<'_> {
                     ol reversed {
                         @for entry in &entries {
                             li {
-                                (time(visit, entry.time)) " " (words::action(language, entry.action))
+                                (time(visit, entry.time)) " " (words::told(language, entry))
                                 @if let Some(number) = entry.account { ", " (people.person(number)) }
                                 @if !entry.reason.is_empty() { ": " bdi { (entry.reason) } }
                             }
