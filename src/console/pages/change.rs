@@ -264,15 +264,12 @@ impl Case<'_> {
     /// The same change from the values that are there now: in place of a draft of one's own, or as a new draft.
     fn rebase(&self) -> Result<i64, Failure> {
         self.must(Right::Propose)?;
-        let Visit { parts, language, now, account, .. } = self.visit;
+        let Visit { parts, now, account, .. } = self.visit;
         let set = &self.set;
-        let cells = rebase(&set.cells, self.tables()?);
+        let tables = self.tables()?;
+        let cells = rebase(&set.cells, tables);
         if cells.is_empty() {
-            let text = language.say(
-                "Không còn gì để thay đổi: các bảng đã có mọi giá trị này, hoặc các dòng không còn nữa.",
-                "There is nothing left to change: the tables have all of it, or its rows are gone.",
-            );
-            return Err(Failure::Wrong(vec![text.to_owned()]));
+            return Err(Failure::Wrong(vec![self.nothing_left(tables).to_owned()]));
         }
         let draft = Draft {
             author: account.number,
@@ -287,6 +284,22 @@ impl Case<'_> {
             return Ok(set.number);
         }
         Ok(parts.changes.draft(&draft, *now)?)
+    }
+
+    /// Why a set can't be made anew: nothing would come of it.
+    fn nothing_left(&self, tables: &Sources) -> &'static str {
+        let language = self.visit.language;
+        if has_all(&self.set.cells, tables) {
+            language.say(
+                "Các bảng đã có mọi giá trị mới của đề xuất này: không còn gì để thay đổi.",
+                "The tables already have every new value of this change set: there is nothing left to change.",
+            )
+        } else {
+            language.say(
+                "Không còn gì để thay đổi: các dòng không còn nữa, hoặc đã có giá trị này.",
+                "There is nothing left to change: its rows are gone, or have these values already.",
+            )
+        }
     }
 }
 
@@ -329,6 +342,15 @@ fn rebase(cells: &[CellChange], tables: &Sources) -> Vec<CellChange> {
         }
     }
     rebased
+}
+
+/// Whether each cell of a set has its new value already.
+fn has_all(cells: &[CellChange], tables: &Sources) -> bool {
+    let mut known: HashMap<TableName, Option<Cells>> = HashMap::new();
+    cells.iter().all(|cell| {
+        let table = known.entry(cell.table).or_insert_with(|| tables.cells(cell.table).ok());
+        table.as_ref().is_some_and(|table| table.get(&cell.key, &cell.column) == cell.new.as_deref())
+    })
 }
 
 /// What somebody lacks, in words.
@@ -921,6 +943,10 @@ impl Case<'_> {
         if !self.may(Right::Propose) {
             return self.why_not(Right::Propose);
         }
+        let Ok(tables) = &self.tables else { return html! {} };
+        if rebase(&self.set.cells, tables).is_empty() {
+            return html! { p.soft { (self.nothing_left(tables)) } };
+        }
         if is_over {
             return html! {
                 form.form method="post" {
@@ -1022,5 +1048,15 @@ mod tests {
                 cell("p2", "target", Some("https://langson.gov.vn/2"), None),
             ]
         );
+    }
+
+    #[test]
+    fn a_set_whose_values_are_there_already_is_told_apart_from_one_whose_rows_are_gone() {
+        let tables = trial::tables();
+        let there = change(TableName::Places, "p3", "name", "stale", "Ba");
+        let gone = change(TableName::Places, "gone", "name", "stale", "x");
+        assert_eq!(rebase(&[there.clone(), gone.clone()], &tables), []);
+        assert!(has_all(std::slice::from_ref(&there), &tables));
+        assert!(!has_all(&[there, gone], &tables));
     }
 }
