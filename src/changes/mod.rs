@@ -16,5 +16,7 @@ mod plan;
 mod tests;
 
 pub use applying::{Applier, Counts};
-pub use model::{ChangeError, ChangeSet, Changes, Draft, MAX_CELLS, MAX_REASON, State};
+pub use model::{
+    APPLIED_FIRST, ChangeError, ChangeSet, Changes, Draft, MAX_CELLS, MAX_REASON, NO_APPROVAL_NEEDED, State,
+};
 pub use plan::{ImportKind, PlanError, Refused, Replacement, festival, import, replace};

@@ -20,6 +20,11 @@ use crate::source::{CellChange, Cells, Sources, TableName};
 
 /// Characters of a reason or a remark, at most.
 pub const MAX_REASON: usize = 500;
+/// The remark of an entry that approves a set by nobody: it was applied first, to be reviewed afterwards. The history
+/// keeps the word; pages say it in their language.
+pub const APPLIED_FIRST: &str = "applied_first";
+/// The remark of an entry that approves a set by nobody: `console.approvals` is 0.
+pub const NO_APPROVAL_NEEDED: &str = "no_approval_needed";
 /// Cells of a set, at most.
 pub const MAX_CELLS: usize = 100_000;
 
@@ -252,7 +257,7 @@ impl Changes {
             set.is_in(&[State::Draft], "a draft")?;
             let set = set.submit(transaction, now)?;
             if self.approvals == 0 {
-                set.approve(transaction, now, "no approval is needed")?;
+                set.approve(transaction, now, NO_APPROVAL_NEEDED)?;
             }
             Ok(())
         })
@@ -325,7 +330,7 @@ impl Changes {
             }
             transaction
                 .execute("UPDATE change_sets SET applies_first = 1, effective = NULL WHERE number = ?1", [number])?;
-            set.approve(transaction, now, "it is applied first, to be reviewed afterwards")
+            set.approve(transaction, now, APPLIED_FIRST)
         })
     }
 
@@ -550,7 +555,7 @@ pub(super) struct Told<'a> {
     pub account: Option<i64>,
     pub approver: Option<i64>,
     pub generations: Option<(u64, u64)>,
-    /// Why it was refused, could not be applied, or needed no approval.
+    /// Why it was refused or could not be applied; or that nobody has approved it, by one of the two words above.
     pub remark: &'a str,
 }
 
@@ -605,7 +610,7 @@ impl Standing {
         Ok(Self { state: State::Submitted, ..self })
     }
 
-    /// Approves it by nobody, and says why.
+    /// Approves it by nobody, and says why: one of the two words above.
     fn approve(self, transaction: &Transaction<'_>, now: Timestamp, why: &str) -> Result<(), ChangeError> {
         transaction.execute(
             "UPDATE change_sets SET state = ?2, decided = ?3 WHERE number = ?1",

@@ -193,7 +193,7 @@ fn where_no_approval_is_needed_a_set_is_approved_by_nobody_and_that_is_said() {
     let entries = office.entries();
     assert_eq!(office.actions(), [Action::Submitted, Action::Approved]);
     assert_eq!(entries[1].approver, None);
-    assert_eq!(entries[1].details["remark"], "no approval is needed");
+    assert_eq!(entries[1].details["remark"], "no_approval_needed");
 }
 
 #[test]
@@ -210,6 +210,7 @@ fn a_set_that_is_applied_first_is_reviewed_once_by_another() {
     assert_eq!(office.changes.get(number).unwrap().reviewed, Some((OTHER, at(10))));
     assert!(office.changes.to_review().unwrap().is_empty());
     assert_eq!(office.actions(), [Action::Submitted, Action::Approved, Action::Applied, Action::Reviewed]);
+    assert_eq!(office.entries()[1].details["remark"], "applied_first");
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub(super) fn set_line(visit: &Visit<'_>, people: &People, set: &ChangeSet) -> M
             }
         }
         p.soft {
-            (state_badge(language, set.state)) " " (people.person(set.author)) ", " (time(visit, set.submitted.unwrap_or(set.created)))
+            (state_badge(language, set)) " " (people.person(set.author)) ", " (time(visit, set.submitted.unwrap_or(set.created)))
             @if let Some(effective) = set.effective {
                 ", " (language.say("áp dụng lúc", "to be applied at")) " " (time(visit, effective))
             }
@@ -121,7 +121,7 @@ pub(super) fn entry_line(visit: &Visit<'_>, people: &People, entry: &Entry) -> M
     let language = visit.language;
     html! {
         p {
-            (time(visit, entry.time)) ": " strong { (words::action(language, entry.action)) }
+            (time(visit, entry.time)) ": " strong { (words::told(language, entry)) }
             @if let Some(set) = entry.change_set {
                 " (" a href={ "/changes/" (set) } { (language.say("đề xuất", "change set")) " " (set) } ")"
             }

@@ -10,7 +10,7 @@ use super::Visit;
 use super::answer::Failure;
 use super::language::{Language, time_text};
 use super::words;
-use crate::changes::State;
+use crate::changes::{ChangeSet, State};
 use crate::core::Code;
 use crate::registry::PlaceRef;
 
@@ -216,15 +216,17 @@ pub(super) fn badge(tone: Tone, text: &str) -> Markup {
     html! { span class={ "badge " (tone.class()) } { (text) } }
 }
 
-/// Where a change set is.
-pub(super) fn state_badge(language: Language, state: State) -> Markup {
-    let tone = match state {
+/// Where a change set is. One that nobody has approved, as it is applied first or needs no approval, does not say so.
+pub(super) fn state_badge(language: Language, set: &ChangeSet) -> Markup {
+    let tone = match set.state {
         State::Draft | State::Withdrawn => Tone::Info,
         State::Submitted | State::Approved => Tone::Warning,
         State::Applied => Tone::Good,
         State::Refused | State::Conflict => Tone::Danger,
     };
-    badge(tone, words::change_state(language, state))
+    let is_unapproved = set.state == State::Approved && set.approver.is_none();
+    let text = words::change_state(language, set.state);
+    badge(tone, if is_unapproved { language.say("chờ áp dụng", "to be applied") } else { text })
 }
 
 /// A time in the registry's time zone: `26/11/2026 20:13`.

@@ -45,7 +45,7 @@ pub(super) struct Move {
 }
 
 /// What somebody who scans a sign gets.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Leads {
     /// One page for each language, the default language's first.
     Pages(Vec<(String, String)>),

@@ -2,9 +2,9 @@
 
 use super::language::Language;
 use crate::accounts::Role;
-use crate::changes::{self, ChangeError, MAX_CELLS, MAX_REASON};
+use crate::changes::{self, APPLIED_FIRST, ChangeError, MAX_CELLS, MAX_REASON, NO_APPROVAL_NEEDED};
 use crate::health;
-use crate::history::Action;
+use crate::history::{Action, Entry};
 use crate::registry::{Status, TargetError, TargetSource};
 use crate::source::TableName;
 
@@ -56,6 +56,24 @@ pub(super) const fn action(language: Language, action: Action) -> &'static str {
         Action::Account => language.say("tài khoản", "account"),
         Action::SignedIn => language.say("đăng nhập", "signed in"),
     }
+}
+
+/// What an entry tells. A set that nobody has approved is not said to be approved: why it goes on is.
+pub(super) fn told(language: Language, entry: &Entry) -> &'static str {
+    match (entry.action, entry.remark()) {
+        (Action::Approved, APPLIED_FIRST) => language.say(
+            "áp dụng trước khi có người phê duyệt, chờ xem lại",
+            "applied before anybody approved, to be reviewed",
+        ),
+        (Action::Approved, NO_APPROVAL_NEEDED) => language.say("không cần phê duyệt", "needed no approval"),
+        (action, _) => self::action(language, action),
+    }
+}
+
+/// The remark of an entry that somebody has written, or that says why a set could not be applied; one that
+/// [`told`] says in words is none.
+pub(super) fn remark(entry: &Entry) -> &str {
+    if entry.action == Action::Approved { "" } else { entry.remark() }
 }
 
 /// What somebody may do.
@@ -194,5 +212,33 @@ pub(super) fn change_problem(language: Language, error: &ChangeError) -> String 
         ChangeError::TooMany(found) => format!("Một đề xuất đổi nhiều nhất {MAX_CELLS} ô; hiện có {found}."),
         ChangeError::Twice { key, column } => format!("Ô {column} của dòng {key} được đổi hai lần."),
         error => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_has_approved_is_not_said_to_be_approved() {
+        let entry = |remark: &str| Entry {
+            seq: 1,
+            time: jiff::Timestamp::UNIX_EPOCH,
+            account: Some(1),
+            action: Action::Approved,
+            object: "set 1".to_owned(),
+            change_set: Some(1),
+            reason: String::new(),
+            approver: None,
+            generations: None,
+            details: serde_json::json!({ "remark": remark }),
+            hash: [0; 32],
+        };
+        for remark in [APPLIED_FIRST, NO_APPROVAL_NEEDED] {
+            let said = [Language::Vietnamese, Language::English].map(|language| told(language, &entry(remark)));
+            assert!(said[0] != "phê duyệt" && said[1] != "approved", "{said:?}");
+            assert_eq!(super::remark(&entry(remark)), "");
+        }
+        assert_eq!(told(Language::Vietnamese, &entry("")), "phê duyệt");
     }
 }

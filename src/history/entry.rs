@@ -136,6 +136,14 @@ pub struct Entry {
     pub hash: [u8; 32],
 }
 
+impl Entry {
+    /// The text beside the reason, in the details; empty where there is none.
+    #[must_use]
+    pub fn remark(&self) -> &str {
+        self.details.get("remark").and_then(serde_json::Value::as_str).unwrap_or("")
+    }
+}
+
 /// How far the history goes: the last entry's number and hash. Shown as `SEQ:HEX16`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {

@@ -4,6 +4,7 @@
 //! what has changed since, who else is at the same rows. A button is there only for who may press it, and the same
 //! question is asked again when it is pressed.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use hyper::StatusCode;
@@ -13,6 +14,7 @@ use super::super::Visit;
 use super::super::answer::{Answer, Failure, see_other};
 use super::super::areas::{areas_of, denied};
 use super::super::cells_view::{self, Fate, Group, groups};
+use super::super::csv::{csv_text, download};
 use super::super::elements::{
     Button, Field, People, Tone, badge, button, facts, local_time, notice, pager, place_link, problems, state_badge,
     tick, time,
@@ -29,8 +31,14 @@ use crate::core::Problems;
 use crate::history::{Filter, list};
 use crate::source::{CellChange, Cells, Conflict, Sources, TableName};
 
-/// Places on one page.
+/// Places on one page, at most.
 const GROUPS: usize = 50;
+/// Rows of a place, before the rest is only counted: a place may have tens of thousands of signs.
+const ROWS: usize = 50;
+/// Moves of a place that are unlike each other, likewise.
+const MOVES: usize = 25;
+/// Cells and moves after which a page ends: half a KB each, where targets have a hundred characters.
+const PIECES: usize = 400;
 /// Problems, conflicts and other lists that are shown before the rest is only counted.
 const MOST: usize = 100;
 
@@ -45,8 +53,37 @@ struct Case<'v> {
     preview: Option<Preview>,
 }
 
+/// What is shown of a place.
+struct Part<'p> {
+    group: &'p Group<'p>,
+    /// Signs that move alike, together.
+    moves: Vec<Vec<&'p Move>>,
+}
+
 pub(in crate::console) fn get(visit: &Visit<'_>, rest: &str) -> Answer {
+    if visit.fields.get("format") == "csv" {
+        return csv(visit, rest);
+    }
     Case::load(visit, rest)?.show(StatusCode::OK, &[])
+}
+
+/// All cells of a set, for a spreadsheet; a row that is not there has an empty cell, too.
+fn csv(visit: &Visit<'_>, rest: &str) -> Answer {
+    let set = set(visit, rest)?;
+    let header = ["table", "key", "column", "old", "new"].map(Cow::from);
+    let row = |cell: &'_ CellChange| {
+        let texts = [cell.table.as_str(), &cell.key, &cell.column];
+        let [old, new] = [&cell.old, &cell.new].map(|text| text.as_deref().unwrap_or("").to_owned());
+        let [table, key, column] = texts.map(|text| Cow::from(text.to_owned()));
+        [table, key, column, old.into(), new.into()]
+    };
+    let rows = [header].into_iter().chain(set.cells.iter().map(row));
+    Ok(download(&format!("change-{}.csv", set.number), csv_text(rows)))
+}
+
+fn set(visit: &Visit<'_>, rest: &str) -> Result<ChangeSet, Failure> {
+    let number = rest.parse().map_err(|_| Failure::NotFound)?;
+    Ok(visit.parts.changes.get(number)?)
 }
 
 pub(in crate::console) fn post(visit: &Visit<'_>, rest: &str) -> Answer {
@@ -80,11 +117,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, rest: &str) -> Answer {
 
 impl<'v> Case<'v> {
     fn load(visit: &'v Visit<'v>, rest: &str) -> Result<Self, Failure> {
-        let number = rest.parse().map_err(|_| Failure::NotFound)?;
-        let set = match visit.parts.changes.get(number) {
-            Err(ChangeError::NoSuch(_)) => return Err(Failure::NotFound),
-            set => set?,
-        };
+        let set = set(visit, rest)?;
         let tables = tables(visit);
         let nothing = Sources::default();
         let areas = areas_of(&set.cells, &visit.registry, tables.as_ref().unwrap_or(&nothing));
@@ -264,15 +297,12 @@ impl Case<'_> {
     /// The same change from the values that are there now: in place of a draft of one's own, or as a new draft.
     fn rebase(&self) -> Result<i64, Failure> {
         self.must(Right::Propose)?;
-        let Visit { parts, language, now, account, .. } = self.visit;
+        let Visit { parts, now, account, .. } = self.visit;
         let set = &self.set;
-        let cells = rebase(&set.cells, self.tables()?);
+        let tables = self.tables()?;
+        let cells = rebase(&set.cells, tables);
         if cells.is_empty() {
-            let text = language.say(
-                "Không còn gì để thay đổi: các bảng đã có mọi giá trị này, hoặc các dòng không còn nữa.",
-                "There is nothing left to change: the tables have all of it, or its rows are gone.",
-            );
-            return Err(Failure::Wrong(vec![text.to_owned()]));
+            return Err(Failure::Wrong(vec![self.nothing_left(tables).to_owned()]));
         }
         let draft = Draft {
             author: account.number,
@@ -288,6 +318,57 @@ impl Case<'_> {
         }
         Ok(parts.changes.draft(&draft, *now)?)
     }
+
+    /// Why a set can't be made anew: nothing would come of it.
+    fn nothing_left(&self, tables: &Sources) -> &'static str {
+        let language = self.visit.language;
+        if has_all(&self.set.cells, tables) {
+            language.say(
+                "Các bảng đã có mọi giá trị mới của đề xuất này: không còn gì để thay đổi.",
+                "The tables already have every new value of this change set: there is nothing left to change.",
+            )
+        } else {
+            language.say(
+                "Không còn gì để thay đổi: các dòng không còn nữa, hoặc đã có giá trị này.",
+                "There is nothing left to change: its rows are gone, or have these values already.",
+            )
+        }
+    }
+}
+
+/// Signs that move alike, together, in the order of the first of each.
+fn alike<'m>(moves: &[&'m Move]) -> Vec<Vec<&'m Move>> {
+    let mut alike: Vec<Vec<&Move>> = Vec::new();
+    let mut known = HashMap::new();
+    for &sign in moves {
+        let at = *known.entry((sign.from, &sign.before, &sign.after)).or_insert(alike.len());
+        match alike.get_mut(at) {
+            Some(group) => group.push(sign),
+            None => alike.push(vec![sign]),
+        }
+    }
+    alike
+}
+
+/// The places of each page: a page ends after [`GROUPS`] or once it has [`PIECES`], and has one place at least.
+fn pages<'p>(parts: impl Iterator<Item = Part<'p>>) -> Vec<Vec<Part<'p>>> {
+    let mut pages: Vec<Vec<Part<'_>>> = Vec::new();
+    let mut pieces = 0;
+    for part in parts {
+        let cells: usize = part.group.rows.iter().take(ROWS).map(|row| row.cells.len()).sum();
+        let own = cells + part.moves.len().min(MOVES);
+        match pages.last_mut().filter(|page| page.len() < GROUPS && pieces + own <= PIECES) {
+            Some(page) => {
+                page.push(part);
+                pieces += own;
+            }
+            None => {
+                pages.push(vec![part]);
+                pieces = own;
+            }
+        }
+    }
+    pages
 }
 
 /// Submits a draft; where that is all it takes, it is applied now.
@@ -331,6 +412,15 @@ fn rebase(cells: &[CellChange], tables: &Sources) -> Vec<CellChange> {
     rebased
 }
 
+/// Whether each cell of a set has its new value already.
+fn has_all(cells: &[CellChange], tables: &Sources) -> bool {
+    let mut known: HashMap<TableName, Option<Cells>> = HashMap::new();
+    cells.iter().all(|cell| {
+        let table = known.entry(cell.table).or_insert_with(|| tables.cells(cell.table).ok());
+        table.as_ref().is_some_and(|table| table.get(&cell.key, &cell.column) == cell.new.as_deref())
+    })
+}
+
 /// What somebody lacks, in words.
 pub(in crate::console) fn lacks(visit: &Visit<'_>, right: Right, areas: &BTreeSet<String>) -> String {
     let language = visit.language;
@@ -371,7 +461,7 @@ impl Case<'_> {
             (problems(language, wrong))
             section {
                 h2.unseen { (language.say("Tóm tắt", "In short")) }
-                p { (state_badge(language, set.state)) @if set.applies_first { " " (self.review_badge()) } }
+                p { (state_badge(language, set)) @if set.applies_first { " " (self.review_badge()) } }
                 (self.outcome())
                 (self.facts(&people))
             }
@@ -416,8 +506,8 @@ impl Case<'_> {
                 html! {
                     p {
                         (language.say(
-                            "Đã phê duyệt và đang chờ áp dụng, thường trong vài giây. Tải lại trang để xem kết quả.",
-                            "Approved; it will be applied within seconds. Reload this page to see that.",
+                            "Đang chờ áp dụng, thường trong vài giây. Tải lại trang để xem kết quả.",
+                            "It will be applied within seconds. Reload this page to see that.",
                         ))
                     }
                 },
@@ -471,12 +561,13 @@ impl Case<'_> {
         if let Some(decided) = set.decided {
             let label = match set.state {
                 State::Refused => language.say("Từ chối", "Refused"),
+                _ if set.applies_first && set.approver.is_none() => language.say("Áp dụng trước", "Applied first"),
                 _ => language.say("Phê duyệt", "Approved"),
             };
             let by = match set.approver {
                 Some(number) => people.person(number),
                 None if set.applies_first => {
-                    html! { (language.say("áp dụng trước, xem lại sau", "applied first, to be reviewed")) }
+                    html! { (language.say("chưa có người phê duyệt, xem lại sau", "approved by nobody, to be reviewed")) }
                 }
                 None => html! { (language.say("không cần người phê duyệt", "no approval was needed")) },
             };
@@ -544,17 +635,13 @@ impl Case<'_> {
             }
             @if !others.is_empty() {
                 (notice(Tone::Warning, language.say("Có đề xuất khác cho cùng dòng", "Others are at the same rows"), html! {
-                    ul {
-                        @for other in others.values() {
-                            li {
-                                a href={ "/changes/" (other.number) } {
-                                    (language.say("Đề xuất", "Change set")) " " (other.number) ": " bdi { (other.reason) }
-                                }
-                                " " (state_badge(language, other.state))
-                                @if let Some(at) = other.effective.filter(|&at| at > visit.now) { " " (time(visit, at)) }
-                            }
+                    (lines(language, others.values().map(|other| html! {
+                        a href={ "/changes/" (other.number) } {
+                            (language.say("Đề xuất", "Change set")) " " (other.number) ": " bdi { (other.reason) }
                         }
-                    }
+                        " " (state_badge(language, other))
+                        @if let Some(at) = other.effective.filter(|&at| at > visit.now) { " " (time(visit, at)) }
+                    })))
                 }))
             }
         })
@@ -611,12 +698,13 @@ impl Case<'_> {
     /// Place by place and sign by sign.
     fn signs(&self, groups: &[Group<'_>]) -> Markup {
         let (visit, set, language) = (self.visit, &self.set, self.visit.language);
-        let pages = groups.len().div_ceil(GROUPS);
-        let page = visit.fields.get("page").parse().unwrap_or(1).clamp(1, pages.max(1));
         let mut moves: HashMap<&str, Vec<&Move>> = HashMap::new();
         for sign in self.preview.iter().flat_map(|preview| &preview.moves) {
             moves.entry(&sign.place).or_default().push(sign);
         }
+        let part = |group| Part { group, moves: alike(moves.get(group.place.as_str()).map_or(&[], Vec::as_slice)) };
+        let pages = pages(groups.iter().map(part));
+        let page = visit.fields.get("page").parse().unwrap_or(1).clamp(1, pages.len().max(1));
         let count = |number: usize| language.number(number as u64);
         let leaving = self.preview.as_ref().filter(|preview| preview.fits()).map(|preview| preview.moves.len());
         html! {
@@ -630,32 +718,31 @@ impl Case<'_> {
                     }
                     "."
                 }
+                p {
+                    a href={ "/changes/" (set.number) "?format=csv" } { (language.say("Tải mọi ô về dạng CSV", "Download all cells as CSV")) }
+                }
             }
-            @for group in groups.iter().skip((page - 1) * GROUPS).take(GROUPS) {
-                (self.group(group, moves.get(group.place.as_str()).map_or(&[], Vec::as_slice)))
-            }
-            (pager(visit, page, pages))
+            @for part in pages.get(page - 1).into_iter().flatten() { (self.part(part)) }
+            (pager(visit, page, pages.len()))
         }
     }
 
-    fn group(&self, group: &Group<'_>, moves: &[&Move]) -> Markup {
+    fn part(&self, Part { group, moves }: &Part<'_>) -> Markup {
         let (visit, language) = (self.visit, self.visit.language);
-        let mut alike: Vec<Vec<&Move>> = Vec::new();
-        for &sign in moves {
-            let is_like =
-                |other: &Move| (other.from, &other.before, &other.after) == (sign.from, &sign.before, &sign.after);
-            match alike.iter_mut().find(|group| group.first().is_some_and(|other| is_like(other))) {
-                Some(group) => group.push(sign),
-                None => alike.push(vec![sign]),
-            }
-        }
         // Cells that the pages above do not tell of.
         let says_more = group
             .rows
             .iter()
             .filter(|row| row.fate() != Fate::Gone)
             .any(|row| row.cells.iter().any(|cell| cells_view::target_language(&cell.column).is_none()));
-        let rows = html! { @for row in &group.rows { (cells_view::row(visit, row)) } };
+        let more = |count: usize, one: &'static str| {
+            html! { @if count > 0 { p { (language.say("và", "and")) " " (language.number(count as u64)) " " (one) } } }
+        };
+        let rows = html! {
+            @for row in group.rows.iter().take(ROWS) { (cells_view::row(visit, row)) }
+            (more(group.rows.len().saturating_sub(ROWS), language.say("dòng khác; tệp CSV có đủ", "more rows; the CSV file has them all")))
+        };
+        let unseen = moves.iter().skip(MOVES).map(Vec::len).sum();
         html! {
             section {
                 h2 {
@@ -668,8 +755,9 @@ impl Case<'_> {
                         None => { bdi { (group.place) } }
                     }
                 }
-                @for alike in &alike { (cells_view::moves(visit, alike)) }
-                @if alike.is_empty() {
+                @for alike in moves.iter().take(MOVES) { (cells_view::moves(visit, alike)) }
+                (more(unseen, language.say("biển khác dẫn đến trang khác", "more signs will lead elsewhere")))
+                @if moves.is_empty() {
                     (rows)
                 } @else {
                     details open[says_more] {
@@ -693,7 +781,7 @@ impl Case<'_> {
                     ol reversed {
                         @for entry in &entries {
                             li {
-                                (time(visit, entry.time)) " " (words::action(language, entry.action))
+                                (time(visit, entry.time)) " " (words::told(language, entry))
                                 @if let Some(number) = entry.account { ", " (people.person(number)) }
                                 @if !entry.reason.is_empty() { ": " bdi { (entry.reason) } }
                             }
@@ -920,6 +1008,10 @@ impl Case<'_> {
         if !self.may(Right::Propose) {
             return self.why_not(Right::Propose);
         }
+        let Ok(tables) = &self.tables else { return html! {} };
+        if rebase(&self.set.cells, tables).is_empty() {
+            return html! { p.soft { (self.nothing_left(tables)) } };
+        }
         if is_over {
             return html! {
                 form.form method="post" {
@@ -982,6 +1074,8 @@ pub(in crate::console) fn lines(language: Language, items: impl ExactSizeIterato
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
     use crate::console::trial::{self, change};
 
@@ -1021,5 +1115,53 @@ mod tests {
                 cell("p2", "target", Some("https://langson.gov.vn/2"), None),
             ]
         );
+    }
+
+    #[test]
+    fn a_set_whose_values_are_there_already_is_told_apart_from_one_whose_rows_are_gone() {
+        let tables = trial::tables();
+        let there = change(TableName::Places, "p3", "name", "stale", "Ba");
+        let gone = change(TableName::Places, "gone", "name", "stale", "x");
+        assert_eq!(rebase(&[there.clone(), gone.clone()], &tables), []);
+        assert!(has_all(std::slice::from_ref(&there), &tables));
+        assert!(!has_all(&[there, gone], &tables));
+    }
+
+    /// An office whose place `p1` has so many signs more, and a draft that changes the target and the note of each.
+    fn many(signs: usize) -> (trial::Office, i64) {
+        let mut tables = trial::tables();
+        let codes: Vec<String> = (0..signs).map(|n| format!("{}", 1_000_000 + n)).collect();
+        let rows: String = codes.iter().fold(String::new(), |rows, code| rows + code + ",p1,active,,\n");
+        tables.signs.extend_from_slice(rows.as_bytes());
+        let office = trial::Office::open(&tables, crate::accounts::Role::Editor, &[]);
+        let cell = |code: &String| {
+            let page = format!("https://langson.gov.vn/vi/dia-danh/{code}/{}", "x".repeat(60));
+            [("target", page), ("note", "=1+1".to_owned())]
+                .map(|(column, new)| change(TableName::Signs, code, column, "", &new))
+        };
+        let cells = codes.iter().flat_map(cell).collect();
+        let author = office.account.number;
+        let draft = Draft { author, reason: "x".to_owned(), effective: None, cells, undoes: None, forced: false };
+        let number = office.parts.changes.draft(&draft, jiff::Timestamp::now()).expect("a draft");
+        (office, number)
+    }
+
+    fn body(answer: Answer) -> String {
+        let body = answer.unwrap_or_else(|failure| panic!("{failure}")).into_body();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let body = runtime.block_on(body.collect()).expect("it is in memory").to_bytes();
+        String::from_utf8(body.to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_place_of_twelve_thousand_signs_is_a_page_that_a_phone_can_load_and_a_whole_csv_file() {
+        let (office, number) = many(12_000);
+        let page = body(get(&office.visit(&format!("/changes/{number}")), &number.to_string()));
+        assert!(page.contains("11.950 dòng khác"));
+        assert!(page.contains("11.975 biển khác"));
+        assert!(page.len() < 300_000, "{}", page.len());
+        let csv = body(get(&office.visit(&format!("/changes/{number}?format=csv")), &number.to_string()));
+        assert_eq!(csv.lines().count(), 1 + 24_000);
+        assert!(csv.contains("\r\nsigns,1000000,note,,'=1+1\r\n"), "{}", &csv[..300]);
     }
 }

@@ -176,7 +176,7 @@ fn row(visit: &Visit<'_>, people: &People, set: &ChangeSet, cells: &[CellChange]
         },
         html! {
             div {
-                (state_badge(language, set.state))
+                (state_badge(language, set))
                 @if set.applies_first && set.reviewed.is_none() {
                     " " (badge(Tone::Danger, language.say("chưa ai xem lại", "not reviewed yet")))
                 }

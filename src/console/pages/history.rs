@@ -17,6 +17,7 @@ use super::super::elements::{Button, Field, People, Tone, badge, button, facts, 
 use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::words;
+use crate::changes::APPLIED_FIRST;
 use crate::core::Code;
 use crate::history::{Action, Entry, Filter, head, list};
 use crate::source::CellChange;
@@ -146,6 +147,7 @@ fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
     let language = visit.language;
     let tone = match entry.action {
         Action::Outside => Tone::Warning,
+        Action::Approved if entry.remark() == APPLIED_FIRST => Tone::Warning,
         Action::Conflict | Action::Refused => Tone::Danger,
         Action::Applied => Tone::Good,
         _ => Tone::Info,
@@ -156,7 +158,7 @@ fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
         who(language, people, entry),
         html! {
             div {
-            (badge(tone, words::action(language, entry.action)))
+            (badge(tone, words::told(language, entry)))
             @match entry.change_set {
                 Some(number) => { " " a href={ "/changes/" (number) } { (language.say("đề xuất", "change set")) " " (number) } }
                 None => { " " (object(people, &entry.object)) }
@@ -170,9 +172,8 @@ fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
         html! {
             div {
                 bdi { (entry.reason) }
-                @if let Some(remark) = entry.details.get("remark").and_then(serde_json::Value::as_str) {
-                    @if !remark.is_empty() { p.soft { bdi { (remark) } } }
-                }
+                @let remark = words::remark(entry);
+                @if !remark.is_empty() { p.soft { bdi { (remark) } } }
             }
         },
         html! {

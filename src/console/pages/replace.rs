@@ -53,6 +53,10 @@ fn make(visit: &Visit<'_>) -> Result<i64, Failure> {
     if cells.is_empty() {
         return Err(Failure::Wrong(vec![nothing(visit).to_owned()]));
     }
+    let preview = Preview::of(&cells, &tables, visit.now, &World::of(visit));
+    if let Some(why) = unusable(visit, &cells, &preview) {
+        return Err(Failure::Wrong(vec![why.to_owned()]));
+    }
     let areas = areas_of(&cells, &visit.registry, &tables);
     if !visit.account.may(Right::Propose, areas.iter().map(String::as_str)) {
         return Err(Failure::Forbidden(lacks(visit, Right::Propose, &areas)));
@@ -97,6 +101,23 @@ fn plan(visit: &Visit<'_>, tables: &Sources) -> Result<Vec<CellChange>, Failure>
             "vi" => "Tìm: cần một tên miền hoặc phần đầu của một địa chỉ (https://…)".to_owned(),
             _ => error.to_string(),
         }]),
+    })
+}
+
+/// Why no draft is made of it: it could never be submitted. (Tables that break a rule without it may be mended by then.)
+fn unusable<'t>(visit: &Visit<'t>, cells: &[CellChange], preview: &Preview) -> Option<&'t str> {
+    let rules = &visit.parts.rules;
+    if cells.iter().filter_map(|cell| cell.new.as_deref()).any(|new| rules.target(new).is_err()) {
+        return Some(visit.language.say(
+            "Không lập bản nháp: có địa chỉ mới không dùng được. Hãy sửa “Thay bằng”, hoặc chọn ít dòng hơn.",
+            "No draft can be made: some of the new addresses can't be used. Please correct “Replace by”, or choose fewer rows.",
+        ));
+    }
+    (!preview.problems.is_empty() && !preview.is_broken_already).then(|| {
+        visit.language.say(
+            "Không lập bản nháp: các bảng sẽ vi phạm quy tắc.",
+            "No draft can be made: the tables would break a rule with it.",
+        )
     })
 }
 
@@ -211,7 +232,11 @@ fn dry_run(visit: &Visit<'_>) -> Result<Markup, Failure> {
                     (lines(language, preview.problems.list.iter().map(|problem| html! { bdi { (problem.to_string()) } })))
                 }))
             }
-            @if visit.account.may(Right::Propose, areas.iter().map(String::as_str)) {
+            @if !visit.account.may(Right::Propose, areas.iter().map(String::as_str)) {
+                p.soft { (lacks(visit, Right::Propose, &areas)) }
+            } @else if let Some(why) = unusable(visit, &cells, &preview) {
+                p { (why) }
+            } @else {
                 form.form method="post" action="/replace" {
                     @for (name, value) in visit.fields.list.iter().filter(|(name, _)| CARRIED.contains(&name.as_str())) {
                         input type="hidden" name=(name) value=(value);
@@ -221,8 +246,6 @@ fn dry_run(visit: &Visit<'_>) -> Result<Markup, Failure> {
                     div.row { (button(Button::Primary, "", "", language.say("Lập bản nháp", "Make a draft"))) }
                     p.hint { (language.say("Bản nháp được xem lại rồi mới gửi duyệt.", "You look at the draft before you submit it.")) }
                 }
-            } @else {
-                p.soft { (lacks(visit, Right::Propose, &areas)) }
             }
         }
         (table(caption, &heads, rows))
