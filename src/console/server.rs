@@ -394,12 +394,16 @@ impl Console {
             origin: &self.origin.url,
             account,
         };
-        let answered = routed(&visit, asked.is_post);
-        answered.unwrap_or_else(|failure| self.failed(&visit, failure))
+        let response = routed(&visit, asked.is_post).unwrap_or_else(|failure| Self::failed(&visit, failure));
+        // A form that is shown again with what was typed is refused all the same.
+        if response.status() == StatusCode::FORBIDDEN {
+            self.counters.refused(Reason::Rights);
+        }
+        response
     }
 
     /// The page of a failure, in the frame.
-    fn failed(&self, visit: &Visit<'_>, failure: Failure) -> Response {
+    fn failed(visit: &Visit<'_>, failure: Failure) -> Response {
         let language = visit.language;
         let (status, title) = match &failure {
             Failure::NotFound => (StatusCode::NOT_FOUND, language.say("Không tìm thấy", "Not found")),
@@ -422,9 +426,6 @@ impl Console {
                 html! { p { (unusable(language)) } }
             }
         };
-        if status == StatusCode::FORBIDDEN {
-            self.counters.refused(Reason::Rights);
-        }
         let mut response = page::page_with(visit, status, title, said);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

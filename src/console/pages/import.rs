@@ -39,6 +39,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
         Ok((Some(number), refused)) if refused.is_empty() => Ok(see_other(&format!("/changes/{number}"))),
         Ok(result) => Ok(show(visit, StatusCode::OK, &[], Some(result))),
         Err(Failure::Wrong(wrong)) => Ok(show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong, None)),
+        Err(Failure::Forbidden(why)) => Ok(show(visit, StatusCode::FORBIDDEN, &[why], None)),
         Err(failure) => Err(failure),
     }
 }

@@ -116,6 +116,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
     match make(visit) {
         Ok(number) => Ok(see_other(&format!("/changes/{number}"))),
         Err(Failure::Wrong(wrong)) => show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong),
+        Err(Failure::Forbidden(why)) => show(visit, StatusCode::FORBIDDEN, &[why]),
         Err(failure) => Err(failure),
     }
 }

@@ -39,6 +39,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
     match make(visit) {
         Ok(number) => Ok(see_other(&format!("/changes/{number}"))),
         Err(Failure::Wrong(wrong)) => show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong),
+        Err(Failure::Forbidden(why)) => show(visit, StatusCode::FORBIDDEN, &[why]),
         Err(failure) => Err(failure),
     }
 }
@@ -141,6 +142,10 @@ fn form(visit: &Visit<'_>) -> Markup {
     );
     html! {
         form.form method="get" action="/replace" {
+            // What was typed below a try outlasts the next one, which narrows the selection to one's own areas.
+            @for name in ["reason", "effective"] {
+                @if !fields.get(name).is_empty() { input type="hidden" name=(name) value=(fields.get(name)); }
+            }
             (Field { name: "find", label: language.say("Tìm trong trang đích", "Find in targets"), hint, value: fields.get("find"), is_required: true, kind: "text", ..Field::default() }.line())
             (Field { name: "replace", label: language.say("Thay bằng", "Replace by"), value: fields.get("replace"), is_required: true, kind: "text", ..Field::default() }.line())
             fieldset {
