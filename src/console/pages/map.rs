@@ -305,21 +305,11 @@ fn round(at: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt as _;
-
     use super::*;
     use crate::accounts::Role;
-    use crate::console::answer::Answer;
     use crate::console::pages::{place, places, sign, signs};
-    use crate::console::trial::{Office, tables};
+    use crate::console::trial::{Office, tables, text};
     use crate::source::Sources;
-
-    fn text(answer: Answer) -> String {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let body = answer.expect("a page").into_body();
-        let bytes = runtime.block_on(body.collect()).expect("a body").to_bytes();
-        String::from_utf8(bytes.to_vec()).expect("text")
-    }
 
     /// 3,000 places with names of 60 characters, 20,000 signs in clusters, as towns are.
     fn province() -> Sources {
