@@ -22,7 +22,7 @@ use hyper::header::{
 use hyper::http::request::Parts as Head;
 use hyper::{Method, Request, StatusCode};
 use jiff::Timestamp;
-use maud::html;
+use maud::{Markup, html};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use tokio::net::TcpListener;
@@ -416,9 +416,12 @@ impl Console {
             Failure::Database(_) => (StatusCode::INTERNAL_SERVER_ERROR, language.say("Lỗi", "An error")),
         };
         let said = match failure {
-            Failure::NotFound => html! { p { (language.say("Không có trang này.", "There is no such page.")) } },
-            Failure::NotAllowed => html! {},
-            Failure::Forbidden(why) => html! { p { (why) } },
+            Failure::NotFound => html! {
+                p { (language.say("Không có trang này.", "There is no such page.")) }
+                (ways_on(language))
+            },
+            Failure::NotAllowed => ways_on(language),
+            Failure::Forbidden(why) => html! { p { (why) } (ways_on(language)) },
             Failure::Wrong(list) => problems(language, &list),
             Failure::Change(error) => html! { p { bdi { (words::change_problem(language, &error)) } } },
             Failure::Database(error) => {
@@ -521,6 +524,17 @@ fn routed(visit: &Visit<'_>, is_post: bool) -> Result<Response, Failure> {
 
 fn forbidden(language: Language) -> &'static str {
     language.say("Tài khoản này không có quyền làm việc đó.", "This account may not do that.")
+}
+
+/// Where to go from a page on which nothing can be done.
+fn ways_on(language: Language) -> Markup {
+    html! {
+        p.row {
+            a href="/" { (language.say("Về trang đầu", "To the first page")) }
+            a href="/signs" { (language.say("Tìm biển", "Find a sign")) }
+            a href="/places" { (language.say("Tìm địa điểm", "Find a place")) }
+        }
+    }
 }
 
 fn unusable(language: Language) -> &'static str {
