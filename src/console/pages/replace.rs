@@ -12,7 +12,7 @@ use super::super::Visit;
 use super::super::answer::{Answer, Failure, see_other};
 use super::super::areas::{areas_of, scope};
 use super::super::cells_view::{row_title, value};
-use super::super::elements::{Button, Field, Tone, button, notice, problems, table, tick};
+use super::super::elements::{Button, Field, Tone, button, how_to_read, notice, problems, table, tick};
 use super::super::forms::{Wish, effective_field, reason_field};
 use super::super::page::page_with;
 use super::super::preview::{Preview, World};
@@ -203,8 +203,8 @@ fn dry_run(visit: &Visit<'_>) -> Result<Markup, Failure> {
         section {
             h2 { (caption) }
             p {
-                (count(cells.len())) " " (language.say("ô", "cells"))
-                @if preview.fits() { "; " (count(preview.moves.len())) " " (language.say("biển sẽ dẫn đến trang khác", "signs will lead elsewhere")) }
+                (count(cells.len())) " " (language.count(cells.len(), "ô", "cell", "cells"))
+                @if preview.fits() { "; " (count(preview.moves.len())) " " (language.count(preview.moves.len(), "biển sẽ dẫn đến trang khác", "sign will lead elsewhere", "signs will lead elsewhere")) }
                 "."
             }
             @if bad_cells > 0 {
@@ -213,6 +213,7 @@ fn dry_run(visit: &Visit<'_>) -> Result<Markup, Failure> {
                 }))
             } @else if !preview.problems.is_empty() {
                 (notice(Tone::Danger, language.say("Bảng sẽ vi phạm quy tắc", "The tables would break a rule"), html! {
+                    (how_to_read(language, &texts(&preview.problems)))
                     (lines(language, preview.problems.list.iter().map(|problem| html! { bdi { (problem.to_string()) } })))
                 }))
             }
