@@ -22,7 +22,7 @@ use hyper::header::{
 use hyper::http::request::Parts as Head;
 use hyper::{Method, Request, StatusCode};
 use jiff::Timestamp;
-use maud::html;
+use maud::{Markup, html};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use tokio::net::TcpListener;
@@ -405,12 +405,16 @@ impl Console {
             origin: &self.origin.url,
             account,
         };
-        let answered = routed(&visit, asked.is_post);
-        answered.unwrap_or_else(|failure| self.failed(&visit, failure))
+        let response = routed(&visit, asked.is_post).unwrap_or_else(|failure| Self::failed(&visit, failure));
+        // A form that is shown again with what was typed is refused all the same.
+        if response.status() == StatusCode::FORBIDDEN {
+            self.counters.refused(Reason::Rights);
+        }
+        response
     }
 
     /// The page of a failure, in the frame.
-    fn failed(&self, visit: &Visit<'_>, failure: Failure) -> Response {
+    fn failed(visit: &Visit<'_>, failure: Failure) -> Response {
         let language = visit.language;
         let (status, title) = match &failure {
             Failure::NotFound => (StatusCode::NOT_FOUND, language.say("Không tìm thấy", "Not found")),
@@ -423,9 +427,12 @@ impl Console {
             Failure::Database(_) => (StatusCode::INTERNAL_SERVER_ERROR, language.say("Lỗi", "An error")),
         };
         let said = match failure {
-            Failure::NotFound => html! { p { (language.say("Không có trang này.", "There is no such page.")) } },
-            Failure::NotAllowed => html! {},
-            Failure::Forbidden(why) => html! { p { (why) } },
+            Failure::NotFound => html! {
+                p { (language.say("Không có trang này.", "There is no such page.")) }
+                (ways_on(language))
+            },
+            Failure::NotAllowed => ways_on(language),
+            Failure::Forbidden(why) => html! { p { (why) } (ways_on(language)) },
             Failure::Wrong(list) => problems(language, &list),
             Failure::Change(error) => html! { p { bdi { (words::change_problem(language, &error)) } } },
             Failure::Database(error) => {
@@ -433,9 +440,6 @@ impl Console {
                 html! { p { (unusable(language)) } }
             }
         };
-        if status == StatusCode::FORBIDDEN {
-            self.counters.refused(Reason::Rights);
-        }
         let mut response = page::page_with(visit, status, title, said);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -531,6 +535,17 @@ fn routed(visit: &Visit<'_>, is_post: bool) -> Result<Response, Failure> {
 
 fn forbidden(language: Language) -> &'static str {
     language.say("Tài khoản này không có quyền làm việc đó.", "This account may not do that.")
+}
+
+/// Where to go from a page on which nothing can be done.
+fn ways_on(language: Language) -> Markup {
+    html! {
+        p.row {
+            a href="/" { (language.say("Về trang đầu", "To the first page")) }
+            a href="/signs" { (language.say("Tìm biển", "Find a sign")) }
+            a href="/places" { (language.say("Tìm địa điểm", "Find a place")) }
+        }
+    }
 }
 
 fn unusable(language: Language) -> &'static str {

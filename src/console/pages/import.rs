@@ -12,7 +12,7 @@ use super::super::Visit;
 use super::super::answer::{Answer, Failure, Response, see_other};
 use super::super::areas::areas_of;
 use super::super::csv::{csv_text, download};
-use super::super::elements::{Button, Field, Tone, button, notice, problems, table};
+use super::super::elements::{Button, Field, Tone, button, how_to_read, notice, problems, table};
 use super::super::forms::{self, reason_field};
 use super::super::page::page_with;
 use super::super::tables::tables;
@@ -39,6 +39,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
         Ok((Some(number), refused)) if refused.is_empty() => Ok(see_other(&format!("/changes/{number}"))),
         Ok(result) => Ok(show(visit, StatusCode::OK, &[], Some(result))),
         Err(Failure::Wrong(wrong)) => Ok(show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong, None)),
+        Err(Failure::Forbidden(why)) => Ok(show(visit, StatusCode::FORBIDDEN, &[why], None)),
         Err(failure) => Err(failure),
     }
 }
@@ -178,6 +179,7 @@ fn outcome(visit: &Visit<'_>, number: Option<i64>, refused: &[Refused]) -> Marku
         @if !refused.is_empty() {
             section {
                 h2 { (caption) " (" (language.number(refused.len() as u64)) ")" }
+                (how_to_read(language, &refused.iter().map(|row| row.text.as_str()).collect::<Vec<_>>()))
                 (table(caption, &heads, rows))
                 @if refused.len() > MOST {
                     p { (language.say("và", "and")) " " (language.number((refused.len() - MOST) as u64)) " " (language.say("dòng khác", "more")) }
