@@ -81,8 +81,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
             p { (language.say("Không có biển nào có vị trí phù hợp.", "No sign with a position matches.")) }
         }
         p {
-            @let within = asked.map_or(String::new(), |asked| asked.text());
-            a href={ "/signs?" (visit.fields.with(&[("box", &within), ("color", "")])) } {
+            a href={ "/signs?" (visit.fields.with(&[("box", &asked.map_or(String::new(), |asked| asked.text())), ("color", "")])) } {
                 (language.say("Xem dạng danh sách", "Show as a list"))
             }
         }
