@@ -198,8 +198,10 @@ fn rights_fields(visit: &Visit<'_>, role: Role, of: &[String], applies_first: bo
         (Field { name: "role", label: language.say("Vai trò", "Role"), value: role.as_str(), ..Field::default() }.choice(roles))
         fieldset {
             legend { (language.say("Khu vực (không chọn: mọi khu vực)", "Areas (none ticked: every area)")) }
-            @for area in areas(visit, of) {
-                (tick("area", area, html! { bdi { (area) } }, of.iter().any(|own| own == area)))
+            div.ticks {
+                @for area in areas(visit, of) {
+                    (tick("area", area, html! { bdi { (area) } }, of.iter().any(|own| own == area)))
+                }
             }
         }
         (tick("applies_first", "1", html! {
