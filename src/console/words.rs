@@ -76,7 +76,7 @@ pub(super) fn remark(entry: &Entry) -> &str {
     if entry.action == Action::Approved { "" } else { entry.remark() }
 }
 
-/// Browsers by the words of [`App`](crate::core::App); names are the same in both languages.
+/// Browsers by the words of [`App`](crate::core::scan::App); names are the same in both languages.
 const BROWSERS: [(&str, &str); 22] = [
     ("zalo", "Zalo"),
     ("wechat", "WeChat"),
@@ -101,7 +101,7 @@ const BROWSERS: [(&str, &str); 22] = [
     ("huawei", "Huawei Browser"),
     ("xiaomi", "Mi Browser"),
 ];
-/// Systems by the words of [`Os`](crate::core::Os).
+/// Systems by the words of [`Os`](crate::core::scan::Os).
 const SYSTEMS: [(&str, &str); 7] = [
     ("android", "Android"),
     ("ios", "iPhone, iPad"),
