@@ -76,6 +76,55 @@ pub(super) fn remark(entry: &Entry) -> &str {
     if entry.action == Action::Approved { "" } else { entry.remark() }
 }
 
+/// Browsers by the words of [`App`](crate::core::scan::App); names are the same in both languages.
+const BROWSERS: [(&str, &str); 22] = [
+    ("zalo", "Zalo"),
+    ("wechat", "WeChat"),
+    ("alipay", "Alipay"),
+    ("facebook", "Facebook"),
+    ("instagram", "Instagram"),
+    ("tiktok", "TikTok"),
+    ("line", "LINE"),
+    ("kakaotalk", "KakaoTalk"),
+    ("whatsapp", "WhatsApp"),
+    ("viber", "Viber"),
+    ("telegram", "Telegram"),
+    ("qq", "QQ"),
+    ("coccoc", "Cốc Cốc"),
+    ("safari", "Safari"),
+    ("chrome", "Chrome"),
+    ("samsung", "Samsung Internet"),
+    ("edge", "Edge"),
+    ("firefox", "Firefox"),
+    ("opera", "Opera"),
+    ("uc", "UC Browser"),
+    ("huawei", "Huawei Browser"),
+    ("xiaomi", "Mi Browser"),
+];
+/// Systems by the words of [`Os`](crate::core::scan::Os).
+const SYSTEMS: [(&str, &str); 7] = [
+    ("android", "Android"),
+    ("ios", "iPhone, iPad"),
+    ("harmony", "HarmonyOS"),
+    ("windows", "Windows"),
+    ("macos", "macOS"),
+    ("linux", "Linux"),
+    ("chromeos", "ChromeOS"),
+];
+
+/// The device of a session, `chrome, android`: "Chrome trên Android".
+pub(super) fn device(language: Language, client: &str) -> String {
+    let named = |names: &[(&str, &'static str)], word: &str| {
+        names.iter().find(|(known, _)| *known == word).map(|(_, name)| *name)
+    };
+    let (browser, system) = client.split_once(", ").unwrap_or((client, ""));
+    let browser = named(&BROWSERS, browser).unwrap_or(language.say("trình duyệt khác", "another browser"));
+    match named(&SYSTEMS, system) {
+        Some(system) => format!("{browser} {} {system}", language.say("trên", "on")),
+        None => browser.to_owned(),
+    }
+}
+
 /// What somebody may do.
 pub(super) const fn role(language: Language, role: Role) -> &'static str {
     match role {
@@ -240,5 +289,17 @@ mod tests {
             assert_eq!(super::remark(&entry(remark)), "");
         }
         assert_eq!(told(Language::Vietnamese, &entry("")), "phê duyệt");
+    }
+
+    #[test]
+    fn a_device_is_said_in_words() {
+        for (client, said) in [
+            ("chrome, android", ["Chrome trên Android", "Chrome on Android"]),
+            ("other, linux", ["trình duyệt khác trên Linux", "another browser on Linux"]),
+            ("other, other", ["trình duyệt khác", "another browser"]),
+            ("", ["trình duyệt khác", "another browser"]),
+        ] {
+            assert_eq!([Language::Vietnamese, Language::English].map(|language| device(language, client)), said);
+        }
     }
 }

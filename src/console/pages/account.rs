@@ -178,20 +178,25 @@ fn show(visit: &Visit<'_>, account: &Account, wrong: Wrong, above: Markup) -> An
                 }
             }))
         }
+        section {
+        h2 { (language.say("Bạn", "You")) }
         (facts([
             (language.say("Tên", "Name").to_owned(), html! { bdi { (account.name) } }),
             (language.say("Vai trò", "Role").to_owned(), html! { (words::role(language, account.role)) }),
             (language.say("Khu vực", "Areas").to_owned(), html! { bdi { (areas) } }),
         ]))
-        @if visit.session.is_some() {
-            (second_factor(visit, account, &wrong)?)
-            (password_form(visit, &wrong))
-        } @else {
+        @if visit.session.is_none() {
             p { (language.say(
                 "Việc đăng nhập do cổng phía trước đảm nhiệm; mật khẩu không nằm ở đây.",
                 "A proxy signs you in: the password is not kept here.",
             )) }
         }
+        }
+        @if visit.session.is_some() {
+            (second_factor(visit, account, &wrong)?)
+            (password_form(visit, &wrong))
+        }
+        section {
         h2 { (language.say("Các phiên đăng nhập", "Sessions")) }
         (session_table(visit, &sessions, "/account", account.number))
         @if sessions.len() > 1 {
@@ -199,6 +204,7 @@ fn show(visit: &Visit<'_>, account: &Account, wrong: Wrong, above: Markup) -> An
                 input type="hidden" name="action" value="end-others";
                 (button(Button::Plain, "", "", language.say("Kết thúc các phiên khác", "End all others")))
             }
+        }
         }
     };
     Ok(page_with(visit, status, language.say("Tài khoản của tôi", "My account"), main))
@@ -228,6 +234,7 @@ fn password_form(visit: &Visit<'_>, wrong: &Wrong) -> Markup {
         ..Field::default()
     };
     html! {
+        section {
         h2 { (language.say("Đổi mật khẩu", "Another password")) }
         form.form method="post" action="/account" {
             input type="hidden" name="action" value="password";
@@ -236,6 +243,7 @@ fn password_form(visit: &Visit<'_>, wrong: &Wrong) -> Markup {
             (new.line())
             (button(Button::Primary, "", "", language.say("Đổi mật khẩu", "Change the password")))
         }
+        }
     }
 }
 
@@ -243,6 +251,7 @@ fn second_factor(visit: &Visit<'_>, account: &Account, wrong: &Wrong) -> Result<
     let language = visit.language;
     let left = visit.parts.accounts.recovery_codes(account.number)?;
     Ok(html! {
+        section {
         h2 { (language.say("Xác thực hai bước", "Second factor")) }
         @if account.has_second_factor {
             p {
@@ -265,6 +274,7 @@ fn second_factor(visit: &Visit<'_>, account: &Account, wrong: &Wrong) -> Result<
                 input type="hidden" name="action" value="second-factor";
                 (button(Button::Primary, "", "", language.say("Bật xác thực hai bước", "Turn it on")))
             }
+        }
         }
     })
 }
@@ -371,7 +381,7 @@ pub(super) fn session_table(visit: &Visit<'_>, sessions: &[Session], action: &st
         let is_this = visit.session == Some(session.number) && visit.account.number == account;
         let end = language.say("Kết thúc", "End it");
         vec![
-            html! { (session.client) @if is_this { " (" (language.say("phiên này", "this one")) ")" } },
+            html! { (words::device(language, &session.client)) @if is_this { " (" (language.say("phiên này", "this one")) ")" } },
             time(visit, session.created),
             time(visit, session.last_used),
             html! {

@@ -285,8 +285,10 @@ fn rights_fields(visit: &Visit<'_>, entered: &Entered, before: &[String]) -> Mar
                 strong { (language.say("Mọi khu vực, cả những khu vực có sau này", "Every area, also those that come later")) }
             }, entered.is_everywhere))
             p.hint { (language.say("Hoặc từng khu vực:", "Or some:")) }
-            @for area in areas(visit, before).into_values() {
-                (tick("area", area, html! { bdi { (area) } }, entered.has(area)))
+            div.ticks {
+                @for area in areas(visit, before).into_values() {
+                    (tick("area", area, html! { bdi { (area) } }, entered.has(area)))
+                }
             }
         }
         (tick("applies_first", "1", html! {

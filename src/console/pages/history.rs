@@ -142,14 +142,25 @@ fn who(language: Language, people: &People, entry: &Entry) -> Markup {
     }
 }
 
-/// The first cells that an entry tells of, and how many there are.
-fn cells(entry: &Entry) -> (Vec<CellChange>, usize) {
+/// What an entry tells of cells.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    /// The first of them, to be shown.
+    cells: Vec<CellChange>,
+    /// Cells that the entry has in full,
+    kept: usize,
+    /// of so many.
+    count: usize,
+}
+
+fn cells(entry: &Entry) -> Told {
     let mut cells: Vec<CellChange> =
         entry.details.get("cells").and_then(|cells| serde_json::from_value(cells.clone()).ok()).unwrap_or_default();
     let count = entry.details.get("count").and_then(serde_json::Value::as_u64);
     let count = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(cells.len());
+    let kept = cells.len();
     cells.truncate(MOST_CELLS);
-    (cells, count)
+    Told { cells, kept, count }
 }
 
 /// The sets that an entry says were lost.
@@ -178,7 +189,7 @@ fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
         Action::Applied => Tone::Good,
         _ => Tone::Info,
     };
-    let (cells, count) = cells(entry);
+    let Told { cells, kept, count } = cells(entry);
     vec![
         time(visit, entry.time),
         who(language, people, entry),
@@ -220,6 +231,9 @@ fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
                             @if count > cells.len() {
                                 p { (language.say("và", "and")) " " (language.number((count - cells.len()) as u64)) " " (language.say("ô khác", "more")) }
                             }
+                            @if entry.action == Action::Outside && count > kept {
+                                p.hint { (outside_hint(language, kept)) }
+                            }
                         }
                     }
                 } @else if entry.details.as_object().is_some_and(|details| !details.is_empty()) {
@@ -235,6 +249,19 @@ fn row(visit: &Visit<'_>, people: &People, entry: &Entry) -> Vec<Markup> {
             }
         },
     ]
+}
+
+/// Of a larger difference the first cells are kept: who needs the rest has the tables before and after it.
+fn outside_hint(language: Language, kept: usize) -> String {
+    let kept = language.number(kept as u64);
+    match language {
+        Language::Vietnamese => format!(
+            "Lịch sử giữ {kept} ô đầu (tệp CSV có đủ các ô đó) và tổng số ô; bảng trước và sau khi sửa nằm trong bản sao lưu của đơn vị."
+        ),
+        Language::English => format!(
+            "The history keeps the first {kept} cells (the CSV file has them) and how many there are; the tables before and after are in your backup."
+        ),
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -326,9 +353,10 @@ mod tests {
             hash: [0; 32],
         };
         let told = entry(serde_json::json!({"cells": vec![cell; 60], "count": 2_000, "loses": [17]}));
-        assert_eq!((cells(&told).0.len(), cells(&told).1, lost(&told)), (MOST_CELLS, 2_000, vec![17]));
+        let found = cells(&told);
+        assert_eq!((found.cells.len(), found.kept, found.count, lost(&told)), (MOST_CELLS, 60, 2_000, vec![17]));
         let silent = entry(serde_json::Value::Null);
-        assert_eq!((cells(&silent), lost(&silent)), ((Vec::new(), 0), Vec::new()));
+        assert_eq!((cells(&silent), lost(&silent)), (Told { cells: Vec::new(), kept: 0, count: 0 }, Vec::new()));
     }
 
     #[test]
