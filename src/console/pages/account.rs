@@ -274,7 +274,7 @@ fn username(visit: &Visit<'_>) -> Markup {
     html! { input type="text" name="name" value=(visit.account.name) autocomplete="username" hidden; }
 }
 
-fn password_field<'w>(language: Language, wrong: &'w Wrong) -> Field<'w> {
+fn password_field(language: Language, wrong: &Wrong) -> Field<'_> {
     Field {
         name: "password",
         label: language.say("Mật khẩu hiện tại", "Present password"),

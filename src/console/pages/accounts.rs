@@ -132,7 +132,7 @@ impl Entered {
         if role.is_none() {
             wrong.push(language.say("Xin chọn một vai trò.", "Please choose a role.").to_owned());
         }
-        if self.is_everywhere == !self.areas.is_empty() {
+        if self.is_everywhere != self.areas.is_empty() {
             let choose = language.say(
                 "Xin chọn mọi khu vực, hoặc từng khu vực, không phải cả hai.",
                 "Please choose every area, or some areas, and not both.",
