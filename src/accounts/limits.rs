@@ -5,7 +5,9 @@
 //!
 //! - One network at one name: [`FREE_TRIES`], then a pause after each that fails, of 1 s, 2 s, 4 s and so on up to
 //!   15 min. Where the name has failed [`MANY`] times within an hour, from wherever, a network has one free try.
-//! - One network at all names: [`FREE_OF_NETWORK`] (an office has one address), then pauses of up to a minute.
+//! - One network at all names: [`FREE_OF_NETWORK`] (an office has one address), then pauses of up to a minute. Not
+//!   for a name that has signed in from there within [`REMEMBER`]: who guesses names keeps no colleague waiting. Such a
+//!   pair has the pauses of its own alone, and is not counted among the network's tries.
 //!
 //! A pause is always of a network at a name, never of an account: somebody who guesses can't keep its owner out, who
 //! comes from another network, or from the same one after the pause. A try during a pause is refused without
@@ -36,6 +38,8 @@ const LONGEST: Duration = Duration::from_mins(15);
 const LONGEST_OF_NETWORK: Duration = Duration::from_mins(1);
 /// After so long without a failed try the count begins anew.
 const FORGET: Duration = Duration::from_hours(1);
+/// How long a network is known to be one that a name signs in from. Longer than anybody is on leave.
+const REMEMBER: Duration = Duration::from_hours(60 * 24);
 /// Entries of each table; the oldest makes room.
 const ENTRIES: usize = 16 * 1024;
 /// Failed tries at an account that are a burst: worth an entry in the history, one for each burst.
@@ -52,6 +56,8 @@ pub struct Limits {
 struct Tables {
     /// Of a network at a name.
     pairs: HashMap<u64, Tries>,
+    /// When a network last signed in at a name.
+    known: HashMap<u64, Instant>,
     /// Of a name, from everywhere.
     names: HashMap<u64, Tries>,
     /// Of a network, at all names.
@@ -92,7 +98,9 @@ pub struct Attempt {
     limits: Arc<Limits>,
     pair: u64,
     name: u64,
-    network: u64,
+    /// `None`: the pair is known, and its tries are not the network's.
+    network: Option<u64>,
+    now: Instant,
     is_over: bool,
 }
 
@@ -113,9 +121,13 @@ impl Limits {
         let mut tables = lock(&self.tables);
         let known = tables.names.get(&of_name).filter(|tries| !tries.is_forgotten(now)).copied();
         let free = if known.is_some_and(|tries| tries.failed >= MANY) { 1 } else { FREE_TRIES };
+        let signed_in = tables.known.get(&pair);
+        let is_known = signed_in.is_some_and(|last| now.saturating_duration_since(*last) < REMEMBER);
+        let of_network = Some(of_network).filter(|_| !is_known);
+        let network = of_network.and_then(|key| tables.networks.get(&key));
         let pauses = [
             tables.pairs.get(&pair).map(|tries| tries.pause(now, free, LONGEST)),
-            tables.networks.get(&of_network).map(|tries| tries.pause(now, FREE_OF_NETWORK, LONGEST_OF_NETWORK)),
+            network.map(|tries| tries.pause(now, FREE_OF_NETWORK, LONGEST_OF_NETWORK)),
         ];
         let pause = pauses.into_iter().flatten().max().unwrap_or_default();
         if !pause.is_zero() {
@@ -126,8 +138,10 @@ impl Limits {
         }
         count(&mut tables.pairs, pair, now);
         count(&mut tables.names, of_name, now);
-        count(&mut tables.networks, of_network, now);
-        Ok(Attempt { limits: self.clone(), pair, name: of_name, network: of_network, is_over: false })
+        if let Some(network) = of_network {
+            count(&mut tables.networks, network, now);
+        }
+        Ok(Attempt { limits: self.clone(), pair, name: of_name, network: of_network, now, is_over: false })
     }
 
     /// What was refused since the start, by account; `None`: at names that are none.
@@ -144,14 +158,15 @@ impl Limits {
 }
 
 impl Attempt {
-    /// It succeeded: this network has not failed at this name.
+    /// It succeeded: this network has not failed at this name, and is known for it.
     pub fn succeed(mut self) {
         self.is_over = true;
         let limits = self.limits.clone();
         let mut tables = lock(&limits.tables);
         tables.pairs.remove(&self.pair);
-        discount(&mut tables.names, self.name);
-        discount(&mut tables.networks, self.network);
+        tables.discount(&self);
+        make_room(&mut tables.known, self.pair, |last| *last);
+        tables.known.insert(self.pair, self.now);
     }
 
     /// It failed, at this account (`None`: the name is none). Whether that makes a burst of failures, which
@@ -175,13 +190,20 @@ impl Drop for Attempt {
         if !self.is_over {
             let mut tables = lock(&self.limits.tables);
             discount(&mut tables.pairs, self.pair);
-            discount(&mut tables.names, self.name);
-            discount(&mut tables.networks, self.network);
+            tables.discount(self);
         }
     }
 }
 
 impl Tables {
+    /// Counts a try back, but at its pair.
+    fn discount(&mut self, attempt: &Attempt) {
+        discount(&mut self.names, attempt.name);
+        if let Some(network) = attempt.network {
+            discount(&mut self.networks, network);
+        }
+    }
+
     /// The entry of an account, of which there are as many as there are accounts.
     fn refused(&mut self, account: Option<i64>, time: Timestamp) -> &mut Refused {
         let refused = self.refused.entry(account).or_insert(Refused { wrong: 0, limited: 0, last: time, burst: 0 });
@@ -211,18 +233,23 @@ impl Tries {
 }
 
 fn count(table: &mut HashMap<u64, Tries>, key: u64, now: Instant) {
-    if table.len() >= ENTRIES
-        && !table.contains_key(&key)
-        && let Some(oldest) = table.iter().min_by_key(|(_, tries)| tries.last).map(|(&key, _)| key)
-    {
-        table.remove(&oldest);
-    }
+    make_room(table, key, |tries| tries.last);
     let tries = table.entry(key).or_insert(Tries { failed: 0, last: now, account: None });
     if tries.is_forgotten(now) {
         tries.failed = 0;
     }
     tries.failed = tries.failed.saturating_add(1);
     tries.last = now;
+}
+
+/// Makes room for a key, where there is none, in place of the oldest.
+fn make_room<V>(table: &mut HashMap<u64, V>, key: u64, last: impl Fn(&V) -> Instant) {
+    if table.len() >= ENTRIES
+        && !table.contains_key(&key)
+        && let Some(oldest) = table.iter().min_by_key(|(_, value)| last(value)).map(|(&key, _)| key)
+    {
+        table.remove(&oldest);
+    }
 }
 
 fn discount(table: &mut HashMap<u64, Tries>, key: u64) {
@@ -331,8 +358,29 @@ mod tests {
         // Somebody there tries one password at every name.
         let tried = (0..1000).filter(|number| world.fails(&format!("name{number}"), HOME)).count();
         assert_eq!(tried, 100);
+        assert!(world.begin("a newcomer", HOME).is_err(), "whom the network has not signed in yet");
+        for name in &names {
+            world.begin(name, HOME).expect("a colleague is not kept waiting").succeed();
+        }
+        // Where he guesses at a colleague, he has the tries of one name, and they don't prolong the network's pause.
+        assert_eq!((0..100).filter(|_| world.fails("person1", HOME)).count(), 5);
         world.pass(60);
-        assert!(world.begin("person1", HOME).is_ok());
+        assert!(world.begin("a newcomer", HOME).is_ok());
+        let elsewhere = attacker(0);
+        assert!((0..1000).filter(|number| world.fails(&format!("name{number}"), elsewhere)).count() == 100);
+        assert!(world.begin("person2", elsewhere).is_err(), "a colleague of another network");
+    }
+
+    #[test]
+    fn a_network_is_known_for_a_while_after_a_sign_in() {
+        let mut world = World::new();
+        world.begin("lan", HOME).expect("a free try").succeed();
+        let mut begins_under_attack = |days: u64| {
+            world.pass(days * 24 * 3600);
+            assert_eq!((0..200).filter(|number| world.fails(&format!("name{number}"), HOME)).count(), 100);
+            world.begin("lan", HOME).map(Attempt::succeed).is_ok()
+        };
+        assert_eq!([59, 59, 60].map(&mut begins_under_attack), [true, true, false]);
     }
 
     #[test]
@@ -363,10 +411,12 @@ mod tests {
     fn tables_are_bounded() {
         let world = World::new();
         for number in 0..20_000_u32 {
+            world.begin(&format!("person{number}"), attacker(number)).expect("a free try").succeed();
             world.fails(&format!("name{number}"), attacker(number));
         }
         let tables = lock(&world.limits.tables);
-        assert_eq!([tables.pairs.len(), tables.names.len(), tables.networks.len()], [ENTRIES; 3]);
+        let lengths = [tables.pairs.len(), tables.known.len(), tables.names.len(), tables.networks.len()];
+        assert_eq!(lengths, [ENTRIES; 4]);
         assert_eq!(tables.refused.len(), 1);
     }
 }

@@ -72,12 +72,13 @@ impl Account {
 }
 
 impl Account {
-    /// Whether it may do something in all of these areas (what has no area is only for those of every area).
+    /// Whether it may do something in all of these areas (what has no area is only for those of every area). Accents
+    /// may be composed or not, as in the table.
     #[must_use]
     pub fn may<'a>(&self, right: Right, mut areas: impl Iterator<Item = &'a str>) -> bool {
         self.role.has(right)
             && (right != Right::ApplyFirst || self.applies_first)
-            && (self.areas.is_empty() || areas.all(|area| self.areas.iter().any(|own| own == area)))
+            && (self.areas.is_empty() || areas.all(|area| self.areas.iter().any(|own| own.nfc().eq(area.nfc()))))
     }
 }
 

@@ -270,4 +270,6 @@ fn areas_narrow_what_an_account_may_do() {
     account.applies_first = true;
     assert!(may(&account, Right::ApplyFirst, &["Kỳ Lừa"]) && may(&account, Right::Propose, &[]));
     assert!(!may(&account, Right::Propose, &["Kỳ Lừa", "Đông Kinh"]) && !may(&account, Right::Propose, &[""]));
+    account.areas = vec!["Kỳ Lừa".nfd().collect()];
+    assert!(may(&account, Right::Propose, &["Kỳ Lừa"]), "as a table spells it");
 }

@@ -1,7 +1,8 @@
 //! The composition of what administrators get: the file that it stands on, its threads, its page.
 //!
 //! Owns the order. What an end of the process has interrupted is finished in the tables' files before they are
-//! read, and in the history once they serve. Nothing of this exists where `console.listen` is empty.
+//! read, and in the history once they serve. Nothing of this exists where `console.listen` is empty. A panic here ends its
+//! own thread, and neither the process nor an answer to a visitor: see `system/logging.rs`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -31,7 +32,8 @@ const BLOCKING: usize = 4;
 /// The parts, built and bound, not serving yet.
 pub(super) struct Console {
     pub address: SocketAddr,
-    listener: StdListener,
+    /// Until it serves.
+    socket: Option<(Runtime, TcpListener)>,
     page: Arc<console::Console>,
     pub database: Arc<Database>,
     pub applier: Arc<Applier>,
@@ -48,7 +50,7 @@ pub(super) struct ConsoleThreads {
 
 /// Opens the file, and finishes what was being written to the tables.
 pub(super) fn open(config: &Config) -> Result<Arc<Database>, DatabaseError> {
-    let database = Arc::new(Database::open(&config.console.path)?);
+    let database = Arc::new(Database::open_alone(&config.console.path)?);
     Applier::recover(&database, &config.registry.files)?;
     Ok(database)
 }
@@ -86,12 +88,12 @@ impl Console {
             max_upload: config.console.max_upload,
         };
         let page = console::Console::new(parts, settings, address.port());
-        Ok(Self { address, listener, page, database, applier, figures })
+        Ok(Self { address, socket: Some(socket(listener)?), page, database, applier, figures })
     }
 
-    /// Starts the threads.
+    /// Starts the threads, once.
     pub fn start(
-        &self,
+        &mut self,
         config: &Config,
         checkup: &Arc<Checkup>,
         stage: Receiver<Stage>,
@@ -107,10 +109,10 @@ impl Console {
             priority::lower(priority::LAST);
             figures.run(&store, &timezone, &checkup);
         })?;
-        let (runtime, listener) = self.runtime()?;
-        let page = self.page.clone();
+        let (page, socket) = (self.page.clone(), self.socket.take());
         let page = spawn("console", move || {
             priority::lower(priority::LAST);
+            let Some((runtime, listener)) = socket else { return };
             runtime.block_on(page.serve(listener, stage));
             // A page that a file holds up is not waited for.
             runtime.shutdown_background();
@@ -128,20 +130,18 @@ impl Console {
     pub fn collectors(&self) -> [Arc<dyn Collector>; 3] {
         [self.page.clone(), self.applier.clone(), self.database.clone()]
     }
+}
 
-    fn runtime(&self) -> io::Result<(Runtime, TcpListener)> {
-        let step_back = || priority::lower(priority::LAST);
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(BLOCKING)
-            .on_thread_start(step_back)
-            .build()?;
-        let listener = {
-            let _inside = runtime.enter();
-            TcpListener::from_std(self.listener.try_clone()?)?
-        };
-        Ok((runtime, listener))
-    }
+fn socket(listener: StdListener) -> io::Result<(Runtime, TcpListener)> {
+    let step_back = || priority::lower(priority::LAST);
+    let mut runtime = Builder::new_current_thread();
+    runtime.enable_all().max_blocking_threads(BLOCKING).thread_name("console").on_thread_start(step_back);
+    let runtime = runtime.build()?;
+    let listener = {
+        let _inside = runtime.enter();
+        TcpListener::from_std(listener)?
+    };
+    Ok((runtime, listener))
 }
 
 impl ConsoleThreads {

@@ -88,7 +88,7 @@ pub enum StartError {
     /// A thread or a runtime can't be made.
     #[error("the system refuses a thread or a runtime")]
     System(#[from] io::Error),
-    /// A thread has ended before its time; its name. (In a release build a panic ends the process.)
+    /// A thread has ended before its time; its name. (A panic ends the process but for the console's threads.)
     #[error("the thread {0} panicked")]
     Panicked(String),
 }
@@ -182,7 +182,7 @@ impl App {
 
     /// Serves until SIGINT or SIGTERM, then lets everything end in reverse.
     pub fn serve(self, signals: &Arc<Signals>) -> Result<(), StartError> {
-        let Self { parts, listeners, admin, console } = self;
+        let Self { parts, listeners, admin, mut console } = self;
         let (stage, staged) = watch::channel(Stage::Serving);
         // What can fail goes before the first thread. The threads that this runtime starts read files,
         // the registry first: 70 ms of CPU for 100,000 signs.
@@ -198,7 +198,7 @@ impl App {
         let sealer = spawn("journal-seal", move || to_seal.seal_segments())?;
         let delivery = parts.start_delivery()?;
         let checkup = parts.start_checkup(console.is_some())?;
-        let console_threads = match &console {
+        let console_threads = match &mut console {
             Some(console) => Some(console.start(&parts.config, &parts.checkup, staged.clone())?),
             None => None,
         };

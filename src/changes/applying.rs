@@ -116,6 +116,20 @@ struct Memory {
     pauses: Backoff,
 }
 
+/// Where the thread panics, that is shown, and nobody waits for it.
+struct BreaksOff<'a>(&'a Applier);
+
+impl Drop for BreaksOff<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            lock(&self.0.asked).runs = false;
+            let text = "the thread that applies change sets broke off; the log says why, and a restart begins it anew";
+            lock(&self.0.shown).problem = Some(text.to_owned());
+            self.0.turned.notify_all();
+        }
+    }
+}
+
 impl Applier {
     /// Before the tables are read at the start: finishes, in the files, what an end of the process has
     /// interrupted. What can't be finished now, as a table can't be read or written, the thread goes on with later.
@@ -149,6 +163,7 @@ impl Applier {
     pub fn run(&self) {
         let pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut memory = Memory { known: None, untold: None, serving: (0, 0), again: None, pauses };
+        let _breaks_off = BreaksOff(self);
         let mut asked = lock(&self.asked);
         asked.runs = true;
         while !asked.stops {
@@ -463,7 +478,14 @@ fn conflicts_text(conflicts: &[Conflict]) -> String {
     bounded(conflicts.iter().map(line))
 }
 
+/// Of a loss of signs it says what an office can do about it.
 fn refusal_text(refused: &RegistryError) -> String {
+    if let RegistryError::Shrunk { lost, allowed, signs } = refused {
+        return format!(
+            "{lost:.1} % of the {signs} signs would be gone; registry.max_shrink allows {allowed:.1} % (if this is \
+             meant, make the set anew and say so on its page)"
+        );
+    }
     bounded(refused.to_string().lines().map(str::to_owned))
 }
 

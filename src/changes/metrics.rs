@@ -29,7 +29,7 @@ impl Collector for Applier {
         );
         families.gauge(
             "waypost_change_sets_blocked",
-            "Whether something stands in the way of approved change sets that are due: 1 or 0.",
+            "Whether something stands in the way of applying change sets, such as a table that is refused: 1 or 0.",
             self.problem().is_some(),
         );
         families.into_vec()

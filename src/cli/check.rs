@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{CommandError, registry};
 use crate::certificates::Certificates;
-use crate::config::{Config, store_warnings};
+use crate::config::{Config, console_warnings, store_warnings};
 use crate::core::{Problem, Tag, file_name};
 use crate::observe::CountryFiles;
 use crate::registry::Status;
@@ -90,6 +90,7 @@ fn warnings(config: &Config) -> Vec<String> {
             edge.max_connections_per_address
         ));
     }
+    warnings.extend(console_warnings(&config.console));
     warnings.extend(store_warnings(&config.store));
     warnings
 }

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde_json::json;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::{CommandError, OutputFormat, registry};
 use crate::accounts::{AccountError, Accounts, NewAccount, Role};
 use crate::config::Config;
 use crate::console;
+use crate::core::Problems;
 use crate::history::Database;
+use crate::registry::PlaceRef;
 
 /// Invite people to the administrators' page
 #[derive(Debug, clap::Args)]
@@ -32,7 +35,7 @@ enum Subcommands {
 /// The link holds once, for 72 hours. The console may be running meanwhile.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  waypost console invite lan.nguyen --role editor --area \"Kỳ Lừa\" --area \"Đông Kinh\""
+    after_help = "Examples:\n  waypost console invite lan.nguyen --role editor --area \"Kỳ Lừa\" --area \"Đông Kinh\"\n  waypost console invite hoa.le --role manager   (in every area)"
 )]
 struct Invite {
     /// As it will be typed at the sign-in
@@ -40,7 +43,9 @@ struct Invite {
     /// What the account may do
     #[arg(long)]
     role: RoleName,
-    /// An area in which it may do that, several times for several areas; without it, in every area
+    /// An area in which it may do that, as in the column area of places.csv; several times for several areas
+    ///
+    /// Without any, the account may do that in every area, also in those that come later.
     #[arg(long = "area", value_name = "AREA")]
     areas: Vec<String>,
     /// Whether it may apply a change that is reviewed afterwards
@@ -88,6 +93,12 @@ impl RoleName {
 
 impl ConsoleCommand {
     pub fn run(&self, config: &Config, out: &mut dyn Write) -> Result<(), CommandError> {
+        let Some(listen) = config.console.listen else {
+            let mut problems = Problems::default();
+            let text = "expected an address, found none: no link leads to a console that is off";
+            problems.add("[console]", 0, "listen", text);
+            return Err(problems.into());
+        };
         let path = &config.console.path;
         let cant_open = |source| CommandError::Console { path: path.clone(), source };
         let accounts = Accounts::new(Arc::new(Database::open(path).map_err(cant_open)?));
@@ -95,16 +106,14 @@ impl ConsoleCommand {
         let (name, made, format) = match &self.command {
             Subcommands::Invite(invite) => {
                 let Invite { name, role, areas, applies_first, format } = invite;
-                check_areas(config, areas)?;
-                let (role, areas, applies_first) = (role.role(), areas.clone(), *applies_first);
+                let (role, areas, applies_first) = (role.role(), known(config, areas)?, *applies_first);
                 let new = NewAccount { name: name.clone(), role, areas, applies_first };
                 (name, accounts.invite(now, None, &new), *format)
             }
             Subcommands::Reset(Reset { name, format }) => (name, accounts.reset(now, None, name), *format),
         };
         let token = made?;
-        let port = config.console.listen.map_or(0, |address| address.port());
-        let url = console::invitation_url(&config.console.origin, port, &token);
+        let url = console::invitation_url(&config.console.origin, listen.port(), &token);
         match format {
             OutputFormat::Text => writeln!(out, "{url}")?,
             OutputFormat::Json => writeln!(out, "{:#}", json!({ "name": name, "url": url }))?,
@@ -113,15 +122,16 @@ impl ConsoleCommand {
     }
 }
 
-/// An area that is misspelled would be a right to nothing.
-fn check_areas(config: &Config, areas: &[String]) -> Result<(), CommandError> {
+/// Areas as the table spells them. One that no place has would be a right to nothing.
+fn known(config: &Config, areas: &[String]) -> Result<Vec<String>, CommandError> {
     if areas.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let registry = registry(config)?;
-    let is_known = |area: &String| registry.places().any(|place| place.area() == area);
-    match areas.iter().find(|area| !is_known(area)) {
-        None => Ok(()),
-        Some(area) => Err(AccountError::Area(area.clone()).into()),
-    }
+    let spelled = |area: &String| {
+        let mut known = registry.places().map(PlaceRef::area).filter(|known| !known.is_empty());
+        let found = known.find(|known| known.nfc().eq(area.nfc()));
+        found.map(str::to_owned).ok_or_else(|| AccountError::Area(area.clone()).into())
+    };
+    areas.iter().map(spelled).collect()
 }

@@ -63,6 +63,19 @@ impl Console {
     }
 }
 
+/// What is allowed and is likely to be a slip.
+pub fn warnings(settings: &Console) -> Option<String> {
+    let listen = settings.listen.filter(|listen| listen.ip().to_canonical().is_loopback())?;
+    (settings.origin.starts_with("https://") && settings.proxies.is_empty()).then(|| {
+        format!(
+            "console.proxies: expected the address of the proxy that must be in front, such as [\"{}\"], since \
+             console.origin is https:// and console.listen on loopback, found an empty list; all who sign in count as one \
+             network, and who guesses passwords keeps others waiting",
+            listen.ip()
+        )
+    })
+}
+
 fn address(value: &DeValue<'_>) -> Result<Option<SocketAddr>, ValueError> {
     let wrong = || expected("an address and a port such as \"127.0.0.1:9080\", or \"\" for none", shown(value));
     let text = string(value)?;

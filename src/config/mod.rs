@@ -25,7 +25,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use admin::Admin;
-pub use console::Console;
+pub use console::{Console, warnings as console_warnings};
 pub use edge::Edge;
 pub use health::Health;
 pub use log::LogFormat;

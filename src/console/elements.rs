@@ -54,10 +54,30 @@ pub(super) fn problems(language: Language, list: &[String]) -> Markup {
         @if !list.is_empty() {
             div.notice.danger role="alert" {
                 p.title { (language.say("Chưa thể gửi, xin sửa:", "This can't be sent yet. Please correct:")) }
+                (how_to_read(language, list))
                 ul { @for problem in list { li { bdi { (problem) } } } }
             }
         }
     }
+}
+
+/// How a line of the check of the tables is read, above such lines: they are the same as in the log and in `waypost check`,
+/// in English. Nothing in English, or where there is none.
+pub(super) fn how_to_read<T: AsRef<str>>(language: Language, list: &[T]) -> Markup {
+    let is_one = |line: &T| line.as_ref().contains("expected ");
+    html! {
+        @if language == Language::Vietnamese && list.iter().any(is_one) {
+            p.soft {
+                "Mỗi dòng bằng tiếng Anh là một lỗi trong bảng: tên tệp, số dòng, tên cột; sau chữ “expected” là giá trị được phép, \
+                 sau chữ “found” là giá trị đang có."
+            }
+        }
+    }
+}
+
+/// A text of a table in a cell of its own; a dash where it is empty.
+pub(super) fn text_or_dash(text: &str) -> Markup {
+    html! { @if text.is_empty() { span.soft { "–" } } @else { bdi { (text) } } }
 }
 
 /// One line to type into, with its label, a hint below the label, and what is wrong with it.
@@ -307,6 +327,16 @@ mod tests {
             assert!(!text.contains("<script") && !text.contains("\"\"") && text.contains("&lt;script&gt;"), "{text}");
         }
         assert_eq!(place_path("a/../b?c"), "/places/a%2F%2E%2E%2Fb%3Fc");
+    }
+
+    #[test]
+    fn english_lines_are_explained_to_who_reads_vietnamese() {
+        let english = "signs.csv:17: code: expected a code that no other sign has, found \"7k3m-9qx5\"".to_owned();
+        let explains = |language, line: &String| {
+            problems(language, std::slice::from_ref(line)).into_string().contains("sau chữ “expected”")
+        };
+        assert!(explains(Language::Vietnamese, &english) && !explains(Language::English, &english));
+        assert!(!explains(Language::Vietnamese, &"Lý do: cần từ 1 đến 500 ký tự".to_owned()));
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl Figures {
 
     /// Renews them on this thread when it is time, until [`Self::stop`].
     pub fn run(&self, settings: &store::Settings, timezone: &TimeZone, checkup: &Checkup) {
+        let _breaks_off = BreaksOff(self);
         while self.wait_until_due() {
             let next = match take(settings, timezone, checkup) {
                 Ok(next) => next,
@@ -103,6 +104,19 @@ impl Figures {
                 return true;
             }
             watch = self.changed.wait_timeout(watch, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Where the thread panics, pages say that there are no newer figures.
+struct BreaksOff<'a>(&'a Figures);
+
+impl Drop for BreaksOff<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let latest = Snapshot::clone(&lock(&self.0.latest));
+            let problem = Some("broke off; the log says why, and a restart begins it anew".to_owned());
+            *lock(&self.0.latest) = Arc::new(Snapshot { problem, ..latest });
         }
     }
 }

@@ -46,6 +46,11 @@ impl Language {
         }
     }
 
+    /// What so many things are called; a noun has one form in Vietnamese.
+    pub const fn count<'t>(self, count: usize, vietnamese: &'t str, one: &'t str, many: &'t str) -> &'t str {
+        self.say(vietnamese, if count == 1 { one } else { many })
+    }
+
     /// A count with its thousands apart: `20.000` and `20,000`.
     pub fn number(self, count: u64) -> String {
         let digits = count.to_string();

@@ -5,14 +5,17 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::Visit;
-use super::elements::{Field, Tone, badge, button};
+use super::elements::{Field, Tone, badge, button, sign_link};
 use super::figures::{DAYS, Snapshot};
-use super::language::Language;
+use super::language::{Language, date_text};
 use super::search::{Filters, Index, Sort};
 use super::words;
 use crate::core::Code;
-use crate::health::State;
-use crate::registry::{Status, Targets};
+use crate::health::{State, date_of};
+use crate::registry::{SignRef, Status, Targets};
+
+/// Characters of a path in a list.
+const MAX_PATH: usize = 28;
 
 /// The form with the filters; it asks for the same page again. `more` are fields of the page's own.
 pub(super) fn filter_form(
@@ -38,6 +41,13 @@ pub(super) fn filter_form(
                 div.search {
                     input #q name="q" type="search" value=(filters.query) autocomplete="off" spellcheck="false";
                     (button(super::elements::Button::Primary, "", "", language.say("Tìm", "Find")))
+                }
+            }
+            @if let Some(within) = filters.within {
+                input type="hidden" name="box" value=(within.text());
+                p.hint {
+                    (language.say("Chỉ trong một khung của bản đồ.", "Only in a box of the map.")) " "
+                    a href={ (visit.path) "?" (visit.fields.with(&[("box", ""), ("page", "")])) } { (language.say("Bỏ khung này", "Take the box away")) }
                 }
             }
             @if !filters.place.is_empty() { input type="hidden" name="place" value=(filters.place); }
@@ -93,19 +103,54 @@ pub(super) fn status_badge(language: Language, status: Status) -> Markup {
 /// How a sign is.
 pub(super) fn health_badge(language: Language, state: State) -> Markup {
     let tone = match state {
-        State::Silent | State::NeverScanned => Tone::Danger,
+        State::Silent => Tone::Danger,
         State::Quiet => Tone::Warning,
         State::Normal => Tone::Good,
-        State::NotEnoughData | State::New => Tone::Info,
+        // Of a new installation this is every sign.
+        State::NeverScanned | State::NotEnoughData | State::New => Tone::Info,
     };
     badge(tone, words::health(language, state))
 }
 
-/// The host that targets lead to, in the default language; empty where they lead nowhere.
-pub(super) fn host_of<'r>(targets: &Targets<'r>) -> &'r str {
+/// What tells the signs of one place apart: the day on which each was mounted, and where. Empty where neither is known.
+pub(super) fn which(language: Language, sign: SignRef<'_>) -> String {
+    let mounted = sign.mounted().map(|day| format!("{} {}", language.say("gắn", "mounted"), date_text(date_of(day))));
+    let position = sign.position().map(|(lat, lon)| format!("{lat:.5}, {lon:.5}"));
+    mounted.into_iter().chain(position).collect::<Vec<_>>().join(" · ")
+}
+
+/// A sign in a list, with what tells it apart.
+pub(super) fn sign_cell(language: Language, sign: SignRef<'_>) -> Markup {
+    let which = which(language, sign);
+    html! {
+        div {
+            (sign_link(sign.code()))
+            @if !which.is_empty() { p.hint { (which) } }
+        }
+    }
+}
+
+/// The page that targets lead to, in the default language, as short as a list needs it; a dash where they lead nowhere.
+pub(super) fn page_of(targets: &Targets<'_>) -> Markup {
     let url = targets.iter().next().map_or("", |target| target.url);
+    let short = short(url);
+    html! {
+        @if short.is_empty() { span.soft { "–" } }
+        @else { span.host title=(url) { bdi { @for part in short.split_inclusive('/') { (part) wbr; } } } }
+    }
+}
+
+/// Host and path of an address. Pages of one host differ at the end: of a long path that is what is left.
+fn short(url: &str) -> String {
     let behind = url.split_once("://").map_or("", |(_, behind)| behind);
-    behind.split(['/', '?', '#']).next().unwrap_or("")
+    let page = behind.split(['?', '#']).next().unwrap_or("").trim_end_matches('/');
+    let (host, path) = page.split_once('/').unwrap_or((page, ""));
+    let length = path.chars().count();
+    if length <= MAX_PATH {
+        return page.to_owned();
+    }
+    let end: String = path.chars().skip(length - MAX_PATH).collect();
+    format!("{host}/…{end}")
 }
 
 /// When something was last scanned, or that it is not known to have been.
@@ -114,6 +159,27 @@ pub(super) fn last_scan(visit: &Visit<'_>, last: Option<Timestamp>) -> Markup {
         @match last {
             Some(last) => (super::elements::time(visit, last)),
             None => span.soft { "–" },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_short_and_still_tells_its_page() {
+        for (url, expected) in [
+            ("https://langson.gov.vn/vi/duong-pho/hung-vuong", "langson.gov.vn/vi/duong-pho/hung-vuong"),
+            ("https://langson.gov.vn/", "langson.gov.vn"),
+            ("https://langson.gov.vn/x/?id=1#top", "langson.gov.vn/x"),
+            (
+                "https://langson.gov.vn/vi/du-lich/danh-lam-thang-canh/dong-nhi-thanh",
+                "langson.gov.vn/…am-thang-canh/dong-nhi-thanh",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(short(url), expected, "{url}");
         }
     }
 }

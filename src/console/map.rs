@@ -40,8 +40,13 @@ pub(super) struct Mark<'r> {
 }
 
 impl Box {
-    /// The `box` of an address, `lon1,lat1,lon2,lat2`; `None` for anything else.
+    /// The `box` of an address, made as wide as it is high.
     pub fn read(fields: &Fields) -> Option<Self> {
+        Self::read_as_it_is(fields).map(Self::squared)
+    }
+
+    /// The `box` of an address, `lon1,lat1,lon2,lat2`; `None` for anything else.
+    pub fn read_as_it_is(fields: &Fields) -> Option<Self> {
         let numbers: Vec<f64> = fields.get("box").split(',').map_while(|number| number.trim().parse().ok()).collect();
         let [west, south, east, north] = numbers[..] else { return None };
         let is_box = numbers.iter().all(|number| number.is_finite())
@@ -51,26 +56,38 @@ impl Box {
             && (-80.0..=80.0).contains(&north)
             && west <= east
             && south <= north;
-        is_box.then(|| Self { west, south, east, north }.squared())
+        is_box.then_some(Self { west, south, east, north })
     }
 
     /// Around all positions, with a margin; `None` without any.
     pub fn around(positions: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
+        let all = Self::holding(positions)?;
+        let margin = (all.north - all.south).max(all.east - all.west) * 0.06 + NARROWEST / 20.0;
+        Some(all.wider(margin).squared())
+    }
+
+    /// All positions and nothing beside: a margin of 0.1 m, which rounding takes in an address. `None` without any.
+    pub fn close_around(positions: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
+        Some(Self::holding(positions)?.wider(0.000_001))
+    }
+
+    fn holding(positions: impl Iterator<Item = (f64, f64)>) -> Option<Self> {
         let one = |(lat, lon): (f64, f64)| Self { west: lon, south: lat, east: lon, north: lat };
-        let all = positions.map(one).reduce(|a, b| Self {
+        positions.map(one).reduce(|a, b| Self {
             west: a.west.min(b.west),
             south: a.south.min(b.south),
             east: a.east.max(b.east),
             north: a.north.max(b.north),
-        })?;
-        let margin = (all.north - all.south).max(all.east - all.west) * 0.06 + NARROWEST / 20.0;
-        let wider = Self {
-            west: all.west - margin,
-            south: all.south - margin,
-            east: all.east + margin,
-            north: all.north + margin,
-        };
-        Some(wider.squared())
+        })
+    }
+
+    fn wider(self, by: f64) -> Self {
+        Self { west: self.west - by, south: self.south - by, east: self.east + by, north: self.north + by }
+    }
+
+    /// Whether a position lies in it.
+    pub fn holds(&self, (lat, lon): (f64, f64)) -> bool {
+        (self.south..=self.north).contains(&lat) && (self.west..=self.east).contains(&lon)
     }
 
     /// How much shorter a degree of longitude is than one of latitude, in the middle of the box.
@@ -234,6 +251,16 @@ mod tests {
         {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_close_box_has_its_positions_also_from_an_address() {
+        let positions = [(21.847_444_44, 106.758_433_33), (21.847_444_46, 106.758_433_39)];
+        let close = Box::close_around(positions.into_iter()).expect("a box");
+        let fields = Fields { list: vec![("box".to_owned(), close.text())], upload: None };
+        let close = Box::read_as_it_is(&fields).expect("a box");
+        assert!(positions.into_iter().all(|position| close.holds(position)), "{close:?}");
+        assert!(!close.holds((21.847_45, 106.758_433_33)) && !close.holds((21.847_444_44, 106.758_44)), "{close:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::Visit;
 use super::answer::{self, Response};
-use super::elements::{Tone, notice, time};
+use super::elements::{Tone, how_to_read, notice, time};
 use super::language::Language;
 use crate::accounts::Right;
 
@@ -227,6 +227,7 @@ const MOST: usize = 5;
 
 fn first_problems(language: Language, problems: &[String]) -> Markup {
     html! {
+        (how_to_read(language, problems))
         ul { @for problem in problems.iter().take(MOST) { li { bdi { (problem) } } } }
         @if problems.len() > MOST {
             p { (language.say("và ", "and ")) (problems.len() - MOST) (language.say(" lỗi khác", " more")) }

@@ -13,6 +13,7 @@ use unicode_normalization::char::is_combining_mark;
 
 use super::fields::Fields;
 use super::figures::Snapshot;
+use super::map::Box;
 use crate::core::{Code, lock};
 use crate::health::State;
 use crate::registry::{PlaceRef, Registry, SignRef, Status};
@@ -250,6 +251,8 @@ pub(super) struct Filters {
     pub status: Option<Status>,
     /// `state`
     pub state: Option<State>,
+    /// `box`: where the map shows them.
+    pub within: Option<Box>,
     /// `sort`
     pub sort: Sort,
     /// `page`, from 1.
@@ -266,6 +269,7 @@ impl Filters {
             kind: fields.get("kind").to_owned(),
             status: Status::ALL.into_iter().find(|status| status.as_str() == fields.get("status")),
             state: State::ALL.into_iter().find(|state| state.as_str() == fields.get("state")),
+            within: Box::read_as_it_is(fields),
             sort: Sort::ALL.into_iter().find(|sort| sort.as_str() == fields.get("sort")).unwrap_or_default(),
             page: fields.get("page").parse().unwrap_or(1).max(1),
         }
@@ -285,6 +289,7 @@ impl Filters {
 
     fn has_sign(&self, sign: SignRef<'_>, figures: &Snapshot) -> bool {
         self.status.is_none_or(|status| sign.status() == status)
+            && self.within.is_none_or(|within| sign.position().is_some_and(|position| within.holds(position)))
             && self.state.is_none_or(|state| figures.has_states && state_of(sign, figures) == Some(state))
     }
 
@@ -304,21 +309,22 @@ impl Filters {
         found.into_iter().map(|(_, sign)| sign).collect()
     }
 
-    /// The places that are meant, in their order, with their numbers; with a status or a state, those that have such a
-    /// sign.
+    /// The places that are meant, in their order, with their numbers; with a status, a state or a box, those that
+    /// have such a sign.
     pub fn places<'r>(&self, registry: &'r Registry, index: &Index, figures: &Snapshot) -> Vec<(usize, PlaceRef<'r>)> {
         let like = index.places_like(&Query::new(&self.query));
-        let has_signs: Option<Vec<bool>> = (self.status.is_some() || self.state.is_some()).then(|| {
-            let mut has = vec![false; like.len()];
-            for (sign, &home) in registry.signs().zip(&index.homes) {
-                if self.has_sign(sign, figures)
-                    && let Some(has) = has.get_mut(home)
-                {
-                    *has = true;
+        let has_signs: Option<Vec<bool>> = (self.status.is_some() || self.state.is_some() || self.within.is_some())
+            .then(|| {
+                let mut has = vec![false; like.len()];
+                for (sign, &home) in registry.signs().zip(&index.homes) {
+                    if self.has_sign(sign, figures)
+                        && let Some(has) = has.get_mut(home)
+                    {
+                        *has = true;
+                    }
                 }
-            }
-            has
-        });
+                has
+            });
         let found = registry.places().enumerate().zip(like);
         let found = found.filter(|((number, place), is_like)| {
             *is_like && self.has_place(*place) && has_signs.as_ref().is_none_or(|has| has[*number])
@@ -403,10 +409,10 @@ mod tests {
                 st002,street,Phường Lương Văn Tri,Đường Hùng Vương,雄王路,https://langson.gov.vn/1\n\
                 re001,relic,Phường Đông Kinh,Thành nhà Mạc,,https://langson.gov.vn/2\n"
                 .into(),
-            signs: "code,place,status,aliases\n\
-                7K3M-9QX5,st002,active,/vi/duong/cu-hon?id=12\n\
-                SE2Z-4E6W,st002,retired,\n\
-                XFCZ-CFSX,re001,active,\n"
+            signs: "code,place,status,lat,lon,aliases\n\
+                7K3M-9QX5,st002,active,21.84744,106.75843,/vi/duong/cu-hon?id=12\n\
+                SE2Z-4E6W,st002,retired,,,\n\
+                XFCZ-CFSX,re001,active,21.85,106.76,\n"
                 .into(),
             overrides: Vec::new(),
         }
@@ -464,6 +470,8 @@ mod tests {
         assert_eq!(codes("place=st002").len(), 2);
         assert_eq!(codes("place=st00"), [""; 0]);
         assert_eq!(codes("sort=code"), ["7K3M9QX5", "SE2Z4E6W", "XFCZCFSX"]);
+        assert_eq!(codes("box=106.758,21.847,106.759,21.848"), ["7K3M9QX5"]);
+        assert_eq!(codes("box=106.758,21.847").len(), 3, "no box");
         // Nothing is called silent before anything is known.
         assert_eq!(codes("state=silent"), [""; 0]);
     }
@@ -479,6 +487,7 @@ mod tests {
         assert_eq!(ids("q=xfcz-cfsx"), ["re001"]);
         assert_eq!(ids("q=thanh+mac"), ["re001"]);
         assert_eq!(ids("status=retired"), ["st002"]);
+        assert_eq!(ids("box=106.758,21.847,106.759,21.848"), ["st002"]);
         assert_eq!(ids("sort=code"), ["re001", "st002"]);
     }
 

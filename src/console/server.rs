@@ -10,7 +10,7 @@
 //! cache (but the style sheet, whose address changes with it).
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -22,7 +22,7 @@ use hyper::header::{
 use hyper::http::request::Parts as Head;
 use hyper::{Method, Request, StatusCode};
 use jiff::Timestamp;
-use maud::html;
+use maud::{Markup, html};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use tokio::net::TcpListener;
@@ -81,6 +81,8 @@ pub struct Console {
     pub(super) settings: Settings,
     pub(super) origin: Origin,
     trust: Trust,
+    /// A proxy that `console.proxies` does not have is said once.
+    undeclared_proxy: Once,
     connections: Arc<Connections>,
     hashing: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
@@ -124,6 +126,7 @@ impl Console {
         Arc::new(Self {
             origin: Origin::new(&settings.origin, port),
             trust: Trust { proxies: settings.proxies.clone(), header },
+            undeclared_proxy: Once::new(),
             connections: Arc::new(Connections::new("console", MAX_CONNECTIONS)),
             hashing: Arc::new(Semaphore::new(1)),
             uploads: Arc::new(Semaphore::new(UPLOADS)),
@@ -218,6 +221,14 @@ impl Console {
         let asks = LanguagePreference::read(lang, text(ACCEPT_LANGUAGE));
         let client = observe::classify(headers.get(USER_AGENT).map_or(b"", HeaderValue::as_bytes));
         let address = self.trust.client(peer, headers);
+        if headers.contains_key(&self.trust.header) && !self.trust.trusts(peer.ip().to_canonical()) {
+            self.undeclared_proxy.call_once(|| {
+                tracing::warn!(
+                    "expected X-Forwarded-For from the networks of console.proxies alone, found it from another address; if \
+                     that is a proxy's, all who sign in by it count as one network until it is in console.proxies"
+                );
+            });
+        }
         let (direct, is_post) = (peer.ip().to_canonical(), !matches!(head.method, Method::GET | Method::HEAD));
         let user = self.settings.user_header.as_ref().filter(|_| self.trust.trusts(direct)).and_then(|header| {
             let mut values = headers.get_all(header).iter();
@@ -394,12 +405,16 @@ impl Console {
             origin: &self.origin.url,
             account,
         };
-        let answered = routed(&visit, asked.is_post);
-        answered.unwrap_or_else(|failure| self.failed(&visit, failure))
+        let response = routed(&visit, asked.is_post).unwrap_or_else(|failure| Self::failed(&visit, failure));
+        // A form that is shown again with what was typed is refused all the same.
+        if response.status() == StatusCode::FORBIDDEN {
+            self.counters.refused(Reason::Rights);
+        }
+        response
     }
 
     /// The page of a failure, in the frame.
-    fn failed(&self, visit: &Visit<'_>, failure: Failure) -> Response {
+    fn failed(visit: &Visit<'_>, failure: Failure) -> Response {
         let language = visit.language;
         let (status, title) = match &failure {
             Failure::NotFound => (StatusCode::NOT_FOUND, language.say("Không tìm thấy", "Not found")),
@@ -412,9 +427,12 @@ impl Console {
             Failure::Database(_) => (StatusCode::INTERNAL_SERVER_ERROR, language.say("Lỗi", "An error")),
         };
         let said = match failure {
-            Failure::NotFound => html! { p { (language.say("Không có trang này.", "There is no such page.")) } },
-            Failure::NotAllowed => html! {},
-            Failure::Forbidden(why) => html! { p { (why) } },
+            Failure::NotFound => html! {
+                p { (language.say("Không có trang này.", "There is no such page.")) }
+                (ways_on(language))
+            },
+            Failure::NotAllowed => ways_on(language),
+            Failure::Forbidden(why) => html! { p { (why) } (ways_on(language)) },
             Failure::Wrong(list) => problems(language, &list),
             Failure::Change(error) => html! { p { bdi { (words::change_problem(language, &error)) } } },
             Failure::Database(error) => {
@@ -422,9 +440,6 @@ impl Console {
                 html! { p { (unusable(language)) } }
             }
         };
-        if status == StatusCode::FORBIDDEN {
-            self.counters.refused(Reason::Rights);
-        }
         let mut response = page::page_with(visit, status, title, said);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -520,6 +535,17 @@ fn routed(visit: &Visit<'_>, is_post: bool) -> Result<Response, Failure> {
 
 fn forbidden(language: Language) -> &'static str {
     language.say("Tài khoản này không có quyền làm việc đó.", "This account may not do that.")
+}
+
+/// Where to go from a page on which nothing can be done.
+fn ways_on(language: Language) -> Markup {
+    html! {
+        p.row {
+            a href="/" { (language.say("Về trang đầu", "To the first page")) }
+            a href="/signs" { (language.say("Tìm biển", "Find a sign")) }
+            a href="/places" { (language.say("Tìm địa điểm", "Find a place")) }
+        }
+    }
 }
 
 fn unusable(language: Language) -> &'static str {

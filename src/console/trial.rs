@@ -3,10 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tempfile::TempDir;
 
+use super::answer::Answer;
 use super::fields::Fields;
 use super::language::Language;
 use super::{Parts, SearchIndex, Visit};
@@ -40,6 +42,14 @@ pub(super) fn tables() -> Sources {
 
 pub(super) fn files() -> Files {
     Files { places: "places.csv".into(), signs: "signs.csv".into(), overrides: "overrides.csv".into() }
+}
+
+/// The text of a page.
+pub(super) fn text(answer: Answer) -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let body = answer.expect("a page").into_body();
+    let bytes = runtime.block_on(body.collect()).expect("a body").to_bytes();
+    String::from_utf8(bytes.to_vec()).expect("text")
 }
 
 pub(super) fn rules() -> Rules {

@@ -6,7 +6,7 @@
 //! logged once it is durable, and not before. A file that was put in the place of this one meanwhile is neither read
 //! nor taken for it: what is written goes nowhere but into the file that is at its path.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,9 @@ pub enum DatabaseError {
     /// It is another program's.
     #[error("{}: expected a database of the console, found one of another program", .0.display())]
     Foreign(PathBuf),
+    /// Another process applies change sets.
+    #[error("{}: in use by another process", .0.display())]
+    InUse(PathBuf),
     /// The folder or the file can't be made or opened.
     #[error("{}", path.display())]
     Io {
@@ -67,18 +70,32 @@ pub struct Database {
     file: (u64, u64),
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// Ends with the process, however it ends.
+    _lock: Option<File>,
 }
 
 impl Database {
+    /// Opens the file for the one process that applies change sets. A command beside it opens it by [`Self::open`].
+    pub fn open_alone(path: &Path) -> Result<Self, DatabaseError> {
+        make_folder(path)?;
+        // A file of its own: SQLite's locks on the database end with any descriptor of it that is closed.
+        let beside = path.with_extension("lock");
+        let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&beside);
+        let lock = lock.map_err(|source| DatabaseError::Io { path: beside.clone(), source })?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { _lock: Some(lock), ..Self::open(path)? }),
+            Err(TryLockError::WouldBlock) => Err(DatabaseError::InUse(path.to_owned())),
+            Err(TryLockError::Error(source)) => Err(DatabaseError::Io { path: beside, source }),
+        }
+    }
+
     /// Opens the file, and makes it, with its folder, where it is not there.
     pub fn open(path: &Path) -> Result<Self, DatabaseError> {
         let of = |path: &Path| {
             let path = path.to_owned();
             move |source| DatabaseError::Io { path, source }
         };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(0o750).create(folder).map_err(of(folder))?;
-        }
+        make_folder(path)?;
         // SQLite would make it for everybody to read; its log has the mode of the file.
         match File::options().write(true).create_new(true).mode(0o600).open(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(of(path)(error)),
@@ -98,7 +115,7 @@ impl Database {
             steps.commit()?;
         }
         let file = identity(path).map_err(of(path))?;
-        Ok(Self { path: path.to_owned(), file, writer: Mutex::new(writer), readers: Mutex::default() })
+        Ok(Self { path: path.to_owned(), file, writer: Mutex::new(writer), readers: Mutex::default(), _lock: None })
     }
 
     /// Opens a file that is there, to read and never to change it, whether or not it is being written.
@@ -166,6 +183,12 @@ impl Database {
         );
         Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY_DBMOVED), Some(text)))
     }
+}
+
+fn make_folder(path: &Path) -> Result<(), DatabaseError> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    let made = DirBuilder::new().recursive(true).mode(0o750).create(folder);
+    made.map_err(|source| DatabaseError::Io { path: folder.to_owned(), source })
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

@@ -275,7 +275,7 @@ fn a_file_that_is_gone_or_another_is_neither_read_nor_written() {
     std::fs::rename(backup, kept.path()).unwrap();
     assert_eq!(is_used(), [false; 2], "replaced");
     let said = kept.database.read(super::head).unwrap_err().to_string();
-    assert!(said.contains("restart the edge"), "{said}");
+    assert!(said.contains("expected the file that was opened at the start"), "{said}");
     assert_eq!(Database::open(&kept.path()).unwrap().read(super::head).unwrap().seq, 5);
 }
 
@@ -329,4 +329,15 @@ fn nothing_goes_into_a_file_that_was_removed_or_replaced() {
     std::fs::rename(&away, kept.path()).unwrap();
     kept.database.write(nothing).unwrap();
     assert_eq!(kept.database.read(head).unwrap().seq, 5);
+}
+
+#[test]
+fn one_process_applies_sets_and_commands_may_look_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("console.db");
+    let first = Database::open_alone(&path).unwrap();
+    assert!(matches!(Database::open_alone(&path), Err(DatabaseError::InUse(_))));
+    assert!(Database::open(&path).is_ok());
+    drop(first);
+    assert!(Database::open_alone(&path).is_ok());
 }

@@ -1,7 +1,7 @@
 //! Tables that are written by the service itself.
 //!
-//! Owns the write: a new file beside the old one, durable, with its mode, owner and access control list, renamed over it, through a
-//! symbolic link where the path is one. Reloads wait meanwhile, so that none sees half of a change to
+//! Owns the write: a new file beside the old one, durable, with its mode, owner and access control list, put in its
+//! place through a symbolic link where the path is one. Reloads wait meanwhile, so that none sees half of a change to
 //! several tables. The write itself is done by the caller's thread: a share that hangs just then holds
 //! it, and the reloads with it, until the share is back; what is published goes on serving.
 
@@ -11,10 +11,11 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
 
-use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
+use rustix::fs::{CWD, RenameFlags, XattrFlags, fgetxattr, flistxattr, fsetxattr, renameat_with};
+use rustix::io::Errno;
 
 use super::cells::TableName;
-use super::files::{OPTIONAL, TableError, read_table, stamp};
+use super::files::{OPTIONAL, TableError, read_table};
 use super::publisher::{Publisher, RegistryError};
 use super::sources::Sources;
 use crate::core::Problems;
@@ -93,11 +94,11 @@ impl Writing<'_> {
         }
         let mut renamed: Vec<(&Path, Option<Stamp>, &[u8])> = Vec::new();
         for (mut new, path, read, old) in staged {
-            // The last moment at which somebody else's save is seen, and not lost.
-            let done = if stamp(path) == read {
-                new.rename().map_err(|source| WriteError::Io { path: path.to_owned(), source })
-            } else {
-                Err(WriteError::Changed(path.to_owned()))
+            let io = |source| WriteError::Io { path: path.to_owned(), source };
+            let done = match new.take_the_place_of(read.is_some().then_some(old)) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(WriteError::Changed(path.to_owned())),
+                Err(source) => Err(io(source)),
             };
             if new.is_renamed {
                 renamed.push((path, read, old));
@@ -188,6 +189,31 @@ impl NewFile {
         fs::rename(&self.path, &self.table)?;
         self.is_renamed = true;
         File::open(folder(&self.table))?.sync_all()
+    }
+
+    /// Takes the place of a table that was read as `old`, or was absent; `false`, and nothing has changed, where it is
+    /// no longer so. The two files change places at once, so that a save by somebody else at the last moment is in
+    /// the one or the other, and seen; where the file system knows no such exchange, it is a plain rename.
+    fn take_the_place_of(&mut self, old: Option<&[u8]>) -> io::Result<bool> {
+        let flags = if old.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+        let exchange = |new: &Path, table: &Path| renameat_with(CWD, new, CWD, table, flags);
+        match exchange(&self.path, &self.table) {
+            Ok(()) => {}
+            Err(Errno::EXIST | Errno::NOENT) => return Ok(false),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return self.rename().map(|()| true),
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(old) = old {
+            // What can't be read any more can't be judged either.
+            if fs::read(&self.path).is_ok_and(|displaced| displaced != old) {
+                exchange(&self.path, &self.table)?;
+                return Ok(false);
+            }
+            fs::remove_file(&self.path)?;
+        }
+        self.is_renamed = true;
+        File::open(folder(&self.table))?.sync_all()?;
+        Ok(true)
     }
 }
 
@@ -389,6 +415,29 @@ mod tests {
         );
         assert_eq!(world.publisher.reload(false).expect("valid tables"), Reload::Published);
         assert_eq!(world.target(), "https://example.vn/2");
+    }
+
+    #[test]
+    fn a_save_at_the_last_moment_is_put_back_and_seen() {
+        let world = World::new();
+        let old = places(0);
+        for (saved, taken) in [(old.as_str(), true), ("saved by hand", false)] {
+            fs::write(&world.files.places, &old).expect("a table");
+            let mut new = NewFile::beside(&world.files.places, b"ours").expect("a disk");
+            // After the last look, and before the two files change places.
+            fs::write(&world.files.places, saved).expect("a table");
+            assert_eq!(new.take_the_place_of(Some(old.as_bytes())).expect("a disk"), taken, "{saved}");
+            drop(new);
+            let expected = if taken { "ours" } else { saved };
+            assert_eq!(fs::read_to_string(&world.files.places).expect("a table"), expected);
+        }
+        // One that somebody makes while it is being made.
+        let mut new = NewFile::beside(&world.files.overrides, b"ours").expect("a disk");
+        fs::write(&world.files.overrides, "made by hand").expect("a table");
+        assert!(!new.take_the_place_of(None).expect("a disk"));
+        drop(new);
+        assert_eq!(fs::read_to_string(&world.files.overrides).expect("a table"), "made by hand");
+        assert!(!world.names().contains(&".overrides.csv.new".to_owned()), "{:?}", world.names());
     }
 
     #[test]

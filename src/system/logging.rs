@@ -78,7 +78,7 @@ impl Collector for DroppedLines {
 }
 
 impl Log {
-    /// Starts the thread that writes, and from now on reports panics without waiting.
+    /// Starts the thread that writes, and from now on reports panics without waiting, and ends the process with them.
     pub fn start() -> io::Result<Self> {
         let (queue, lines) = sync_channel(LINES);
         let dropped = Arc::new(DroppedLines::default());
@@ -93,6 +93,9 @@ impl Log {
                 writeln!(text, "{trace}").ok();
             }
             say(&text, Duration::ZERO);
+            if !ends_alone(&name) {
+                std::process::abort();
+            }
         }));
         Ok(Self { queue, dropped })
     }
@@ -111,6 +114,12 @@ impl Log {
             thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// Whether a panic ends the thread of this name alone. Elsewhere a broken invariant ends the process, and its manager
+/// starts it anew; but a page that trips over a table must not take the plates with it, again and again.
+fn ends_alone(thread: &str) -> bool {
+    thread.starts_with("console") || matches!(thread, "changes" | "figures")
 }
 
 impl<'a> MakeWriter<'a> for Log {

@@ -210,6 +210,9 @@ fn pages_of_many_changes_and_of_accounts() {
     person.see("/accounts");
     person.write("[name=name]", "Lý Thị Mai");
     person.press("form:has([name=name]) button");
+    inspection.look(&person, "account-without-areas");
+    person.type_on("[name=every_area]", " ");
+    person.press("form:has([name=name]) button");
     inspection.look(&person, "account-invited");
     person.see("/account");
     person.press("form:has([value=second-factor]) button");

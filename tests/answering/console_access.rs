@@ -238,7 +238,8 @@ fn what_other_sites_send_is_refused_and_counted() {
         if name == "Sec-Fetch-Site" {
             forged = forged.with("Origin", &own);
         }
-        let reply = forged.post("/accounts", &[("action", "invite"), ("name", "eve"), ("role", "manager")]);
+        let invitation = [("action", "invite"), ("name", "mallory"), ("role", "manager"), ("every_area", "1")];
+        let reply = forged.post("/accounts", &invitation);
         assert_eq!((reply.status, world.refused(reason)), (403, before + 1), "{name} {value}");
         assert_eq!(forged.post("/logout", &[]).status, 403);
         assert_eq!(forged.sign_in("hoa", PASSWORD, "").status, 403);
@@ -247,7 +248,7 @@ fn what_other_sites_send_is_refused_and_counted() {
         assert_eq!(member.with("Host", host).get("/").status, 421, "{host}");
     }
     assert_eq!(world.refused("host"), 4);
-    assert!(!member.get("/accounts").body.contains("eve"), "nothing that was refused was done");
+    assert!(!member.get("/accounts").body.contains("mallory"), "nothing that was refused was done");
     for (name, value) in [("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "none"), ("Origin", own.as_str())] {
         let reply = member.with(name, value).post("/account", &[("action", "language"), ("language", "en")]);
         assert_eq!(reply.status, 303, "{name} {value}");
@@ -346,18 +347,18 @@ fn a_second_factor_is_set_up_asked_for_and_demanded() {
     let bytes: [u8; 20] = data_encoding::BASE32_NOPAD.decode(text.as_bytes()).unwrap().try_into().unwrap();
     let totp = Builder::new().with_secret(totp_rs::Secret::new_stack(bytes)).build().unwrap();
     let seconds = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let on = |code: &str| {
-        [("action", "second-factor-on"), ("secret", text.as_str()), ("code", code)]
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+    let post = |hoa: &mut Visitor, code: &str, password: &str| {
+        let fields = [("secret", text.as_str()), ("code", code), ("password", password)];
+        hoa.post("/account", &[&[("action", "second-factor-on")], &fields[..]].concat())
     };
-    let post = |hoa: &mut Visitor, code: &str| {
-        let fields = on(code);
-        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        hoa.post("/account", &fields)
-    };
-    assert_eq!(post(&mut hoa, "000").status, 422);
+    assert_eq!(post(&mut hoa, "000", PASSWORD).status, 422);
     let now = seconds();
-    let page = post(&mut hoa, &totp.generate(now).to_string()).body;
+    for password in ["", "a session that was found open"] {
+        let reply = post(&mut hoa, &totp.generate(now).to_string(), password);
+        assert!(reply.status == 422 && reply.body.contains("id=\"password-error\"") && reply.body.contains(&text));
+    }
+    assert_eq!(hoa.get("/accounts").location(), Some("/account"), "nothing was set up");
+    let page = post(&mut hoa, &totp.generate(now).to_string(), PASSWORD).body;
     let codes: Vec<&str> = page.split("<li><code>").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
     assert_eq!(codes.len(), 10, "{page}");
     assert_eq!(hoa.get("/accounts").status, 200);
@@ -367,6 +368,10 @@ fn a_second_factor_is_set_up_asked_for_and_demanded() {
     let next = totp.generate(now + 30).to_string();
     assert_eq!((sign_in(&next), sign_in(&next)), (303, 403), "the next one, once");
     assert_eq!((sign_in(codes[0]), sign_in(codes[0])), (303, 403), "a recovery code, once");
+    let mut off =
+        |password: &str| hoa.post("/account", &[("action", "second-factor-off"), ("password", password)]).status;
+    assert_eq!([off(""), off("a session that was found open"), off(PASSWORD)], [422, 422, 303]);
+    assert_eq!(sign_in(""), 303);
 }
 
 #[test]
@@ -478,6 +483,43 @@ fn behind_a_proxy_with_tls_the_log_names_a_command_and_no_link_that_leads_nowher
 }
 
 #[test]
+fn a_proxy_that_is_not_declared_is_said_once() {
+    let said = |world: &World| world.edge.log().matches("from another address").count();
+    let world = World::with(|setup| setup.set("console", "proxies", "[\"127.0.0.1\"]"));
+    assert_eq!(world.visitor().with("X-Forwarded-For", "203.0.113.9").get("/login").status, 200);
+    // The log is written in order: what is said of a later request stands behind.
+    world.member("hoa", "manager");
+    assert_eq!((said(&world), check(&world).contains("warning: console.")), (0, false));
+    let world = World::with(|setup| setup.set("console", "origin", "\"https://bien.example.vn\""));
+    let mut sent_on = world.visitor().with("Host", "bien.example.vn").with("X-Forwarded-For", "203.0.113.9");
+    for _ in 0..3 {
+        assert_eq!(sent_on.get("/login").status, 200);
+    }
+    wait_for("the log says so", || (said(&world) > 0).then_some(()));
+    assert_eq!(said(&world), 1);
+    assert!(check(&world).contains("warning: console.proxies: expected the address of the proxy"));
+}
+
+/// What `waypost check` says.
+fn check(world: &World) -> String {
+    String::from_utf8(world.edge.setup.command(&["check"]).output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn who_guesses_names_keeps_no_colleague_from_signing_in() {
+    let world = World::new();
+    for name in ["binh", "mai"] {
+        world.member(name, "editor");
+    }
+    assert_eq!(world.visitor().sign_in("binh", PASSWORD, "").status, 303);
+    let guess = |number: u32| world.visitor().sign_in(&format!("name {number}"), "guess", "").status;
+    // As many as are free to a network; another is taken after a second, and then after more.
+    let statuses: Vec<u16> = (0..130).map(guess).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(world.visitor().sign_in("binh", PASSWORD, "").status, 303, "who has signed in from here before");
+}
+
+#[test]
 fn a_link_in_a_mail_leads_to_its_page() {
     let world = World::new();
     let member = world.member("hoa", "manager");
@@ -565,7 +607,7 @@ fn managers_manage_and_keep_one_of_theirs() {
     let page = hoa.get("/accounts?account=2").body;
     assert!(page.contains("&lt;b&gt;binh&lt;/b&gt;") && !page.contains("<b>binh"), "a name is text");
     for action in ["disable", "erase", "rights"] {
-        let fields = [("action", action), ("account", "1"), ("role", "viewer"), ("sure", "1")];
+        let fields = [("action", action), ("account", "1"), ("role", "viewer"), ("every_area", "1"), ("sure", "1")];
         assert_eq!(hoa.post("/accounts", &fields).status, 422, "{action} of the last manager");
     }
     let act =
@@ -582,6 +624,56 @@ fn managers_manage_and_keep_one_of_theirs() {
     assert_eq!(act(&mut hoa, "erase").status, 303);
     assert!(!hoa.get("/accounts").body.contains("binh"));
     assert_eq!(binh.sign_in("<b>binh</b>", PASSWORD, "").status, 403);
+}
+
+#[test]
+fn areas_are_those_of_the_table_and_every_area_is_a_choice_of_its_own() {
+    let world = World::new();
+    let mut hoa = world.member("hoa", "manager");
+    world.member("binh", "editor");
+    let areas = |number: i64| {
+        let connection = rusqlite::Connection::open(world.edge.setup.path("data/console.db")).unwrap();
+        let sql = "SELECT areas FROM accounts WHERE number = ?1";
+        connection.query_row(sql, [number], |row| row.get::<_, String>(0)).ok()
+    };
+    let forms = [("invite", [("name", "mai"), ("account", "")]), ("rights", [("name", ""), ("account", "2")])];
+    for (action, whom) in forms {
+        let mut send = |chosen: &[(&str, &str)]| {
+            let form = [&[("action", action), ("role", "approver")], &whom[..], chosen].concat();
+            hoa.post("/accounts", &form)
+        };
+        for chosen in [
+            &[][..],
+            &[("area", "")],
+            &[("area", "Kỳ Lừa"), ("area", "Nowhere")],
+            &[("area", "Kỳ Lừa"), ("every_area", "1")],
+        ] {
+            let reply = send(chosen);
+            assert!(reply.status == 422 && reply.body.contains("role=\"alert\""), "{action} {chosen:?}");
+            assert!(reply.body.contains("value=\"approver\" selected"), "what was entered stays");
+            let is_ticked = reply.body.contains("value=\"Kỳ Lừa\" checked");
+            assert_eq!(is_ticked, chosen.contains(&("area", "Kỳ Lừa")), "{action} {chosen:?}");
+        }
+        assert_eq!((areas(2).as_deref(), areas(3)), (Some("[]"), None), "nothing that was refused was done");
+    }
+    let decomposed = "Ky\u{300} Lu\u{31b}\u{300}a";
+    let chosen = [("area", decomposed), ("area", "Kỳ Lừa")];
+    for (action, whom) in forms {
+        let reply = hoa.post("/accounts", &[&[("action", action), ("role", "approver")], &whom[..], &chosen].concat());
+        assert!([200, 303].contains(&reply.status), "{action}: {}", reply.body);
+    }
+    let rights = [("action", "rights"), ("account", "1"), ("role", "manager"), ("every_area", "1")];
+    assert_eq!(hoa.post("/accounts", &rights).status, 303);
+    let spelled = Some("[\"Kỳ Lừa\"]".to_owned());
+    assert_eq!([areas(1), areas(2), areas(3)], [Some("[]".to_owned()), spelled.clone(), spelled.clone()]);
+    // The command takes the same names.
+    world.link(&["invite", "an", "--role", "editor", "--area", decomposed]);
+    assert_eq!(areas(4), spelled);
+    for area in ["", "Nowhere"] {
+        let command = ["console", "invite", "eve", "--role", "editor", "--area", area];
+        let output = world.edge.setup.command(&command).output().unwrap();
+        assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("the name of an area"));
+    }
 }
 
 #[test]

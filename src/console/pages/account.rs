@@ -11,6 +11,7 @@ use qrcodegen::{QrCode, QrCodeEcc};
 use super::super::Visit;
 use super::super::answer::{self, Answer, Failure, Response};
 use super::super::elements::{Button, Field, Tone, button, facts, notice, table, time};
+use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::sign_in::said;
 use super::super::words;
@@ -27,6 +28,10 @@ struct Wrong {
 }
 
 impl Wrong {
+    fn status(&self) -> StatusCode {
+        if self.text.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY }
+    }
+
     fn of(&self, field: &str) -> &str {
         if self.field == field { &self.text } else { "" }
     }
@@ -54,7 +59,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
         "password" => return password(visit),
         "second-factor" if !visit.account.has_second_factor => {
             let secret = TotpSecret::draw().map_err(|_| Failure::Wrong(vec![random(visit).to_owned()]))?;
-            return Ok(enrol(visit, &secret, StatusCode::OK, ""));
+            return Ok(enrol(visit, &secret, &Wrong::default()));
         }
         "second-factor-on" if !visit.account.has_second_factor => return second_factor_on(visit),
         "second-factor-off" if visit.account.has_second_factor => return second_factor_off(visit),
@@ -86,13 +91,17 @@ fn password(visit: &Visit<'_>) -> Answer {
 }
 
 fn second_factor_on(visit: &Visit<'_>) -> Answer {
-    let language = visit.language;
+    let (language, accounts) = (visit.language, &visit.parts.accounts);
     let secret = TotpSecret::parse(visit.fields.get("secret")).ok_or(Failure::NotFound)?;
-    let accounts = &visit.parts.accounts;
-    match accounts.add_second_factor(visit.now, visit.account.number, &secret, visit.fields.get("code")) {
+    let added = guarded(visit, || {
+        has_password(visit)?;
+        accounts.add_second_factor(visit.now, visit.account.number, &secret, visit.fields.get("code"))
+    })?;
+    match added {
         Ok(codes) => Ok(recovery(visit, &codes)),
-        Err(error @ AccountError::Code) => {
-            Ok(enrol(visit, &secret, StatusCode::UNPROCESSABLE_ENTITY, &said(language, &error)))
+        Err(error @ (AccountError::Wrong | AccountError::Code)) => {
+            let field = if matches!(error, AccountError::Wrong) { "password" } else { "code" };
+            Ok(enrol(visit, &secret, &Wrong { field, text: said(language, &error) }))
         }
         Err(error) => Err(Failure::Wrong(vec![said(language, &error)])),
     }
@@ -100,11 +109,8 @@ fn second_factor_on(visit: &Visit<'_>) -> Answer {
 
 fn second_factor_off(visit: &Visit<'_>) -> Answer {
     let (language, accounts) = (visit.language, &visit.parts.accounts);
-    let password = visit.fields.get("password");
     let removed = guarded(visit, || {
-        if !accounts.has_password(&visit.account.name, password)? {
-            return Err(AccountError::Wrong);
-        }
+        has_password(visit)?;
         accounts.remove_second_factor(visit.now, visit.account.number)
     })?;
     match removed {
@@ -116,12 +122,19 @@ fn second_factor_off(visit: &Visit<'_>) -> Answer {
     }
 }
 
+/// Whether the form has the account's password: who finds a session open must not be able to put a phone of his own
+/// in place of the owner's.
+fn has_password(visit: &Visit<'_>) -> Result<(), AccountError> {
+    let is_right = visit.parts.accounts.has_password(&visit.account.name, visit.fields.get("password"))?;
+    if is_right { Ok(()) } else { Err(AccountError::Wrong) }
+}
+
 /// Does what takes the account's password, no more often than a sign-in: a session that somebody else has got hold of
 /// must not be a way to guess it.
-fn guarded(
+fn guarded<T>(
     visit: &Visit<'_>,
-    work: impl FnOnce() -> Result<(), AccountError>,
-) -> Result<Result<(), AccountError>, Failure> {
+    work: impl FnOnce() -> Result<T, AccountError>,
+) -> Result<Result<T, AccountError>, Failure> {
     let limits = &visit.parts.accounts.limits;
     let begun = limits.begin(&visit.account.name, visit.address, Instant::now(), visit.now);
     let attempt = begun.map_err(|pause| {
@@ -147,7 +160,7 @@ fn random<'t>(visit: &Visit<'_>) -> &'t str {
 fn show(visit: &Visit<'_>, account: &Account, wrong: Wrong, above: Markup) -> Answer {
     let language = visit.language;
     let sessions = visit.parts.accounts.sessions(visit.now, account.number)?;
-    let status = if wrong.text.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let status = wrong.status();
     let areas = if account.areas.is_empty() {
         language.say("mọi khu vực", "every area").to_owned()
     } else {
@@ -225,7 +238,7 @@ fn password_form(visit: &Visit<'_>, wrong: &Wrong) -> Markup {
         h2 { (language.say("Đổi mật khẩu", "Another password")) }
         form.form method="post" action="/account" {
             input type="hidden" name="action" value="password";
-            input type="text" name="name" value=(visit.account.name) autocomplete="username" hidden;
+            (username(visit))
             (old.line())
             (new.line())
             (button(Button::Primary, "", "", language.say("Đổi mật khẩu", "Change the password")))
@@ -237,15 +250,6 @@ fn password_form(visit: &Visit<'_>, wrong: &Wrong) -> Markup {
 fn second_factor(visit: &Visit<'_>, account: &Account, wrong: &Wrong) -> Result<Markup, Failure> {
     let language = visit.language;
     let left = visit.parts.accounts.recovery_codes(account.number)?;
-    let password = Field {
-        name: "password",
-        label: language.say("Mật khẩu", "Password"),
-        kind: "password",
-        autocomplete: "current-password",
-        error: wrong.of("password"),
-        is_required: true,
-        ..Field::default()
-    };
     Ok(html! {
         section {
         h2 { (language.say("Xác thực hai bước", "Second factor")) }
@@ -255,7 +259,8 @@ fn second_factor(visit: &Visit<'_>, account: &Account, wrong: &Wrong) -> Result<
             }
             form.form method="post" action="/account" {
                 input type="hidden" name="action" value="second-factor-off";
-                (password.line())
+                (username(visit))
+                (password_field(language, wrong).line())
                 (button(Button::Danger, "", "", language.say("Tắt xác thực hai bước", "Turn it off")))
             }
         } @else {
@@ -274,16 +279,34 @@ fn second_factor(visit: &Visit<'_>, account: &Account, wrong: &Wrong) -> Result<
     })
 }
 
-/// The symbol to scan, and the box for what the phone then shows.
-fn enrol(visit: &Visit<'_>, secret: &TotpSecret, status: StatusCode, error: &str) -> Response {
+/// The account's name, for the browser's store of passwords.
+fn username(visit: &Visit<'_>) -> Markup {
+    html! { input type="text" name="name" value=(visit.account.name) autocomplete="username" hidden; }
+}
+
+fn password_field(language: Language, wrong: &Wrong) -> Field<'_> {
+    Field {
+        name: "password",
+        label: language.say("Mật khẩu hiện tại", "Present password"),
+        kind: "password",
+        autocomplete: "current-password",
+        error: wrong.of("password"),
+        is_required: true,
+        ..Field::default()
+    }
+}
+
+/// The symbol to scan, and the boxes for what the phone then shows and for the password.
+fn enrol(visit: &Visit<'_>, secret: &TotpSecret, wrong: &Wrong) -> Response {
     let language = visit.language;
+    let status = wrong.status();
     let text = secret.text();
     let groups: Vec<&str> = (0..text.len()).step_by(4).map(|at| &text[at..text.len().min(at + 4)]).collect();
     let code = Field {
         name: "code",
         label: language.say("Sáu chữ số trên ứng dụng", "The six digits that it shows"),
         autocomplete: "one-time-code",
-        error,
+        error: wrong.of("code"),
         is_required: true,
         ..Field::default()
     };
@@ -299,7 +322,9 @@ fn enrol(visit: &Visit<'_>, secret: &TotpSecret, status: StatusCode, error: &str
         form.form method="post" action="/account" {
             input type="hidden" name="action" value="second-factor-on";
             input type="hidden" name="secret" value=(text);
+            (username(visit))
             (code.line())
+            (password_field(language, wrong).line())
             (button(Button::Primary, "", "", language.say("Xác nhận", "Confirm")))
         }
         p { a href="/account" { (language.say("Thôi", "Cancel")) } }

@@ -2,10 +2,11 @@
 //!
 //! A link that was made is shown once, on the page that answers the form.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use maud::{Markup, html};
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::super::Visit;
 use super::super::answer::{self, Answer, Failure, Response};
@@ -19,26 +20,36 @@ use crate::registry::PlaceRef;
 
 pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     match visit.fields.get("account") {
-        "" => list(visit, StatusCode::OK, html! {}),
-        number => one(visit, number.parse().map_err(|_| Failure::NotFound)?, StatusCode::OK, html! {}),
+        "" => list(visit, StatusCode::OK, html! {}, &Entered::default()),
+        number => one(visit, number.parse().map_err(|_| Failure::NotFound)?, StatusCode::OK, html! {}, None),
     }
 }
 
 pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
     let (accounts, now, by) = (&visit.parts.accounts, visit.now, visit.account.number);
     let action = visit.fields.get("action");
+    let entered = Entered::of(visit);
     if action == "invite" {
-        let Rights { role, areas, applies_first } = rights(visit)?;
-        let new = NewAccount { name: visit.fields.get("name").to_owned(), role, areas, applies_first };
-        return match accounts.invite(now, Some(by), &new) {
-            Ok(token) => Ok(link(visit, &new.name, &token)),
-            Err(error) => list(visit, StatusCode::UNPROCESSABLE_ENTITY, refused(visit, &error)),
+        let name = visit.fields.get("name");
+        let made = entered.rights(visit, &[]).and_then(|Rights { role, areas, applies_first }| {
+            let new = NewAccount { name: name.to_owned(), role, areas, applies_first };
+            accounts.invite(now, Some(by), &new).map_err(|error| vec![said(visit.language, &error)])
+        });
+        return match made {
+            Ok(token) => Ok(link(visit, name, &token)),
+            Err(wrong) => list(visit, StatusCode::UNPROCESSABLE_ENTITY, problems(visit.language, &wrong), &entered),
         };
     }
     let number: i64 = visit.fields.get("account").parse().map_err(|_| Failure::NotFound)?;
     let account = find(visit, number)?;
     let done = match action {
-        "rights" => accounts.change_rights(now, by, number, &rights(visit)?),
+        "rights" => match entered.rights(visit, &account.areas) {
+            Ok(rights) => accounts.change_rights(now, by, number, &rights),
+            Err(wrong) => {
+                let above = problems(visit.language, &wrong);
+                return one(visit, number, StatusCode::UNPROCESSABLE_ENTITY, above, Some(&entered));
+            }
+        },
         "disable" => accounts.disable(now, by, number, true),
         "enable" => accounts.disable(now, by, number, false),
         "end" => {
@@ -54,7 +65,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
                 .language
                 .say("Xin đánh dấu ô xác nhận trước khi xóa.", "Please tick the box before you erase it.");
             let above = problems(visit.language, &[why.to_owned()]);
-            return one(visit, number, StatusCode::UNPROCESSABLE_ENTITY, above);
+            return one(visit, number, StatusCode::UNPROCESSABLE_ENTITY, above, None);
         }
         "reset" => match accounts.reset(now, Some(by), &account.name) {
             Ok(token) => return Ok(link(visit, &account.name, &token)),
@@ -64,21 +75,83 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
     };
     match done {
         Ok(()) => Ok(answer::see_other(&format!("/accounts?account={number}"))),
-        Err(error) => one(visit, number, StatusCode::UNPROCESSABLE_ENTITY, refused(visit, &error)),
+        Err(error) => {
+            let above = problems(visit.language, &[said(visit.language, &error)]);
+            let entered = Some(&entered).filter(|_| action == "rights");
+            one(visit, number, StatusCode::UNPROCESSABLE_ENTITY, above, entered)
+        }
     }
 }
 
-fn refused(visit: &Visit<'_>, error: &AccountError) -> Markup {
-    problems(visit.language, &[said(visit.language, error)])
+/// The rights of a form, as they are entered. Every area is a choice of its own: a box that somebody forgets to tick
+/// gives no right.
+struct Entered {
+    role: String,
+    is_everywhere: bool,
+    areas: Vec<String>,
+    applies_first: bool,
 }
 
-/// The rights of a form.
-fn rights(visit: &Visit<'_>) -> Result<Rights, Failure> {
-    let role = Role::named(visit.fields.get("role")).ok_or_else(|| {
-        Failure::Wrong(vec![visit.language.say("Xin chọn một vai trò.", "Please choose a role.").to_owned()])
-    })?;
-    let areas = visit.fields.all("area").filter(|area| !area.is_empty()).map(str::to_owned).collect();
-    Ok(Rights { role, areas, applies_first: visit.fields.has("applies_first") })
+impl Default for Entered {
+    fn default() -> Self {
+        let role = Role::Editor.as_str().to_owned();
+        Self { role, is_everywhere: false, areas: Vec::new(), applies_first: false }
+    }
+}
+
+impl Entered {
+    fn of(visit: &Visit<'_>) -> Self {
+        let fields = &visit.fields;
+        Self {
+            role: fields.get("role").to_owned(),
+            is_everywhere: fields.has("every_area"),
+            areas: fields.all("area").map(str::to_owned).collect(),
+            applies_first: fields.has("applies_first"),
+        }
+    }
+
+    /// Those that an account has.
+    fn had_by(account: &Account) -> Self {
+        Self {
+            role: account.role.as_str().to_owned(),
+            is_everywhere: account.areas.is_empty(),
+            areas: account.areas.clone(),
+            applies_first: account.applies_first,
+        }
+    }
+
+    fn has(&self, area: &str) -> bool {
+        self.areas.iter().any(|own| own.nfc().eq(area.nfc()))
+    }
+
+    /// What they come to, with the areas as the table spells them; or all that is wrong. `before` are the areas that the account has.
+    fn rights(&self, visit: &Visit<'_>, before: &[String]) -> Result<Rights, Vec<String>> {
+        let (language, known) = (visit.language, areas(visit, before));
+        let mut wrong = Vec::new();
+        let role = Role::named(&self.role);
+        if role.is_none() {
+            wrong.push(language.say("Xin chọn một vai trò.", "Please choose a role.").to_owned());
+        }
+        if self.is_everywhere != self.areas.is_empty() {
+            let choose = language.say(
+                "Xin chọn mọi khu vực, hoặc từng khu vực, không phải cả hai.",
+                "Please choose every area, or some areas, and not both.",
+            );
+            wrong.push(choose.to_owned());
+        }
+        let mut chosen = BTreeMap::new();
+        for area in &self.areas {
+            match known.get_key_value(&area.nfc().collect::<String>()) {
+                Some((key, spelled)) => {
+                    chosen.insert(key, (*spelled).to_owned());
+                }
+                None => wrong.push(said(language, &AccountError::Area(area.clone()))),
+            }
+        }
+        let areas = chosen.into_values().collect();
+        let rights = role.map(|role| Rights { role, areas, applies_first: self.applies_first });
+        rights.filter(|_| wrong.is_empty()).ok_or(wrong)
+    }
 }
 
 fn find(visit: &Visit<'_>, number: i64) -> Result<Account, Failure> {
@@ -86,13 +159,18 @@ fn find(visit: &Visit<'_>, number: i64) -> Result<Account, Failure> {
     all.find(|account| account.number == number && !account.is_erased()).ok_or(Failure::NotFound)
 }
 
-/// The areas of the registry, and those that an account has besides.
-fn areas<'a>(visit: &'a Visit<'_>, of: &'a [String]) -> BTreeSet<&'a str> {
+/// The areas of the registry, and those that an account has besides, as they are spelled; by their composed form, in
+/// which they are compared.
+fn areas<'a>(visit: &'a Visit<'_>, of: &'a [String]) -> BTreeMap<String, &'a str> {
     let places = visit.registry.places().map(PlaceRef::area);
-    places.chain(of.iter().map(String::as_str)).filter(|area| !area.is_empty()).collect()
+    let mut areas = BTreeMap::new();
+    for area in places.chain(of.iter().map(String::as_str)).filter(|area| !area.is_empty()) {
+        areas.entry(area.nfc().collect()).or_insert(area);
+    }
+    areas
 }
 
-fn list(visit: &Visit<'_>, status: StatusCode, above: Markup) -> Answer {
+fn list(visit: &Visit<'_>, status: StatusCode, above: Markup, entered: &Entered) -> Answer {
     let language = visit.language;
     let all: Vec<Account> = visit.parts.accounts.all()?.into_iter().filter(|account| !account.is_erased()).collect();
     let heads = [
@@ -126,15 +204,17 @@ fn list(visit: &Visit<'_>, status: StatusCode, above: Markup) -> Answer {
                 is_required: true,
                 ..Field::default()
             }.line())
-            (rights_fields(visit, Role::Editor, &[], false))
+            (rights_fields(visit, entered, &[]))
             (button(Button::Primary, "", "", language.say("Tạo liên kết mời", "Make a link")))
         }
     };
     Ok(page_with(visit, status, language.say("Tài khoản", "Accounts"), main))
 }
 
-fn one(visit: &Visit<'_>, number: i64, status: StatusCode, above: Markup) -> Answer {
+/// `entered`: of a form that was refused.
+fn one(visit: &Visit<'_>, number: i64, status: StatusCode, above: Markup, entered: Option<&Entered>) -> Answer {
     let (language, account) = (visit.language, find(visit, number)?);
+    let had = Entered::had_by(&account);
     let sessions = visit.parts.accounts.sessions(visit.now, number)?;
     let form = |action: &str, inside: Markup| {
         html! {
@@ -162,7 +242,7 @@ fn one(visit: &Visit<'_>, number: i64, status: StatusCode, above: Markup) -> Ans
         ]))
         h2 { (language.say("Quyền", "Rights")) }
         (form("rights", html! {
-            (rights_fields(visit, account.role, &account.areas, account.applies_first))
+            (rights_fields(visit, entered.unwrap_or(&had), &account.areas))
             (button(Button::Primary, "", "", language.say("Lưu quyền", "Save the rights")))
         }))
         h2 { (language.say("Các phiên đăng nhập", "Sessions")) }
@@ -191,16 +271,23 @@ fn one(visit: &Visit<'_>, number: i64, status: StatusCode, above: Markup) -> Ans
     Ok(page_with(visit, status, &account.name, main))
 }
 
-fn rights_fields(visit: &Visit<'_>, role: Role, of: &[String], applies_first: bool) -> Markup {
+/// `before` are the areas that the account has.
+fn rights_fields(visit: &Visit<'_>, entered: &Entered, before: &[String]) -> Markup {
     let language = visit.language;
     let roles = Role::ALL.map(|role| (role.as_str(), words::role(language, role)));
+    let role =
+        Field { name: "role", label: language.say("Vai trò", "Role"), value: &entered.role, ..Field::default() };
     html! {
-        (Field { name: "role", label: language.say("Vai trò", "Role"), value: role.as_str(), ..Field::default() }.choice(roles))
+        (role.choice(roles))
         fieldset {
-            legend { (language.say("Khu vực (không chọn: mọi khu vực)", "Areas (none ticked: every area)")) }
+            legend { (language.say("Khu vực", "Areas")) }
+            (tick("every_area", "1", html! {
+                strong { (language.say("Mọi khu vực, cả những khu vực có sau này", "Every area, also those that come later")) }
+            }, entered.is_everywhere))
+            p.hint { (language.say("Hoặc từng khu vực:", "Or some:")) }
             div.ticks {
-                @for area in areas(visit, of) {
-                    (tick("area", area, html! { bdi { (area) } }, of.iter().any(|own| own == area)))
+                @for area in areas(visit, before).into_values() {
+                    (tick("area", area, html! { bdi { (area) } }, entered.has(area)))
                 }
             }
         }
@@ -209,7 +296,7 @@ fn rights_fields(visit: &Visit<'_>, role: Role, of: &[String], applies_first: bo
                 "Được áp dụng ngay, người khác xem lại sau (cho trang trở nên có hại)",
                 "May apply at once, to be reviewed afterwards (for a page that turned harmful)",
             ))
-        }, applies_first))
+        }, entered.applies_first))
     }
 }
 

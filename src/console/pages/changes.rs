@@ -184,8 +184,8 @@ fn row(visit: &Visit<'_>, people: &People, set: &ChangeSet, cells: &[CellChange]
         },
         people.person(set.author),
         html! {
-            (language.number(cells.len() as u64)) " " (language.say("ô, liên quan", "cells, touch")) " "
-            (language.number(signs as u64)) " " (language.say("biển", "signs"))
+            (language.number(cells.len() as u64)) " " (language.count(cells.len(), "ô, liên quan", "cell, touches", "cells, touch")) " "
+            (language.number(signs as u64)) " " (language.count(signs, "biển", "sign", "signs"))
         },
         html! {
             div {

@@ -13,7 +13,8 @@ use super::super::Visit;
 use super::super::answer::{Answer, Failure};
 use super::super::cells_view::{self, groups};
 use super::super::csv::{csv_text, download};
-use super::super::elements::{Button, Field, People, Tone, badge, button, facts, notice, table, time};
+use super::super::elements::{Button, Field, People, Tone, badge, button, facts, notice, table, tick, time};
+use super::super::fields::Fields;
 use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::words;
@@ -52,6 +53,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let title = language.say("Lịch sử", "History");
     let main = html! {
         (filters(visit)?)
+        (without_sign_ins(visit))
         p { a href={ "/history?" (visit.fields.with(&[("format", "csv"), ("page", "")])) } { (language.say("Tải về dạng CSV", "Download as CSV")) } }
         @if entries.is_empty() {
             (notice(Tone::Info, "", html! { p { (language.say("Không có mục nào.", "There are no entries.")) } }))
@@ -80,21 +82,45 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     Ok(page_with(visit, StatusCode::OK, title, main))
 }
 
+/// That sign-ins are left out, and how to see them.
+fn without_sign_ins(visit: &Visit<'_>) -> Markup {
+    let language = visit.language;
+    let are_left_out = !actions(&visit.fields).is_empty() && Action::parse(visit.fields.get("action")).is_none();
+    html! {
+        @if are_left_out {
+            p.hint {
+                (language.say("Danh sách (và tệp CSV) không gồm các lần đăng nhập.", "The list (and the CSV file) leaves sign-ins out.")) " "
+                a href={ "/history?" (visit.fields.with(&[("sign_ins", "1"), ("page", "")])) } {
+                    (language.say("Hiện cả các lần đăng nhập", "Show them as well"))
+                }
+            }
+        }
+    }
+}
+
 /// What the address asks for; what it has that is none is as if it were not there.
 fn filter(visit: &Visit<'_>) -> Filter {
     let fields = &visit.fields;
     let zone = &visit.parts.rules.timezone;
     let midnight = |date: Date| Some(date.to_datetime(Time::MIN).to_zoned_datetime(zone.clone()).ok()?.timestamp());
     let date = |name: &str| fields.get(name).parse::<Date>().ok();
-    let action = Action::parse(fields.get("action"));
     Filter {
         account: fields.get("account").parse().ok(),
-        actions: action.into_iter().collect(),
+        actions: actions(fields),
         change_set: fields.get("set").parse().ok(),
         objects: objects(fields.get("row")),
         from: date("from").and_then(midnight),
         // The whole last day.
         to: date("to").and_then(|date| date.tomorrow().ok()).and_then(midnight),
+    }
+}
+
+/// One that is asked for; otherwise all but sign-ins, which are most of the entries, unless these are asked for as well.
+fn actions(fields: &Fields) -> Vec<Action> {
+    match Action::parse(fields.get("action")) {
+        Some(action) => vec![action],
+        None if fields.has("sign_ins") => Vec::new(),
+        None => Action::ALL.into_iter().filter(|action| *action != Action::SignedIn).collect(),
     }
 }
 
@@ -257,6 +283,7 @@ fn filters(visit: &Visit<'_>) -> Result<Markup, Failure> {
             (field("set", language.say("Đề xuất số", "Change set number"), "").line())
             (field("from", language.say("Từ ngày", "From"), "date").line())
             (field("to", language.say("Đến hết ngày", "To, the day included"), "date").line())
+            (tick("sign_ins", "1", html! { (language.say("Cả các lần đăng nhập", "Sign-ins as well")) }, fields.has("sign_ins")))
             div.row { (button(Button::Plain, "", "", language.say("Lọc", "Filter"))) }
         }
     })
@@ -330,6 +357,22 @@ mod tests {
         assert_eq!((found.cells.len(), found.kept, found.count, lost(&told)), (MOST_CELLS, 60, 2_000, vec![17]));
         let silent = entry(serde_json::Value::Null);
         assert_eq!((cells(&silent), lost(&silent)), (Told { cells: Vec::new(), kept: 0, count: 0 }, Vec::new()));
+    }
+
+    #[test]
+    fn sign_ins_are_told_where_they_are_asked_for() {
+        for (query, has_sign_ins, has_others) in [
+            ("", false, true),
+            ("action=&account=1", false, true),
+            ("action=nonsense", false, true),
+            ("sign_ins=1", true, true),
+            ("action=signed_in", true, false),
+            ("action=applied", false, true),
+        ] {
+            let actions = actions(&Fields::parse(query));
+            let has = |action| actions.is_empty() || actions.contains(&action);
+            assert_eq!((has(Action::SignedIn), has(Action::Applied)), (has_sign_ins, has_others), "{query}");
+        }
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn health_line(visit: &Visit<'_>, figures: &Snapshot) -> Markup {
         p {
             (language.say("Biển đang hoạt động: ", "Signs are served: ")) strong { (language.number(active as u64)) }
             " " (language.say("biển đang sử dụng", "active")) ", "
-            (language.number(registry.places().len() as u64)) " " (language.say("địa điểm", "places")) ". "
+            (language.number(registry.places().len() as u64)) " " (language.count(registry.places().len(), "địa điểm", "place", "places")) ". "
             @if let Some(since) = since {
                 (language.say("Bảng có hiệu lực từ", "The tables hold since")) " " (time(visit, since)) ". "
             }

@@ -12,19 +12,21 @@ use super::super::Visit;
 use super::super::answer::{Answer, Failure, Response, see_other};
 use super::super::areas::areas_of;
 use super::super::csv::{csv_text, download};
-use super::super::elements::{Button, Field, Tone, button, notice, problems, table};
+use super::super::elements::{Button, Field, Tone, button, how_to_read, notice, problems, table};
 use super::super::forms::{self, reason_field};
 use super::super::page::page_with;
 use super::super::tables::tables;
 use super::super::words;
 use super::change::{lacks, texts};
 use crate::accounts::Right;
-use crate::changes::{Draft, ImportKind, PlanError, Refused, import};
+use crate::changes::{Draft, ImportKind, PlanError, Refused, State, import};
 use crate::core::Code;
 use crate::source::TableName;
 
 /// Refused rows that are shown before the rest is only counted.
 const MOST: usize = 500;
+/// Sets, the newest, among which an upload that is sent twice is looked for.
+const MOST_PENDING: usize = 50;
 
 pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     match (named(visit.fields.get("table")), visit.fields.get("get")) {
@@ -39,6 +41,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
         Ok((Some(number), refused)) if refused.is_empty() => Ok(see_other(&format!("/changes/{number}"))),
         Ok(result) => Ok(show(visit, StatusCode::OK, &[], Some(result))),
         Err(Failure::Wrong(wrong)) => Ok(show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong, None)),
+        Err(Failure::Forbidden(why)) => Ok(show(visit, StatusCode::FORBIDDEN, &[why], None)),
         Err(failure) => Err(failure),
     }
 }
@@ -87,7 +90,24 @@ fn make(visit: &Visit<'_>) -> Result<(Option<i64>, Vec<Refused>), Failure> {
     }
     let author = visit.account.number;
     let draft = Draft { author, reason, effective: None, cells, undoes: None, forced: false };
-    Ok((Some(parts.changes.draft(&draft, visit.now)?), refused))
+    let number = match same(visit, &draft)? {
+        Some(number) => number,
+        None => parts.changes.draft(&draft, visit.now)?,
+    };
+    Ok((Some(number), refused))
+}
+
+/// The set that the same upload has made before: the page that tells of refused rows is the answer to the form, and
+/// loading it again sends the form again.
+fn same(visit: &Visit<'_>, draft: &Draft) -> Result<Option<i64>, Failure> {
+    let changes = &visit.parts.changes;
+    for set in changes.list(&[State::Draft, State::Submitted], 0, MOST_PENDING)? {
+        let is_alike = set.author == draft.author && set.reason == draft.reason;
+        if is_alike && changes.get(set.number)?.cells == draft.cells {
+            return Ok(Some(set.number));
+        }
+    }
+    Ok(None)
 }
 
 fn show(
@@ -178,6 +198,7 @@ fn outcome(visit: &Visit<'_>, number: Option<i64>, refused: &[Refused]) -> Marku
         @if !refused.is_empty() {
             section {
                 h2 { (caption) " (" (language.number(refused.len() as u64)) ")" }
+                (how_to_read(language, &refused.iter().map(|row| row.text.as_str()).collect::<Vec<_>>()))
                 (table(caption, &heads, rows))
                 @if refused.len() > MOST {
                     p { (language.say("và", "and")) " " (language.number((refused.len() - MOST) as u64)) " " (language.say("dòng khác", "more")) }
@@ -215,4 +236,40 @@ fn file(visit: &Visit<'_>, table: TableName, with_rows: bool) -> Answer {
         cells.keys().filter(|key| with_rows && columns.first().is_some_and(|first| cells.get(key, first).is_some()));
     let text = csv_text([header].into_iter().chain(rows.map(row)));
     Ok(download(&format!("{}.csv", table.as_str()), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Role;
+    use crate::console::trial::{Office, tables, text};
+
+    fn upload(office: &Office, query: &str) -> Answer {
+        let mut visit = office.visit(&format!("/import?table=places&kind=rows&{query}"));
+        let rows =
+            "place,target\np2,https://langson.gov.vn/new\np1,https://langson.gov.vn/also\np3,https://evil.example/\n";
+        visit.fields.upload = Some(("file".to_owned(), rows.into()));
+        post(&visit, "")
+    }
+
+    #[test]
+    fn an_upload_that_is_sent_again_makes_no_second_draft() {
+        let office = Office::open(&tables(), Role::Editor, &[]);
+        for _ in 0..2 {
+            let page = text(upload(&office, "reason=new+pages"));
+            assert!(page.contains("evil.example") && page.contains("href=\"/changes/1\""), "{page}");
+        }
+        assert!(text(upload(&office, "reason=another")).contains("href=\"/changes/2\""));
+        assert_eq!(office.parts.changes.list(&[], 0, 10).expect("sets").len(), 2);
+    }
+
+    #[test]
+    fn a_refusal_for_an_area_keeps_what_was_typed() {
+        let office = Office::open(&tables(), Role::Editor, &["A"]);
+        let answer = upload(&office, "reason=new+pages");
+        assert_eq!(answer.as_ref().map(Response::status).ok(), Some(StatusCode::FORBIDDEN));
+        let page = text(answer);
+        assert!(page.contains("role=\"alert\"") && page.contains(">new pages</textarea>"), "{page}");
+        assert_eq!(office.parts.changes.list(&[], 0, 10).expect("sets").len(), 0);
+    }
 }

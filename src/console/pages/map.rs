@@ -7,7 +7,7 @@ use super::super::answer::Answer;
 use super::super::elements::{Field, place_path};
 use super::super::figures::Snapshot;
 use super::super::language::Language;
-use super::super::lists::filter_form;
+use super::super::lists::{filter_form, which};
 use super::super::map::{Box, Mark, SHEET, f64_of, marks};
 use super::super::page::page;
 use super::super::search::{Filters, state_of};
@@ -37,7 +37,8 @@ pub(in crate::console) fn path_around(lat: f64, lon: f64) -> String {
 #[expect(clippy::unnecessary_wraps, reason = "the form of a handler")]
 pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let language = visit.language;
-    let filters = Filters::read(&visit.fields);
+    // The box says what the sheet shows, and how many signs match does not depend on it.
+    let filters = Filters { within: None, ..Filters::read(&visit.fields) };
     let index = visit.parts.index.of(&visit.registry);
     let figures = visit.parts.figures.snapshot();
     let by_state = figures.has_states && visit.fields.get("color") == "state";
@@ -66,10 +67,10 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
                 (sheet(visit, &figures, shows, &shown, &marks))
                 figcaption {
                     p {
-                        (language.number(seen as u64)) " " (language.say("biển trên bản đồ này", "signs on this map"))
+                        (language.number(seen as u64)) " " (language.count(seen, "biển trên bản đồ này", "sign on this map", "signs on this map"))
                         @if without > 0 {
                             "; " (language.number(without as u64)) " "
-                            (language.say("biển chưa có vị trí", "signs without a position"))
+                            (language.count(without, "biển chưa có vị trí", "sign without a position", "signs without a position"))
                         }
                         "."
                     }
@@ -80,7 +81,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
             p { (language.say("Không có biển nào có vị trí phù hợp.", "No sign with a position matches.")) }
         }
         p {
-            a href={ "/signs?" (visit.fields.with(&[("box", ""), ("color", "")])) } {
+            a href={ "/signs?" (visit.fields.with(&[("box", &asked.map_or(String::new(), |asked| asked.text())), ("color", "")])) } {
                 (language.say("Xem dạng danh sách", "Show as a list"))
             }
         }
@@ -143,8 +144,13 @@ fn sheet(visit: &Visit<'_>, figures: &Snapshot, shows: Shows, part: &Box, marks:
 fn single(visit: &Visit<'_>, figures: &Snapshot, shows: Shows, mark: &Mark<'_>, sign: SignRef<'_>) -> Markup {
     let language = visit.language;
     let kind = kind_of(figures, shows, sign);
-    let text =
+    let mut text =
         format!("{}, {}, {}", sign.place().name_in(language.tag()), sign.code().grouped(), meaning(language, kind));
+    let which = which(language, sign);
+    if !which.is_empty() {
+        text.push_str(", ");
+        text.push_str(&which);
+    }
     html! {
         a href={ "/signs/" (sign.code().text()) } aria-label=(text) {
             title { (text) }
@@ -154,7 +160,7 @@ fn single(visit: &Visit<'_>, figures: &Snapshot, shows: Shows, mark: &Mark<'_>, 
 }
 
 /// Signs that fall together: a larger circle with their number, and a link to their own box. Where no box would take
-/// them apart, to their list.
+/// them apart, to their place or their list.
 fn group(visit: &Visit<'_>, shown: &Box, mark: &Mark<'_>, signs: &[SignRef<'_>]) -> Markup {
     let language = visit.language;
     let count = language.number(signs.len() as u64);
@@ -163,9 +169,13 @@ fn group(visit: &Visit<'_>, shown: &Box, mark: &Mark<'_>, signs: &[SignRef<'_>])
     let href = match Box::around(signs.iter().filter_map(|sign| sign.position())) {
         Some(next) if !shown.is_narrowest() => format!("/map?{}", visit.fields.with(&[("box", &next.text())])),
         _ if is_one_place => place_path(place.id()),
-        _ => format!("/signs?{}", visit.fields.with(&[("box", ""), ("color", "")])),
+        _ => {
+            let close = Box::close_around(signs.iter().filter_map(|sign| sign.position()));
+            let close = close.map_or(String::new(), |close| close.text());
+            format!("/signs?{}", visit.fields.with(&[("box", &close), ("color", "")]))
+        }
     };
-    let text = format!("{count} {}", language.say("biển", "signs"));
+    let text = format!("{count} {}", language.count(signs.len(), "biển", "sign", "signs"));
     let text = if is_one_place { format!("{}: {text}", place.name_in(language.tag())) } else { text };
     let radius = match signs.len() {
         ..10 => 14,
@@ -305,21 +315,11 @@ fn round(at: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt as _;
-
     use super::*;
     use crate::accounts::Role;
-    use crate::console::answer::Answer;
     use crate::console::pages::{place, places, sign, signs};
-    use crate::console::trial::{Office, tables};
+    use crate::console::trial::{Office, tables, text};
     use crate::source::Sources;
-
-    fn text(answer: Answer) -> String {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let body = answer.expect("a page").into_body();
-        let bytes = runtime.block_on(body.collect()).expect("a body").to_bytes();
-        String::from_utf8(bytes.to_vec()).expect("text")
-    }
 
     /// 3,000 places with names of 60 characters, 20,000 signs in clusters, as towns are.
     fn province() -> Sources {
@@ -382,6 +382,20 @@ mod tests {
         ] {
             page(path);
         }
+    }
+
+    #[test]
+    fn signs_of_several_places_in_one_spot_lead_to_their_own_list() {
+        let mut tables = tables();
+        let at = |number: usize| if number < 12 { "21.8,106.7" } else { "21.9,106.7" };
+        let signs = (0..14).map(|number| format!("S{number:07},p{},active,{}\n", number % 2 + 1, at(number)));
+        tables.signs = format!("code,place,status,lat,lon\n{}", signs.collect::<String>()).into();
+        let office = Office::open(&tables, Role::Viewer, &[]);
+        // As narrow as a box gets.
+        let map = text(get(&office.visit("/map?box=106.7,21.8,106.7,21.8"), ""));
+        let list = map.split("href=\"/signs?box=").nth(1).and_then(|rest| rest.split('"').next()).expect("a link");
+        let list = text(signs::get(&office.visit(&format!("/signs?box={list}")), ""));
+        assert!(list.contains("<strong>12</strong> biển"), "{list}");
     }
 
     #[test]

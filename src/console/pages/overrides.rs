@@ -27,7 +27,7 @@ use super::change::{lacks, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, festival};
 use crate::core::Problems;
-use crate::registry::Rules;
+use crate::registry::{PlaceRef, Rules, SignRef};
 use crate::source::{CellChange, Cells, Sources, TableName};
 
 /// Places or signs to tick on one page.
@@ -113,9 +113,13 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
 }
 
 pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
+    if visit.fields.get("action") == "search" {
+        return show(visit, StatusCode::OK, &[]);
+    }
     match make(visit) {
         Ok(number) => Ok(see_other(&format!("/changes/{number}"))),
         Err(Failure::Wrong(wrong)) => show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong),
+        Err(Failure::Forbidden(why)) => show(visit, StatusCode::FORBIDDEN, &[why]),
         Err(failure) => Err(failure),
     }
 }
@@ -139,7 +143,7 @@ fn show(visit: &Visit<'_>, status: StatusCode, wrong: &[String]) -> Answer {
             (single(visit, one, &tables))
         }
     } else if visit.fields.has("add") && may_propose {
-        html! { (problems(language, &told)) (choices(visit)) (add_form(visit)) }
+        html! { (problems(language, &told)) (add_form(visit)) }
     } else {
         html! { (problems(language, &told)) (overview(visit, &all, may_propose)) }
     };
@@ -300,50 +304,17 @@ fn is_of_signs(visit: &Visit<'_>) -> bool {
     visit.fields.get("of") == "signs"
 }
 
-/// The search by which places are chosen.
-fn choices(visit: &Visit<'_>) -> Markup {
-    let (language, fields) = (visit.language, &visit.fields);
-    let index = visit.parts.index.of(&visit.registry);
-    let any = (String::new(), language.say("(tất cả)", "(any)").to_owned());
-    let areas = [any.clone()].into_iter().chain(index.areas().iter().map(|area| (area.clone(), area.clone())));
-    let kinds = index.kinds().iter().map(|kind| (kind.clone(), words::kind(language, kind).to_owned()));
-    let kinds = [any].into_iter().chain(kinds);
-    let of = [("", words::table(language, TableName::Places)), ("signs", words::table(language, TableName::Signs))];
-    html! {
-        section {
-            h2 { (language.say("1. Chọn nơi áp dụng", "1. Choose where")) }
-            form.filters method="get" action="/overrides" {
-                input type="hidden" name="add" value="1";
-                (Field { name: "q", label: language.say("Tên, mã, địa chỉ cũ", "Name, code, old address"), value: fields.get("q"), kind: "search", ..Field::default() }.line())
-                (Field { name: "area", label: language.say("Khu vực", "Area"), value: fields.get("area"), ..Field::default() }.choice(areas))
-                (Field { name: "kind", label: language.say("Loại", "Kind"), value: fields.get("kind"), ..Field::default() }.choice(kinds))
-                (Field { name: "of", label: language.say("Cho", "For"), value: fields.get("of"), ..Field::default() }.choice(of))
-                div.row { (button(Button::Plain, "", "", language.say("Tìm", "Search"))) }
-            }
-        }
-    }
-}
-
 /// What can be ticked: the scope, and how it is shown.
 fn found(visit: &Visit<'_>) -> Vec<(String, Markup)> {
     let filters = Filters::read(&visit.fields);
     let index = visit.parts.index.of(&visit.registry);
     let figures = visit.parts.figures.snapshot();
-    let language = visit.language.tag();
     if is_of_signs(visit) {
         let signs = filters.signs(&visit.registry, &index, &figures).into_iter();
-        let one = |sign: crate::registry::SignRef<'_>| {
-            let place = sign.place().name_in(language);
-            (sign.code().text().to_string(), html! { span.code { (sign.code().grouped()) } " " bdi { (place) } })
-        };
-        signs.map(one).collect()
+        signs.map(|sign| (sign.code().text().to_string(), sign_label(visit, sign))).collect()
     } else {
         let places = filters.places(&visit.registry, &index, &figures).into_iter();
-        let one = |(_, place): (usize, crate::registry::PlaceRef<'_>)| {
-            let label = html! { bdi { (place.name_in(language)) } " " span.soft { bdi { (place.area()) } } };
-            (place.id().to_owned(), label)
-        };
-        places.map(one).collect()
+        places.map(|(_, place)| (place.id().to_owned(), place_label(visit, place))).collect()
     }
 }
 
@@ -357,9 +328,82 @@ fn target_columns(visit: &Visit<'_>) -> Vec<(String, String)> {
     languages.enumerate().map(column).collect()
 }
 
-fn add_form(visit: &Visit<'_>) -> Markup {
+/// The search by which places or signs are chosen, with a button of its own: the rest of the form is sent along.
+fn search(visit: &Visit<'_>) -> Markup {
+    let (language, fields) = (visit.language, &visit.fields);
+    let index = visit.parts.index.of(&visit.registry);
+    let any = (String::new(), language.say("(tất cả)", "(any)").to_owned());
+    let areas = [any.clone()].into_iter().chain(index.areas().iter().map(|area| (area.clone(), area.clone())));
+    let kinds = index.kinds().iter().map(|kind| (kind.clone(), words::kind(language, kind).to_owned()));
+    let kinds = [any].into_iter().chain(kinds);
+    let of = [("", words::table(language, TableName::Places)), ("signs", words::table(language, TableName::Signs))];
+    html! {
+        div.filters {
+            (Field { name: "q", label: language.say("Tên, mã, địa chỉ cũ", "Name, code, old address"), value: fields.get("q"), kind: "search", ..Field::default() }.line())
+            (Field { name: "area", label: language.say("Khu vực", "Area"), value: fields.get("area"), ..Field::default() }.choice(areas))
+            (Field { name: "kind", label: language.say("Loại", "Kind"), value: fields.get("kind"), ..Field::default() }.choice(kinds))
+            (Field { name: "of", label: language.say("Cho", "For"), value: fields.get("of"), ..Field::default() }.choice(of))
+        }
+        // The form is not complete yet, and that is no mistake.
+        div.row { button.plain name="action" value="search" formnovalidate { (language.say("Tìm", "Search")) } }
+    }
+}
+
+/// The boxes to tick: what was ticked before, whatever is searched for since, and what is found.
+fn scopes(visit: &Visit<'_>) -> Markup {
     let (language, fields) = (visit.language, &visit.fields);
     let found = found(visit);
+    let shown = found.get(..MOST_CHOICES).unwrap_or(&found);
+    let mut ticked: Vec<&str> = fields.all("scope").collect();
+    ticked.sort_unstable();
+    ticked.dedup();
+    let is_shown = |scope: &str| shown.iter().any(|(known, _)| known == scope);
+    let elsewhere: Vec<&str> = ticked.iter().copied().filter(|scope| !is_shown(scope)).collect();
+    html! {
+        @if !elsewhere.is_empty() {
+            fieldset {
+                legend { (language.say("Đã chọn trước đó", "Chosen before")) " (" (language.number(elsewhere.len() as u64)) ")" }
+                @for scope in elsewhere { (tick("scope", scope, scope_name(visit, scope), true)) }
+            }
+        }
+        fieldset {
+            legend {
+                (language.say("Áp dụng cho", "For")) " (" (language.number(found.len() as u64)) " "
+                (language.say("kết quả", "found")) ")"
+            }
+            @if found.is_empty() { p { (language.say("Không tìm thấy.", "Nothing was found.")) } }
+            @for (scope, label) in shown {
+                (tick("scope", scope, label.clone(), ticked.binary_search(&scope.as_str()).is_ok()))
+            }
+            @if found.len() > shown.len() {
+                p { (language.say("Còn nữa: hãy thu hẹp tìm kiếm.", "There are more: narrow the search.")) }
+            }
+        }
+    }
+}
+
+/// A place or a sign as it stands beside its box.
+fn scope_name(visit: &Visit<'_>, scope: &str) -> Markup {
+    let place = visit.registry.place(scope);
+    let sign = scope.parse().ok().and_then(|code| visit.registry.sign(code));
+    match (place, sign) {
+        (Some(place), _) => place_label(visit, place),
+        (None, Some(sign)) => sign_label(visit, sign),
+        (None, None) => html! { bdi { (scope) } },
+    }
+}
+
+fn place_label(visit: &Visit<'_>, place: PlaceRef<'_>) -> Markup {
+    html! { bdi { (place.name_in(visit.language.tag())) } " " span.soft { bdi { (place.area()) } } }
+}
+
+fn sign_label(visit: &Visit<'_>, sign: SignRef<'_>) -> Markup {
+    html! { span.code { (sign.code().grouped()) } " " bdi { (sign.place().name_in(visit.language.tag())) } }
+}
+
+/// One form for both steps, so that another search takes away nothing that was ticked or typed.
+fn add_form(visit: &Visit<'_>) -> Markup {
+    let (language, fields) = (visit.language, &visit.fields);
     let zone = visit.parts.rules.timezone.iana_name().unwrap_or("");
     let zone = format!("{} {zone}", language.say("Múi giờ", "Time zone"));
     let until = language.say("Chính thời điểm này không còn hiệu lực.", "At this moment it has ended.");
@@ -376,25 +420,15 @@ fn add_form(visit: &Visit<'_>) -> Markup {
         .line()
     };
     html! {
-        section {
-            h2 { (language.say("2. Từ lúc nào, đến lúc nào, dẫn đến đâu", "2. From when until when, and to where")) }
-            form.form method="post" action="/overrides" {
-                @for name in ["add", "q", "area", "kind", "of"] {
-                    @if fields.has(name) { input type="hidden" name=(name) value=(fields.get(name)); }
-                }
-                fieldset {
-                    legend {
-                        (language.say("Áp dụng cho", "For")) " (" (language.number(found.len() as u64)) " "
-                        (language.say("kết quả", "found")) ")"
-                    }
-                    @if found.is_empty() { p { (language.say("Không tìm thấy.", "Nothing was found.")) } }
-                    @for (scope, label) in found.iter().take(MOST_CHOICES) {
-                        (tick("scope", scope, label.clone(), fields.all("scope").any(|ticked| ticked == scope)))
-                    }
-                    @if found.len() > MOST_CHOICES {
-                        p { (language.say("Còn nữa: hãy thu hẹp tìm kiếm.", "There are more: narrow the search.")) }
-                    }
-                }
+        form.form method="post" action="/overrides" {
+            input type="hidden" name="add" value="1";
+            section {
+                h2 { (language.say("1. Chọn nơi áp dụng", "1. Choose where")) }
+                (search(visit))
+                (scopes(visit))
+            }
+            section {
+                h2 { (language.say("2. Từ lúc nào, đến lúc nào, dẫn đến đâu", "2. From when until when, and to where")) }
                 div.pair {
                     (at("from", language.say("Từ", "From"), &zone))
                     (at("until", language.say("Đến", "Until"), until))
@@ -533,6 +567,7 @@ fn added(visit: &Visit<'_>, cells: &Cells) -> Result<Vec<CellChange>, Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Role;
     use crate::console::trial;
 
     fn all() -> (Cells, Vec<Override>) {
@@ -552,6 +587,32 @@ mod tests {
             ("2027-01-09T17:00:00Z", Phase::Past),
         ] {
             assert_eq!(all[0].phase(now.parse().expect("a time")), Some(phase), "{now}");
+        }
+    }
+
+    #[test]
+    fn another_search_keeps_what_was_ticked_and_typed() {
+        let office = trial::Office::open(&trial::tables(), Role::Editor, &[]);
+        let typed =
+            "add=1&action=search&q=hai&scope=p1&from=2026-12-31T00:00&target=https://langson.gov.vn/x&reason=why";
+        let page = trial::text(post(&office.visit(&format!("/overrides?{typed}")), ""));
+        assert!(page.contains("name=\"scope\" value=\"p1\" checked") && page.contains("value=\"p2\">"), "{page}");
+        for kept in ["2026-12-31T00:00", "https://langson.gov.vn/x", "why"] {
+            assert!(page.contains(kept), "{kept}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_for_an_area_keeps_what_was_ticked_and_typed() {
+        let office = trial::Office::open(&trial::tables(), Role::Editor, &["A"]);
+        let typed = "add=1&action=add&scope=p2&from=2026-12-01T00:00&until=2026-12-02T00:00\
+                     &target=https://langson.gov.vn/x&reason=why";
+        let answer = post(&office.visit(&format!("/overrides?{typed}")), "");
+        assert_eq!(answer.as_ref().map(hyper::Response::status).ok(), Some(StatusCode::FORBIDDEN));
+        let page = trial::text(answer);
+        assert!(page.contains("name=\"scope\" value=\"p2\" checked"), "{page}");
+        for kept in ["role=\"alert\"", "2026-12-01T00:00", "https://langson.gov.vn/x", "why"] {
+            assert!(page.contains(kept), "{kept}");
         }
     }
 

@@ -7,9 +7,9 @@ use super::super::Visit;
 use super::super::answer::{Answer, Failure};
 use super::super::beside::{history, leads, pending, periods};
 use super::super::chart;
-use super::super::elements::{facts, sign_link, table};
+use super::super::elements::{facts, table, text_or_dash};
 use super::super::figures::Snapshot;
-use super::super::lists::{days_of, health_badge, last_scan, status_badge};
+use super::super::lists::{days_of, health_badge, last_scan, sign_cell, status_badge};
 use super::super::page::page_with;
 use super::super::repoint::{self, Refusal, Subject};
 use super::super::search::{last_of, state_of};
@@ -104,8 +104,8 @@ fn card(visit: &Visit<'_>, place: PlaceRef<'_>, signs: &[SignRef<'_>]) -> Markup
         })
         .collect();
     rows.push((language.say("Định danh", "Identifier").to_owned(), html! { bdi { (place.id()) } }));
-    rows.push((language.say("Loại", "Kind").to_owned(), html! { bdi { (words::kind(language, place.kind())) } }));
-    rows.push((language.say("Khu vực", "Area").to_owned(), html! { bdi { (place.area()) } }));
+    rows.push((language.say("Loại", "Kind").to_owned(), text_or_dash(words::kind(language, place.kind()))));
+    rows.push((language.say("Khu vực", "Area").to_owned(), text_or_dash(place.area())));
     if signs.iter().any(|sign| sign.position().is_some()) {
         let link =
             html! { a href={ "/map?place=" (place.id()) } { (language.say("Xem trên bản đồ", "Show on the map")) } };
@@ -125,7 +125,7 @@ fn list(visit: &Visit<'_>, signs: &[SignRef<'_>], figures: &Snapshot) -> Markup 
     let rows = signs.iter().take(MOST).map(|sign| {
         let days = chart::sum([&days_of(sign.code(), figures)].into_iter());
         vec![
-            sign_link(sign.code()),
+            sign_cell(language, *sign),
             html! {
                 (status_badge(language, sign.status()))
                 @if let Some(state) = state_of(*sign, figures).filter(|_| figures.has_states) { " " (health_badge(language, state)) }

@@ -9,9 +9,9 @@ use super::super::Visit;
 use super::super::answer::Answer;
 use super::super::chart;
 use super::super::csv::{csv_text, download};
-use super::super::elements::{pager, place_link, table};
+use super::super::elements::{pager, place_link, table, text_or_dash};
 use super::super::figures::Snapshot;
-use super::super::lists::{days_of, filter_form, host_of, last_scan, sort_choice};
+use super::super::lists::{days_of, filter_form, last_scan, page_of, sort_choice};
 use super::super::page::page;
 use super::super::search::{Filters, Index, PAGE, last_of};
 use super::super::words;
@@ -51,9 +51,9 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
         vec![
             place_link(visit, place),
             html! { bdi { (place.id()) } },
-            html! { bdi { (words::kind(language, place.kind())) } },
-            html! { bdi { (place.area()) } },
-            html! { span.host { bdi { (host_of(&place.targets())) } } },
+            text_or_dash(words::kind(language, place.kind())),
+            text_or_dash(place.area()),
+            page_of(&place.targets()),
             html! { span.number { (language.number(index.signs_of(at).len() as u64)) } },
             html! {
                 @if figures.taken.is_some() { (chart::small(language, &chart::sum(days.iter()))) } @else { span.soft { "–" } }
@@ -64,7 +64,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let main = html! {
         (filter_form(visit, &filters, &index, &figures, sort_choice(language, &filters)))
         div.row {
-            p { strong { (language.number(found.len() as u64)) } " " (language.say("địa điểm", "places")) }
+            p { strong { (language.number(found.len() as u64)) } " " (language.count(found.len(), "địa điểm", "place", "places")) }
             a href={ "/places?" (visit.fields.with(&[("page", ""), ("format", "csv")])) } {
                 (language.say("Tải về CSV", "Download as CSV"))
             }

@@ -12,7 +12,7 @@ use super::super::Visit;
 use super::super::answer::{Answer, Failure, see_other};
 use super::super::areas::{areas_of, scope};
 use super::super::cells_view::{row_title, value};
-use super::super::elements::{Button, Field, Tone, button, notice, problems, table, tick};
+use super::super::elements::{Button, Field, Tone, button, how_to_read, notice, problems, table, tick};
 use super::super::forms::{Wish, effective_field, reason_field};
 use super::super::page::page_with;
 use super::super::preview::{Preview, World};
@@ -39,6 +39,7 @@ pub(in crate::console) fn post(visit: &Visit<'_>, _rest: &str) -> Answer {
     match make(visit) {
         Ok(number) => Ok(see_other(&format!("/changes/{number}"))),
         Err(Failure::Wrong(wrong)) => show(visit, StatusCode::UNPROCESSABLE_ENTITY, &wrong),
+        Err(Failure::Forbidden(why)) => show(visit, StatusCode::FORBIDDEN, &[why]),
         Err(failure) => Err(failure),
     }
 }
@@ -162,6 +163,10 @@ fn form(visit: &Visit<'_>) -> Markup {
     );
     html! {
         form.form method="get" action="/replace" {
+            // What was typed below a try outlasts the next one, which narrows the selection to one's own areas.
+            @for name in ["reason", "effective"] {
+                @if !fields.get(name).is_empty() { input type="hidden" name=(name) value=(fields.get(name)); }
+            }
             (Field { name: "find", label: language.say("Tìm trong trang đích", "Find in targets"), hint, value: fields.get("find"), is_required: true, kind: "text", ..Field::default() }.line())
             (Field { name: "replace", label: language.say("Thay bằng", "Replace by"), value: fields.get("replace"), is_required: true, kind: "text", ..Field::default() }.line())
             fieldset {
@@ -219,8 +224,8 @@ fn dry_run(visit: &Visit<'_>) -> Result<Markup, Failure> {
         section {
             h2 { (caption) }
             p {
-                (count(cells.len())) " " (language.say("ô", "cells"))
-                @if preview.fits() { "; " (count(preview.moves.len())) " " (language.say("biển sẽ dẫn đến trang khác", "signs will lead elsewhere")) }
+                (count(cells.len())) " " (language.count(cells.len(), "ô", "cell", "cells"))
+                @if preview.fits() { "; " (count(preview.moves.len())) " " (language.count(preview.moves.len(), "biển sẽ dẫn đến trang khác", "sign will lead elsewhere", "signs will lead elsewhere")) }
                 "."
             }
             @if bad_cells > 0 {
@@ -229,6 +234,7 @@ fn dry_run(visit: &Visit<'_>) -> Result<Markup, Failure> {
                 }))
             } @else if !preview.problems.is_empty() {
                 (notice(Tone::Danger, language.say("Bảng sẽ vi phạm quy tắc", "The tables would break a rule"), html! {
+                    (how_to_read(language, &texts(&preview.problems)))
                     (lines(language, preview.problems.list.iter().map(|problem| html! { bdi { (problem.to_string()) } })))
                 }))
             }

@@ -7,7 +7,7 @@ use super::super::Visit;
 use super::super::answer::{Answer, Response, see_other};
 use super::super::beside::{history, leads, pending, periods};
 use super::super::chart;
-use super::super::elements::{facts, place_link, sign_link, time};
+use super::super::elements::{facts, place_link, sign_link, text_or_dash, time};
 use super::super::language::date_text;
 use super::super::lists::{days_of, health_badge, status_badge};
 use super::super::page::page_with;
@@ -100,8 +100,8 @@ fn plate(visit: &Visit<'_>, sign: SignRef<'_>) -> Markup {
             html! { span.url { (visit.parts.public_url.trim_end_matches('/')) "/" (code.text()) } },
         ),
         (language.say("Địa điểm", "Place").to_owned(), place_link(visit, place)),
-        (language.say("Loại", "Kind").to_owned(), html! { bdi { (words::kind(language, place.kind())) } }),
-        (language.say("Khu vực", "Area").to_owned(), html! { bdi { (place.area()) } }),
+        (language.say("Loại", "Kind").to_owned(), text_or_dash(words::kind(language, place.kind()))),
+        (language.say("Khu vực", "Area").to_owned(), text_or_dash(place.area())),
         (language.say("Tình trạng", "Status").to_owned(), status_badge(language, sign.status())),
     ];
     if let Some(successor) = sign.successor() {

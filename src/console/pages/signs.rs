@@ -8,9 +8,11 @@ use super::super::Visit;
 use super::super::answer::Answer;
 use super::super::chart;
 use super::super::csv::{csv_text, download};
-use super::super::elements::{pager, place_link, sign_link, table};
+use super::super::elements::{pager, place_link, table, text_or_dash};
 use super::super::figures::Snapshot;
-use super::super::lists::{days_of, filter_form, health_badge, host_of, last_scan, sort_choice, status_badge};
+use super::super::lists::{
+    days_of, filter_form, health_badge, last_scan, page_of, sign_cell, sort_choice, status_badge,
+};
 use super::super::page::page;
 use super::super::search::{Filters, PAGE, last_of, state_of};
 use crate::health::State;
@@ -53,9 +55,9 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
                 @if sign.status() != Status::Active { " " (status_badge(language, sign.status())) }
                 @if let Some(state) = state { " " (health_badge(language, state)) }
             },
-            sign_link(sign.code()),
-            html! { bdi { (place.area()) } },
-            html! { span.host { bdi { (host_of(&sign.targets(now_ms))) } } },
+            sign_cell(language, *sign),
+            text_or_dash(place.area()),
+            page_of(&sign.targets(now_ms)),
             html! { @if figures.taken.is_some() { (chart::small(language, &days)) } @else { span.soft { "–" } } },
             last_scan(visit, last_of(sign.code(), &figures)),
         ]
@@ -64,7 +66,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let main = html! {
         (filter_form(visit, &filters, &index, &figures, sort_choice(language, &filters)))
         div.row {
-            p { strong { (language.number(found.len() as u64)) } " " (language.say("biển", "signs")) }
+            p { strong { (language.number(found.len() as u64)) } " " (language.count(found.len(), "biển", "sign", "signs")) }
             a href={ "/map?" (same(&[("page", ""), ("sort", "")])) } { (language.say("Xem trên bản đồ", "Show on the map")) }
             a href={ "/signs?" (same(&[("page", ""), ("format", "csv")])) } { (language.say("Tải về CSV", "Download as CSV")) }
         }
