@@ -82,6 +82,7 @@ fn approve(office: &Office, round: usize) -> i64 {
 }
 
 #[test]
+#[ignore = "needs root: tests/run"]
 fn a_set_is_applied_exactly_once_wherever_the_process_is_killed() {
     let every: usize = std::env::var("WAYPOST_KILL_EVERY").map_or(10, |every| every.parse().unwrap());
     let mut office = Office::start(setup());
@@ -126,6 +127,7 @@ fn a_set_is_applied_exactly_once_wherever_the_process_is_killed() {
 }
 
 #[test]
+#[ignore = "needs root: tests/run"]
 fn a_set_that_may_lose_many_signs_is_finished_by_the_start_that_finds_it() {
     let mut office = Office::start(setup().set("registry", "max_shrink", "0.1"));
     let held = Held::hold(&office);
