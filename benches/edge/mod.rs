@@ -63,7 +63,7 @@ impl Edge {
         fs::write(path("signs.csv"), signs(0))?;
         let countries = countries().map_or(String::new(), |file| format!("\"{}\"", file.display()));
         let config = format!(
-            "[edge]\nname = \"edge-1\"\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\npublic_url = \"https://qr.example.vn\"\n\
+            "[edge]\nname = \"edge-1\"\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nmax_requests_per_connection = 1000000\npublic_url = \"https://qr.example.vn\"\n\
              [edge.trust]\nproxies = [\"127.0.0.1\"]\n{}[admin]\nlisten = \"127.0.0.1:0\"\n\
              [registry]\nallowed_hosts = [\"example.vn\"]\n[observe]\ngeoip = [{countries}]\n\
              [journal]\ndir = \"journal\"\n{}\
