@@ -106,7 +106,7 @@ impl Intent {
         if others.is_empty() {
             let mut target = tables.clone();
             for Table { name, bytes, .. } in &self.tables {
-                table_mut(&mut target, *name).clone_from(bytes);
+                target.table_mut(*name).clone_from(bytes);
             }
             return Target::New(target);
         }
@@ -119,7 +119,7 @@ impl Intent {
         let mut without = tables.clone();
         for Table { name, old, new, .. } in &self.tables {
             if hash(tables.table(*name)) == *new && hash(known.table(*name)) == *old {
-                known.table(*name).clone_into(table_mut(&mut without, *name));
+                known.table(*name).clone_into(without.table_mut(*name));
             }
         }
         without
@@ -128,13 +128,4 @@ impl Intent {
 
 fn hash(bytes: &[u8]) -> Hash {
     Sha256::digest(bytes).into()
-}
-
-/// The bytes of a table.
-pub(super) fn table_mut(tables: &mut Sources, name: TableName) -> &mut Vec<u8> {
-    match name {
-        TableName::Places => &mut tables.places,
-        TableName::Signs => &mut tables.signs,
-        TableName::Overrides => &mut tables.overrides,
-    }
 }

@@ -10,7 +10,6 @@ use rusqlite::{Connection, Transaction, params};
 use serde_json::json;
 
 use super::entry::{about, cells_of};
-use super::intent::table_mut;
 use super::model::{stored, table_of};
 use crate::core::file_name;
 use crate::history::{Action, NewEntry, append_about};
@@ -32,7 +31,7 @@ impl Known {
         let mut known: Option<Self> = None;
         while let Some(row) = rows.next()? {
             let known = known.get_or_insert_default();
-            *table_mut(&mut known.tables, table_of(row.get_ref(0)?.as_str()?)?) = row.get(1)?;
+            *known.tables.table_mut(table_of(row.get_ref(0)?.as_str()?)?) = row.get(1)?;
             known.generation = known.generation.max(u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0));
         }
         Ok(known)

@@ -184,7 +184,8 @@ impl Sources {
         }
     }
 
-    pub(super) fn table_mut(&mut self, table: TableName) -> &mut Vec<u8> {
+    /// The same, to be changed.
+    pub fn table_mut(&mut self, table: TableName) -> &mut Vec<u8> {
         match table {
             TableName::Places => &mut self.places,
             TableName::Signs => &mut self.signs,
