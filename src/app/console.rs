@@ -79,6 +79,7 @@ impl Console {
             public_url: config.edge.public_url.clone(),
             figures: figures.clone(),
             index: console::SearchIndex::default(),
+            readers: console::Readers::default(),
         };
         let settings = console::Settings {
             origin: config.console.origin.clone(),

@@ -8,9 +8,9 @@
 //!
 //! Where the tables can't be written, nothing of a set is; it stays approved, and is tried again with pauses.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use std::{fmt, thread};
 
 use jiff::Timestamp;
 
@@ -422,11 +422,7 @@ fn noted(database: &Database) -> rusqlite::Result<(Option<Intent>, Sources)> {
 
 /// The tables; `None` where they can't be read in time. A share that hangs holds up a thread, and not the start.
 fn read(files: &Files) -> Option<Sources> {
-    let (sender, receiver) = mpsc::channel();
-    let files = files.clone();
-    let reading = move || sender.send(files.read());
-    thread::Builder::new().name("changes-read".to_owned()).spawn(reading).ok()?;
-    let problems = match receiver.recv_timeout(READ_TIMEOUT).ok()? {
+    let problems = match files.read_within(READ_TIMEOUT, ())? {
         Ok(tables) => return Some(tables),
         Err(problems) => problems,
     };

@@ -46,6 +46,7 @@ pub use figures::{DAYS, Figures, SignFigures, Snapshot};
 pub use routes::matrix;
 pub use search::SearchIndex;
 pub use server::Console;
+pub use tables::Readers;
 
 use crate::accounts::{Account, Accounts, Role};
 use crate::changes::{Applier, Changes};
@@ -92,6 +93,8 @@ pub struct Parts {
     pub figures: Arc<Figures>,
     /// What `/signs` and `/places` search in.
     pub index: SearchIndex,
+    /// How many pages may read the tables at a time.
+    pub readers: Readers,
 }
 
 /// Where a one-time link leads, by `console.origin` and the port of `console.listen`.

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::answer::Answer;
 use super::fields::Fields;
 use super::language::Language;
-use super::{Parts, SearchIndex, Visit};
+use super::{Parts, Readers, SearchIndex, Visit};
 use crate::accounts::{Account, Accounts, NewAccount, Role};
 use crate::changes::{Applier, Changes};
 use crate::core::Tag;
@@ -129,6 +129,7 @@ impl Office {
             public_url: "https://qr.langson.gov.vn".to_owned(),
             figures: Arc::default(),
             index: SearchIndex::default(),
+            readers: Readers::default(),
         };
         Self { parts, account, _folder: folder }
     }

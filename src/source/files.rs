@@ -4,7 +4,9 @@
 //! A file that is none is refused at the first piece that shows it.
 
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{fs, io, thread};
 
 use super::csv::is_utf16;
 use super::sources::Sources;
@@ -55,6 +57,21 @@ impl Files {
             }
         }
         if problems.is_empty() { Ok(Sources { places, signs, overrides }) } else { Err(problems) }
+    }
+
+    /// The same on a thread of its own, which alone a share that hangs holds up; `None` where it is not done within
+    /// `timeout`. `held` is dropped when the read ends, however long that takes.
+    pub fn read_within<H: Send + 'static>(&self, timeout: Duration, held: H) -> Option<Result<Sources, Problems>> {
+        let (sender, receiver) = mpsc::channel();
+        let files = self.clone();
+        let read = move || {
+            let tables = files.read();
+            drop(held);
+            // Nobody may be waiting any more.
+            sender.send(tables).ok();
+        };
+        thread::Builder::new().name("tables-read".to_owned()).spawn(read).ok()?;
+        receiver.recv_timeout(timeout).ok()
     }
 }
 

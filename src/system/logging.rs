@@ -119,7 +119,7 @@ impl Log {
 /// Whether a panic ends the thread of this name alone. Elsewhere a broken invariant ends the process, and its manager
 /// starts it anew; but a page that trips over a table must not take the plates with it, again and again.
 fn ends_alone(thread: &str) -> bool {
-    thread.starts_with("console") || matches!(thread, "changes" | "figures")
+    thread.starts_with("console") || matches!(thread, "changes" | "figures" | "tables-read")
 }
 
 impl<'a> MakeWriter<'a> for Log {
