@@ -249,8 +249,8 @@ impl Changes {
         })
     }
 
-    /// Submits a draft of the account's own. Where no approval is needed it is approved with that.
-    pub fn submit(&self, number: i64, by: i64, now: Timestamp) -> Result<(), ChangeError> {
+    /// Submits a draft of the account's own. Where no approval is needed it is approved with that; the state it is in.
+    pub fn submit(&self, number: i64, by: i64, now: Timestamp) -> Result<State, ChangeError> {
         self.database.write(|transaction| {
             let set = Standing::of(transaction, number)?;
             set.is_own(by)?;
@@ -258,8 +258,9 @@ impl Changes {
             let set = set.submit(transaction, now)?;
             if self.approvals == 0 {
                 set.approve(transaction, now, NO_APPROVAL_NEEDED)?;
+                return Ok(State::Approved);
             }
-            Ok(())
+            Ok(State::Submitted)
         })
     }
 

@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::Visit;
 use crate::accounts::{Account, Right};
 use crate::core::Code;
 use crate::registry::{PlaceRef, Registry};
@@ -108,6 +109,34 @@ pub(super) fn scope(key: &str) -> &str {
 pub(super) fn denied<'a>(account: &Account, right: Right, areas: &'a BTreeSet<String>) -> Vec<&'a str> {
     let areas = areas.iter().map(String::as_str);
     areas.filter(|&area| !account.may(right, [area].into_iter())).collect()
+}
+
+/// What somebody lacks, in words.
+pub(super) fn lacks(visit: &Visit<'_>, right: Right, areas: &BTreeSet<String>) -> String {
+    let language = visit.language;
+    let what = match right {
+        Right::See => language.say("Cần quyền xem", "This takes the right to see"),
+        Right::Propose => language.say("Cần quyền soạn đề xuất", "This takes the right to make change sets"),
+        Right::Approve => language.say("Cần quyền phê duyệt", "This takes the right to approve"),
+        Right::ApplyFirst => {
+            language.say("Cần quyền áp dụng trước, xem lại sau", "This takes the right to apply first, reviewed after")
+        }
+        Right::ManageAccounts => language.say("Cần quyền quản lý tài khoản", "This takes the right to manage accounts"),
+    };
+    if !visit.account.role.has(right) || right == Right::ApplyFirst && !visit.account.applies_first {
+        return format!("{what}.");
+    }
+    let areas: Vec<&str> = denied(&visit.account, right, areas)
+        .into_iter()
+        .map(|area| match area {
+            "" => language.say(
+                "địa điểm không ghi khu vực (cần quyền ở mọi khu vực)",
+                "places without an area (for those of every area)",
+            ),
+            area => area,
+        })
+        .collect();
+    format!("{what} {} {}.", language.say("ở:", "in:"), areas.join(", "))
 }
 
 #[cfg(test)]

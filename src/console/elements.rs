@@ -11,8 +11,11 @@ use super::answer::Failure;
 use super::language::{Language, time_text};
 use super::words;
 use crate::changes::{ChangeSet, State};
-use crate::core::Code;
+use crate::core::{Code, Problems};
 use crate::registry::PlaceRef;
+
+/// Items of a list that are shown before the rest is only counted.
+const MOST_LINES: usize = 100;
 
 /// How loud a notice is. Each has a word and a sign of its own besides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,20 @@ pub(super) fn how_to_read<T: AsRef<str>>(language: Language, list: &[T]) -> Mark
                  sau chữ “found” là giá trị đang có."
             }
         }
+    }
+}
+
+/// Problems, a line each.
+pub(super) fn texts(problems: &Problems) -> Vec<String> {
+    problems.list.iter().map(ToString::to_string).collect()
+}
+
+/// A list that ends in how many more there are.
+pub(super) fn lines(language: Language, items: impl ExactSizeIterator<Item = Markup>) -> Markup {
+    let more = items.len().saturating_sub(MOST_LINES);
+    html! {
+        ul { @for item in items.take(MOST_LINES) { li { (item) } } }
+        @if more > 0 { p { (language.say("và", "and")) " " (language.number(more as u64)) " " (language.say("mục khác", "more")) } }
     }
 }
 

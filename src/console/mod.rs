@@ -49,7 +49,7 @@ pub use server::Console;
 pub use tables::Readers;
 
 use crate::accounts::{Account, Accounts, Role};
-use crate::changes::{Applier, Changes};
+use crate::changes::{Applier, ChangeError, Changes, State};
 use crate::history::Database;
 use crate::registry::{Registry, Rules};
 use crate::source::{Files, Publisher};
@@ -101,6 +101,23 @@ pub struct Parts {
 #[must_use]
 pub fn invitation_url(origin: &str, port: u16, token: &str) -> String {
     format!("{}/invite/{token}", security::Origin::new(origin, port).url)
+}
+
+impl Parts {
+    /// Submits a draft; where no approval is needed it is applied now, or at its time.
+    fn submit(&self, number: i64, by: i64, now: Timestamp) -> Result<(), ChangeError> {
+        if self.changes.submit(number, by, now)? == State::Approved {
+            self.applier.look();
+        }
+        Ok(())
+    }
+
+    /// Has a set applied now, to be reviewed afterwards.
+    fn apply_first(&self, number: i64, by: i64, now: Timestamp) -> Result<(), ChangeError> {
+        self.changes.apply_first(number, by, now)?;
+        self.applier.look();
+        Ok(())
+    }
 }
 
 /// Somebody who is signed in asks for something.

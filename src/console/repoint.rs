@@ -19,7 +19,7 @@ use super::preview::{Preview, World};
 use super::tables::tables;
 use super::words;
 use crate::accounts::Right;
-use crate::changes::{Draft, State, festival};
+use crate::changes::{Draft, festival};
 use crate::core::Code;
 use crate::registry::{PlaceRef, SignRef, Status, Targets};
 use crate::source::{CellChange, Cells, Sources, TableName};
@@ -291,21 +291,12 @@ pub(super) fn take(visit: &Visit<'_>, subject: Subject<'_>) -> Result<Answer, Ve
 }
 
 fn make(visit: &Visit<'_>, draft: &Draft, action: &str) -> Answer {
-    let changes = &visit.parts.changes;
-    let number = changes.draft(draft, visit.now)?;
+    let parts = visit.parts;
+    let number = parts.changes.draft(draft, visit.now)?;
     match action {
         "draft" => {}
-        "apply" => {
-            changes.apply_first(number, draft.author, visit.now)?;
-            visit.parts.applier.look();
-        }
-        _ => {
-            changes.submit(number, draft.author, visit.now)?;
-            // Where no approval is needed it is due already.
-            if changes.get(number)?.state == State::Approved {
-                visit.parts.applier.look();
-            }
-        }
+        "apply" => parts.apply_first(number, draft.author, visit.now)?,
+        _ => parts.submit(number, draft.author, visit.now)?,
     }
     Ok(answer::see_other(&format!("/changes/{number}")))
 }
@@ -568,7 +559,7 @@ mod tests {
         let form = "target=https://evil.example/&target:en=x&reason=&until=2020-01-01T00:00&status=gone&successor=ZZZZ";
         let wrong = sent(&office, "signs/AAAA1111", form).expect_err("much is wrong");
         assert_eq!(wrong.len(), 7, "{wrong:#?}");
-        assert!(office.parts.changes.list(&[State::Draft], 0, 9).expect("a list").is_empty());
+        assert!(office.parts.changes.list(&[crate::changes::State::Draft], 0, 9).expect("a list").is_empty());
     }
 
     #[test]

@@ -12,12 +12,12 @@ use maud::{Markup, html};
 
 use super::super::Visit;
 use super::super::answer::{Answer, Failure, see_other};
-use super::super::areas::{areas_of, denied};
+use super::super::areas::{areas_of, lacks};
 use super::super::cells_view::{self, Fate, Group, groups};
 use super::super::csv::{csv_text, download};
 use super::super::elements::{
-    Button, Field, People, Tone, badge, button, facts, local_time, notice, pager, place_link, problems, state_badge,
-    tick, time,
+    Button, Field, People, Tone, badge, button, facts, lines, local_time, notice, pager, place_link, problems,
+    state_badge, texts, tick, time,
 };
 use super::super::forms::{self, Wish, effective_field, reason_field};
 use super::super::language::Language;
@@ -39,7 +39,7 @@ const ROWS: usize = 50;
 const MOVES: usize = 25;
 /// Cells and moves after which a page ends: half a KB each, where targets have a hundred characters.
 const PIECES: usize = 400;
-/// Problems, conflicts and other lists that are shown before the rest is only counted.
+/// Entries of its history, and other sets at the same rows, likewise.
 const MOST: usize = 100;
 
 /// A set, and what is known of it now.
@@ -221,7 +221,7 @@ impl Case<'_> {
     fn submit(&self) -> Result<i64, Failure> {
         let wish = self.keep()?;
         self.must_fit(wish.forced)?;
-        submit(self.visit, self.set.number)?;
+        self.visit.parts.submit(self.set.number, self.visit.account.number, self.visit.now)?;
         Ok(self.set.number)
     }
 
@@ -230,8 +230,7 @@ impl Case<'_> {
         self.must(Right::ApplyFirst)?;
         let forced = if self.set.state == State::Draft { self.keep()?.forced } else { self.set.forced };
         self.must_fit(forced)?;
-        self.visit.parts.changes.apply_first(self.set.number, self.visit.account.number, self.visit.now)?;
-        self.visit.parts.applier.look();
+        self.visit.parts.apply_first(self.set.number, self.visit.account.number, self.visit.now)?;
         Ok(self.set.number)
     }
 
@@ -289,7 +288,7 @@ impl Case<'_> {
         let draft = Draft { author: account.number, reason, effective: None, cells, undoes, forced: false };
         let number = parts.changes.draft(&draft, *now)?;
         if preview.fits() && !preview.shrinks {
-            submit(self.visit, number)?;
+            self.visit.parts.submit(number, self.visit.account.number, self.visit.now)?;
         }
         Ok(number)
     }
@@ -371,16 +370,6 @@ fn pages<'p>(parts: impl Iterator<Item = Part<'p>>) -> Vec<Vec<Part<'p>>> {
     pages
 }
 
-/// Submits a draft; where that is all it takes, it is applied now.
-pub(in crate::console) fn submit(visit: &Visit<'_>, number: i64) -> Result<(), Failure> {
-    visit.parts.changes.submit(number, visit.account.number, visit.now)?;
-    let set = visit.parts.changes.get(number)?;
-    if set.state == State::Approved && set.effective.is_none_or(|time| time <= visit.now) {
-        visit.parts.applier.look();
-    }
-    Ok(())
-}
-
 /// The cells of a set with the values that are there now as the old ones. Left out: those that have their new value
 /// already, and those of rows that are gone or not to be told apart. A row that is to go goes with what it has by now.
 fn rebase(cells: &[CellChange], tables: &Sources) -> Vec<CellChange> {
@@ -419,34 +408,6 @@ fn has_all(cells: &[CellChange], tables: &Sources) -> bool {
         let table = known.entry(cell.table).or_insert_with(|| tables.cells(cell.table).ok());
         table.as_ref().is_some_and(|table| table.get(&cell.key, &cell.column) == cell.new.as_deref())
     })
-}
-
-/// What somebody lacks, in words.
-pub(in crate::console) fn lacks(visit: &Visit<'_>, right: Right, areas: &BTreeSet<String>) -> String {
-    let language = visit.language;
-    let what = match right {
-        Right::See => language.say("Cần quyền xem", "This takes the right to see"),
-        Right::Propose => language.say("Cần quyền soạn đề xuất", "This takes the right to make change sets"),
-        Right::Approve => language.say("Cần quyền phê duyệt", "This takes the right to approve"),
-        Right::ApplyFirst => {
-            language.say("Cần quyền áp dụng trước, xem lại sau", "This takes the right to apply first, reviewed after")
-        }
-        Right::ManageAccounts => language.say("Cần quyền quản lý tài khoản", "This takes the right to manage accounts"),
-    };
-    if !visit.account.role.has(right) || right == Right::ApplyFirst && !visit.account.applies_first {
-        return format!("{what}.");
-    }
-    let areas: Vec<&str> = denied(&visit.account, right, areas)
-        .into_iter()
-        .map(|area| match area {
-            "" => language.say(
-                "địa điểm không ghi khu vực (cần quyền ở mọi khu vực)",
-                "places without an area (for those of every area)",
-            ),
-            area => area,
-        })
-        .collect();
-    format!("{what} {} {}.", language.say("ở:", "in:"), areas.join(", "))
 }
 
 // === What is shown ===
@@ -1055,20 +1016,6 @@ fn apply_first_text(language: Language) -> Markup {
                 "“Apply now, reviewed after” is for an emergency (a page that turned harmful): it holds at once, and everybody sees it in red until another account has looked at it.",
             ))
         }
-    }
-}
-
-/// Problems, a line each.
-pub(in crate::console) fn texts(problems: &Problems) -> Vec<String> {
-    problems.list.iter().map(ToString::to_string).collect()
-}
-
-/// A list that ends in how many more there are.
-pub(in crate::console) fn lines(language: Language, items: impl ExactSizeIterator<Item = Markup>) -> Markup {
-    let more = items.len().saturating_sub(MOST);
-    html! {
-        ul { @for item in items.take(MOST) { li { (item) } } }
-        @if more > 0 { p { (language.say("và", "and")) " " (language.number(more as u64)) " " (language.say("mục khác", "more")) } }
     }
 }
 

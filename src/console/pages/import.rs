@@ -10,14 +10,13 @@ use maud::{Markup, html};
 
 use super::super::Visit;
 use super::super::answer::{Answer, Failure, Response, see_other};
-use super::super::areas::areas_of;
+use super::super::areas::{areas_of, lacks};
 use super::super::csv::{csv_text, download};
-use super::super::elements::{Button, Field, Tone, button, how_to_read, notice, problems, table};
+use super::super::elements::{Button, Field, Tone, button, how_to_read, notice, problems, table, texts};
 use super::super::forms::{self, reason_field};
 use super::super::page::page_with;
 use super::super::tables::tables;
 use super::super::words;
-use super::change::{lacks, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, ImportKind, PlanError, Refused, State, import};
 use crate::core::Code;

@@ -11,11 +11,11 @@ use maud::{Markup, html};
 
 use super::super::Visit;
 use super::super::answer::{Answer, Failure, see_other};
-use super::super::areas::{Areas, areas_of, scope};
+use super::super::areas::{Areas, areas_of, lacks, scope};
 use super::super::cells_view::{row_title, target_language};
 use super::super::elements::{
-    Button, Field, Tone, badge, button, facts, local_time, notice, place_link, problems, sign_link, table, tick, time,
-    url_link,
+    Button, Field, Tone, badge, button, facts, local_time, notice, place_link, problems, sign_link, table, texts, tick,
+    time, url_link,
 };
 use super::super::forms::{self, reason_field};
 use super::super::language::Language;
@@ -23,7 +23,6 @@ use super::super::page::page_with;
 use super::super::search::Filters;
 use super::super::tables::tables;
 use super::super::words;
-use super::change::{lacks, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, festival};
 use crate::core::Problems;

@@ -10,16 +10,15 @@ use maud::{Markup, html};
 
 use super::super::Visit;
 use super::super::answer::{Answer, Failure, see_other};
-use super::super::areas::{areas_of, scope};
+use super::super::areas::{areas_of, lacks, scope};
 use super::super::cells_view::{row_title, value};
-use super::super::elements::{Button, Field, Tone, button, how_to_read, notice, problems, table, tick};
+use super::super::elements::{Button, Field, Tone, button, how_to_read, lines, notice, problems, table, texts, tick};
 use super::super::forms::{Wish, effective_field, reason_field};
 use super::super::page::page_with;
 use super::super::preview::{Preview, World};
 use super::super::search::Filters;
 use super::super::tables::tables;
 use super::super::words;
-use super::change::{lacks, lines, texts};
 use crate::accounts::Right;
 use crate::changes::{Draft, PlanError, Replacement, replace};
 use crate::core::Code;
