@@ -6,9 +6,9 @@
 //! logged once it is durable, and not before. A file that was put in the place of this one meanwhile is neither read
 //! nor taken for it: what is written goes nowhere but into the file that is at its path.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use rusqlite::{Connection, Error, OpenFlags, Transaction, TransactionBehavior, f
 
 use super::entry::head;
 use crate::core::lock;
+use crate::system::{Identity, identity};
 
 /// A writer waits this long for one of another process, such as `waypost console invite`.
 const BUSY: Duration = Duration::from_secs(5);
@@ -66,8 +67,8 @@ pub enum DatabaseError {
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
-    /// Device and inode of the file that was opened.
-    file: (u64, u64),
+    /// Of the file that was opened.
+    file: Identity,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     /// Ends with the process, however it ends.
@@ -189,10 +190,6 @@ fn make_folder(path: &Path) -> Result<(), DatabaseError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     let made = DirBuilder::new().recursive(true).mode(0o750).create(folder);
     made.map_err(|source| DatabaseError::Io { path: folder.to_owned(), source })
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 fn reader(path: &Path) -> rusqlite::Result<Connection> {

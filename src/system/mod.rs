@@ -14,4 +14,4 @@ pub mod secret_file;
 pub mod signals;
 mod stamp;
 
-pub use stamp::Stamp;
+pub use stamp::{Identity, Stamp, identity};

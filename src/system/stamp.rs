@@ -1,7 +1,9 @@
-//! What tells one state of a file from another.
+//! What tells one file from another, and one state of a file from another.
 
-use std::fs::Metadata;
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 /// Device, inode, size and times (of its contents and of its inode) of a file: at least one changes when
 /// the file does.
@@ -27,4 +29,13 @@ impl Stamp {
             changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
         }
     }
+}
+
+/// Device and inode.
+pub type Identity = (u64, u64);
+
+/// Of the file at a path. (Looked up by name: opening a database ourselves, and closing it again, would end SQLite's
+/// locks on it. <https://sqlite.org/howtocorrupt.html>, section 2.2)
+pub fn identity(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }

@@ -15,7 +15,6 @@ mod sign_health;
 mod tables;
 
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::{Batch, StoreError, Stored};
+use crate::system::{Identity, identity};
 use hours::{Hours, Uncounted};
 pub(super) use room::REMEMBERED;
 use tables::{CONNECTION, FOREIGN, VERSION};
@@ -86,23 +86,14 @@ pub struct Sqlite {
     /// Where symbolic links lead: SQLite keeps its other files there.
     real: PathBuf,
     /// Of the files that are open: the database, its write-ahead log, and the log's index.
-    identities: [Identity; 3],
+    identities: [Option<Identity>; 3],
 }
 
-/// Device and inode of a file; `None` where there is none.
-type Identity = Option<(u64, u64)>;
-
-/// Device and inode of the file at a path. (Looked up by name: opening it ourselves, and closing it
-/// again, would end SQLite's locks on it. <https://sqlite.org/howtocorrupt.html>, section 2.2)
-fn identity(path: &Path) -> Identity {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
-}
-
-/// The same of the database, of its write-ahead log and of the log's index
-/// (<https://sqlite.org/wal.html>).
-fn identities(path: &Path, real: &Path) -> [Identity; 3] {
-    let beside = |end| identity(&beside(real, end));
-    [identity(path), beside("-wal"), beside("-shm")]
+/// Which files the database, its write-ahead log and the log's index are (<https://sqlite.org/wal.html>); `None` where
+/// there is none.
+fn identities(path: &Path, real: &Path) -> [Option<Identity>; 3] {
+    let beside = |end| identity(&beside(real, end)).ok();
+    [identity(path).ok(), beside("-wal"), beside("-shm")]
 }
 
 /// The file that SQLite keeps beside a database under its name and this end.
@@ -125,7 +116,7 @@ impl Sqlite {
         let mut connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(BUSY).map_err(failed)?;
         // At once: what follows may wait for somebody's lock, and the file be moved meanwhile.
-        let before = identity(path);
+        let before = identity(path).ok();
         let version = refuse_foreign(&connection, path)?;
         connection.execute_batch(CONNECTION).map_err(failed)?;
         if version < VERSION {
