@@ -47,6 +47,12 @@ fn defused(cell: &str) -> Cow<'_, str> {
     }
 }
 
+/// A list to be kept as a file.
+pub(super) fn download_list(name: &str, header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> Response {
+    let rows = [header].into_iter().chain(rows).map(|row| row.into_iter().map(Cow::from));
+    download(name, csv_text(rows))
+}
+
 /// A table to be kept as a file; the name is ours, ASCII without quotes.
 pub(super) fn download(name: &str, text: String) -> Response {
     let mut response = body(StatusCode::OK, "text/csv; charset=utf-8", text);

@@ -69,6 +69,21 @@ pub(super) fn filter_form(
     }
 }
 
+/// The fields by which many places or signs are chosen in another form.
+pub(super) fn selection(visit: &Visit<'_>) -> Markup {
+    let (language, fields) = (visit.language, &visit.fields);
+    let index = visit.parts.index.of(&visit.registry);
+    let any = (String::new(), language.say("(tất cả)", "(any)").to_owned());
+    let areas = [any.clone()].into_iter().chain(index.areas().iter().map(|area| (area.clone(), area.clone())));
+    let kinds = index.kinds().iter().map(|kind| (kind.clone(), words::kind(language, kind).to_owned()));
+    let kinds = [any].into_iter().chain(kinds);
+    html! {
+        (Field { name: "q", label: language.say("Tên, mã, địa chỉ cũ", "Name, code, old address"), value: fields.get("q"), kind: "search", ..Field::default() }.line())
+        (Field { name: "area", label: language.say("Khu vực", "Area"), value: fields.get("area"), ..Field::default() }.choice(areas))
+        (Field { name: "kind", label: language.say("Loại", "Kind"), value: fields.get("kind"), ..Field::default() }.choice(kinds))
+    }
+}
+
 /// The choice of an order.
 pub(super) fn sort_choice(language: Language, filters: &Filters) -> Markup {
     let options = Sort::ALL.into_iter().map(|sort| {

@@ -293,6 +293,13 @@ impl Filters {
             && self.state.is_none_or(|state| figures.has_states && state_of(sign, figures) == Some(state))
     }
 
+    /// What is shown of what was found, the number of that page, and how many there are.
+    pub fn shown<'f, T>(&self, found: &'f [T]) -> (&'f [T], usize, usize) {
+        let pages = found.len().div_ceil(PAGE).max(1);
+        let number = self.page.min(pages);
+        (found.chunks(PAGE).nth(number - 1).unwrap_or_default(), number, pages)
+    }
+
     /// The signs that are meant, in their order.
     pub fn signs<'r>(&self, registry: &'r Registry, index: &Index, figures: &Snapshot) -> Vec<SignRef<'r>> {
         let like = index.signs_like(&Query::new(&self.query));

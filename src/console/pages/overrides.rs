@@ -19,6 +19,7 @@ use super::super::elements::{
 };
 use super::super::forms::{self, reason_field};
 use super::super::language::Language;
+use super::super::lists::selection;
 use super::super::page::page_with;
 use super::super::search::Filters;
 use super::super::tables::tables;
@@ -330,17 +331,10 @@ fn target_columns(visit: &Visit<'_>) -> Vec<(String, String)> {
 /// The search by which places or signs are chosen, with a button of its own: the rest of the form is sent along.
 fn search(visit: &Visit<'_>) -> Markup {
     let (language, fields) = (visit.language, &visit.fields);
-    let index = visit.parts.index.of(&visit.registry);
-    let any = (String::new(), language.say("(tất cả)", "(any)").to_owned());
-    let areas = [any.clone()].into_iter().chain(index.areas().iter().map(|area| (area.clone(), area.clone())));
-    let kinds = index.kinds().iter().map(|kind| (kind.clone(), words::kind(language, kind).to_owned()));
-    let kinds = [any].into_iter().chain(kinds);
     let of = [("", words::table(language, TableName::Places)), ("signs", words::table(language, TableName::Signs))];
     html! {
         div.filters {
-            (Field { name: "q", label: language.say("Tên, mã, địa chỉ cũ", "Name, code, old address"), value: fields.get("q"), kind: "search", ..Field::default() }.line())
-            (Field { name: "area", label: language.say("Khu vực", "Area"), value: fields.get("area"), ..Field::default() }.choice(areas))
-            (Field { name: "kind", label: language.say("Loại", "Kind"), value: fields.get("kind"), ..Field::default() }.choice(kinds))
+            (selection(visit))
             (Field { name: "of", label: language.say("Cho", "For"), value: fields.get("of"), ..Field::default() }.choice(of))
         }
         // The form is not complete yet, and that is no mistake.

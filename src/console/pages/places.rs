@@ -1,19 +1,17 @@
 //! `/places`: the places that match, fifty on a page, or all of them as CSV.
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use maud::html;
 
 use super::super::Visit;
 use super::super::answer::Answer;
 use super::super::chart;
-use super::super::csv::{csv_text, download};
+use super::super::csv::download_list;
 use super::super::elements::{pager, place_link, table, text_or_dash};
 use super::super::figures::Snapshot;
 use super::super::lists::{days_of, filter_form, last_scan, page_of, sort_choice};
 use super::super::page::page;
-use super::super::search::{Filters, Index, PAGE, last_of};
+use super::super::search::{Filters, Index, last_of};
 use super::super::words;
 use super::signs::multilingual;
 use crate::core::{Code, Tag};
@@ -29,12 +27,9 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let signs: Vec<Code> = visit.registry.signs().map(SignRef::code).collect();
     if visit.fields.get("format") == "csv" {
         let rows = found.iter().map(|place| cells(&visit.registry, *place, &index, &signs, &figures));
-        let rows = [header(&visit.registry)].into_iter().chain(rows);
-        let rows = rows.map(|row| row.into_iter().map(Cow::from));
-        return Ok(download("places.csv", csv_text(rows)));
+        return Ok(download_list("places.csv", header(&visit.registry), rows));
     }
-    let pages = found.len().div_ceil(PAGE).max(1);
-    let number = filters.page.min(pages);
+    let (shown, number, pages) = filters.shown(&found);
     let heads = [
         language.say("Tên", "Name"),
         language.say("Định danh", "Identifier"),
@@ -45,7 +40,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
         language.say("30 ngày", "30 days"),
         language.say("Quét gần nhất", "Last scan"),
     ];
-    let rows = found.iter().skip((number - 1) * PAGE).take(PAGE).map(|&(at, place)| {
+    let rows = shown.iter().map(|&(at, place)| {
         let codes = || index.signs_of(at).iter().map(|&sign| signs[sign]);
         let days: Vec<_> = codes().map(|code| days_of(code, &figures)).collect();
         vec![

@@ -14,6 +14,7 @@ use super::super::areas::{areas_of, lacks, scope};
 use super::super::cells_view::{row_title, value};
 use super::super::elements::{Button, Field, Tone, button, how_to_read, lines, notice, problems, table, texts, tick};
 use super::super::forms::{Wish, effective_field, reason_field};
+use super::super::lists::selection;
 use super::super::page::page_with;
 use super::super::preview::{Preview, World};
 use super::super::search::Filters;
@@ -151,11 +152,6 @@ fn show(visit: &Visit<'_>, status: StatusCode, wrong: &[String]) -> Answer {
 
 fn form(visit: &Visit<'_>) -> Markup {
     let (language, fields) = (visit.language, &visit.fields);
-    let index = visit.parts.index.of(&visit.registry);
-    let any = (String::new(), language.say("(tất cả)", "(any)").to_owned());
-    let areas = [any.clone()].into_iter().chain(index.areas().iter().map(|area| (area.clone(), area.clone())));
-    let kinds = index.kinds().iter().map(|kind| (kind.clone(), words::kind(language, kind).to_owned()));
-    let kinds = [any].into_iter().chain(kinds);
     let hint = language.say(
         "Tên miền cũ (cu.langson.gov.vn) hoặc phần đầu của địa chỉ (https://langson.gov.vn/vi/duong-pho/)",
         "The old host (old.langson.gov.vn) or the beginning of an address (https://langson.gov.vn/vi/streets/)",
@@ -171,9 +167,7 @@ fn form(visit: &Visit<'_>) -> Markup {
             fieldset {
                 legend { (language.say("Ở đâu", "Where")) }
                 div.filters {
-                    (Field { name: "q", label: language.say("Tên, mã, địa chỉ cũ", "Name, code, old address"), value: fields.get("q"), kind: "search", ..Field::default() }.line())
-                    (Field { name: "area", label: language.say("Khu vực", "Area"), value: fields.get("area"), ..Field::default() }.choice(areas))
-                    (Field { name: "kind", label: language.say("Loại", "Kind"), value: fields.get("kind"), ..Field::default() }.choice(kinds))
+                    (selection(visit))
                 }
                 @for table in TableName::ALL {
                     (tick("in", table.as_str(), html! { (words::table(language, table)) }, is_in(visit, table)))

@@ -1,20 +1,18 @@
 //! `/signs`: the signs that match, fifty on a page, or all of them as CSV.
 
-use std::borrow::Cow;
-
 use maud::html;
 
 use super::super::Visit;
 use super::super::answer::Answer;
 use super::super::chart;
-use super::super::csv::{csv_text, download};
+use super::super::csv::download_list;
 use super::super::elements::{pager, place_link, table, text_or_dash};
 use super::super::figures::Snapshot;
 use super::super::lists::{
     days_of, filter_form, health_badge, last_scan, page_of, sign_cell, sort_choice, status_badge,
 };
 use super::super::page::page;
-use super::super::search::{Filters, PAGE, last_of, state_of};
+use super::super::search::{Filters, last_of, state_of};
 use crate::health::State;
 use crate::registry::{Registry, SignRef, Status};
 
@@ -28,13 +26,9 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let now_ms = visit.now.as_millisecond();
     if visit.fields.get("format") == "csv" {
         let rows = found.iter().map(|sign| cells(&visit.registry, *sign, &figures, now_ms));
-        let rows = [header(&visit.registry)].into_iter().chain(rows);
-        let rows = rows.map(|row| row.into_iter().map(Cow::from));
-        return Ok(download("signs.csv", csv_text(rows)));
+        return Ok(download_list("signs.csv", header(&visit.registry), rows));
     }
-    let pages = found.len().div_ceil(PAGE).max(1);
-    let number = filters.page.min(pages);
-    let shown = found.iter().skip((number - 1) * PAGE).take(PAGE);
+    let (shown, number, pages) = filters.shown(&found);
     let heads = [
         language.say("Địa điểm", "Place"),
         language.say("Mã", "Code"),
@@ -43,7 +37,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
         language.say("30 ngày", "30 days"),
         language.say("Quét gần nhất", "Last scan"),
     ];
-    let rows = shown.map(|sign| {
+    let rows = shown.iter().map(|sign| {
         let place = sign.place();
         // Of fifty rows, those that want a look.
         let wants_a_look = |state: &State| matches!(state, State::Silent | State::Quiet | State::NeverScanned);
