@@ -50,17 +50,27 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 const ENTER: &str = "\u{e007}";
 const RIGHT: &str = "\u{e014}";
 
+/// chromedriver (Debian: chromium-driver), and its port; `None` where it found none.
+fn driver() -> Option<(Child, u16)> {
+    let mut driver = Command::new("chromedriver");
+    // The order in which a date is typed is the language's.
+    driver.env("LANGUAGE", "en_US").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut driver = driver.spawn().expect("chromedriver (Debian: chromium-driver)");
+    let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse::<u16>().ok());
+    if port.is_none() {
+        driver.wait().unwrap();
+    }
+    Some((driver, port?))
+}
+
 impl Browser {
     pub fn start(look: Look) -> Self {
-        let mut driver = Command::new("chromedriver");
-        // The order in which a date is typed is the language's.
-        driver.env("LANGUAGE", "en_US").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut driver = driver.spawn().expect("chromedriver (Debian: chromium-driver)");
-        let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines.map_while(Result::ok).find_map(|line| {
-            line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse::<u16>().ok()
-        });
-        let driver_url = format!("http://127.0.0.1:{}", port.expect("chromedriver says its port"));
+        // It takes the port of one family of addresses in the other too, where somebody else may have it: then it ends.
+        let (driver, port) = (0..10).find_map(|_| driver()).expect("chromedriver says its port");
+        let driver_url = format!("http://127.0.0.1:{port}");
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
         let mut options = json!({
             "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
