@@ -62,8 +62,8 @@ fn handler() -> (Setup, Arc<Journal>, ScanHandler) {
     let shared = app::shared(&config);
     let last_good = LastGood::at(setup.path("data/last-good.json"));
     std::fs::create_dir(setup.path("data")).unwrap();
-    let tables = config.registry;
-    let publisher = Publisher::open(tables.files, tables.rules, tables.max_shrink, last_good).unwrap();
+    let (tables, make_page) = (config.registry, config.pages.make_place());
+    let publisher = Publisher::open(tables.files, tables.rules, tables.max_shrink, make_page, last_good).unwrap();
     let journal = Journal::open(config.journal, 1).unwrap();
     let countries = CountryFiles::open(&config.observe.geoip).subscribe();
     let writer = Writer::new(&journal, 0);

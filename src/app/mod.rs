@@ -145,7 +145,8 @@ impl App {
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
         let last_good = LastGood::at(beside.join("registry-last-good.json"));
         let tables = config.registry.clone();
-        let publisher = Publisher::open(tables.files, tables.rules, tables.max_shrink, last_good)?;
+        let publisher =
+            Publisher::open(tables.files, tables.rules, tables.max_shrink, config.pages.make_place(), last_good)?;
         let countries = CountryFiles::open(&config.observe.geoip);
         // Before anybody waits for it: the classifier's tables take about a millisecond.
         let _warm = observe::classify(b"");

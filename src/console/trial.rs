@@ -110,7 +110,16 @@ impl Office {
         }
         let database = Arc::new(Database::open(&path("console.db")).expect("a file"));
         let last_good = LastGood::at(path("last-good.json"));
-        let publisher = Arc::new(Publisher::open(files.clone(), rules(), 0.5, last_good).expect("good tables"));
+        let publisher = Arc::new(
+            Publisher::open(
+                files.clone(),
+                rules(),
+                0.5,
+                Box::new(|_, _| unreachable!("no place has a text")),
+                last_good,
+            )
+            .expect("good tables"),
+        );
         let changes = Arc::new(Changes::new(database.clone(), 1));
         let accounts = Arc::new(Accounts::new(database.clone()));
         let areas: Vec<String> = areas.iter().map(|&area| area.to_owned()).collect();

@@ -9,6 +9,7 @@ mod counters;
 mod metrics;
 mod misses;
 mod pages;
+mod place_page;
 mod plaintext;
 mod rate;
 mod request;

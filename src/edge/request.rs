@@ -86,17 +86,20 @@ impl<'a> Request<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Query<'a> {
     pub channel: Channel,
+    /// The visitor chose another language on the page of a place, so that this is no scan.
+    pub is_from_page: bool,
     pub lang: Option<&'a str>,
 }
 
 impl<'a> Query<'a> {
     pub fn read(query: Option<&'a str>) -> Self {
-        let mut read = Self { channel: Channel::Qr, lang: None };
+        let mut read = Self { channel: Channel::Qr, is_from_page: false, lang: None };
         let Some(query) = query else { return read };
         for pair in query.split('&') {
             match pair.split_once('=') {
                 Some(("c", "nfc")) => read.channel = Channel::Nfc,
                 Some(("c", "typed")) => read.channel = Channel::Typed,
+                Some(("c", "page")) => read.is_from_page = true,
                 Some(("lang", lang)) if !lang.is_empty() => read.lang = Some(lang),
                 _ => {}
             }

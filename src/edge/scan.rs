@@ -160,12 +160,25 @@ impl ScanHandler {
             return Reply::Page(pages.retired(&request.languages, sign, request.received_ms));
         }
         let targets = sign.targets(request.received_ms);
-        let Some(target) = targets.choose(&request.languages) else {
+        if let Some(target) = targets.choose(&request.languages) {
+            self.found(request, registry, scanned, target.language);
+            return Reply::Redirect(target.url, targets.several_languages());
+        }
+        let Some((language, page)) = sign.place().page(&request.languages) else {
             return Reply::Page(response::not_found());
         };
+        self.found(request, registry, scanned, language);
+        Reply::Page(pages.place(sign, page))
+    }
+
+    /// A scan that leads somewhere, in a language; or a visitor who chose another one on the page that a scan led to.
+    fn found(&self, request: &Request<'_>, registry: &Registry, scanned: &Scanned<'_>, language: &str) {
+        if request.query.is_from_page {
+            self.counters.page.add();
+            return;
+        }
         self.counters.found.add();
-        self.record(request, registry, scanned, target.language);
-        Reply::Redirect(target.url, targets.several_languages())
+        self.record(request, registry, scanned, language);
     }
 
     /// Counts a miss. Returns whether it is one too many of its address.
@@ -178,7 +191,7 @@ impl ScanHandler {
         is_beyond
     }
 
-    /// Makes the scan anonymous, then writes it down. `served` is the language of the target sent.
+    /// Makes the scan anonymous, then writes it down. `served` is the language of the target or page sent.
     fn record(&self, request: &Request<'_>, registry: &Registry, scanned: &Scanned<'_>, served: &str) {
         let (shared, now_ms) = (&*self.shared, request.received_ms);
         if request.is_head() {

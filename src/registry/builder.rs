@@ -10,9 +10,10 @@ use std::hash::BuildHasher as _;
 use super::route::{AliasError, MAX_ALIAS, Route, as_sent};
 use super::rows::{OverrideRow, PlaceRow, SignRow, TableNames, Text};
 use super::rules::Rules;
+use super::story::{self, Story, StoryError};
 use super::{
-    Hasher, NO_DATE, NO_POSITION, NO_SIGN, Override, Place, Registry, Scope, Sign, Span, Status, Variant, Variants,
-    count,
+    Hasher, NO_DATE, NO_POSITION, NO_SIGN, Override, Place, PlaceRef, Registry, Scope, Sign, Span, Status, Variant,
+    Variants, count,
 };
 use crate::core::{Code, Problems, Tag, spoiled};
 
@@ -129,9 +130,59 @@ impl<'a> RegistryBuilder<'a> {
         };
         let number = count(self.registry.places.len());
         self.registry.places.push(place);
+        self.story(number, row);
         let Registry { by_place, places, text, .. } = &mut self.registry;
         let hash = |&at: &u32| Hasher::default().hash_one(slice(text, places[at as usize].id));
         by_place.insert_unique(hash(&number), number, hash);
+    }
+
+    /// Checks and keeps what is told of a place, if anything is.
+    fn story(&mut self, place: u32, row: &PlaceRow<'_>) {
+        if row.namesakes.is_empty() && row.abouts.is_empty() && row.source.is_empty() && row.compiled.is_empty() {
+            return;
+        }
+        let one_line = |text: &str| story::line(text, MAX_NAME).map(|()| text.to_owned());
+        let namesakes = self.texts(row, "namesake", row.namesakes, one_line);
+        let abouts = self.texts(row, "about", row.abouts, story::about);
+        let mut wrong = |key: &str, text: String| self.problems.add(self.tables.places, row.line, key, text);
+        if !row.abouts.is_empty() && in_default(row.abouts).is_empty() {
+            let default = self.rules.default_language;
+            let text = format!(
+                "expected a text in the default language ({default}) beside those in others, found an empty cell"
+            );
+            wrong("about", text);
+        }
+        let compiled = if row.compiled.is_empty() { Some(NO_DATE) } else { days(row.compiled) };
+        if compiled.is_none() {
+            wrong("compiled", format!("expected a date such as 2026-03-14 or 14/3/2026, found {:?}", row.compiled));
+        }
+        let source = story::source(row.source).unwrap_or_else(|error| {
+            wrong("source", error.to_string());
+            String::new()
+        });
+        let source = self.text(&source);
+        self.registry.stories.insert(place, Story { namesakes, abouts, source, compiled: compiled.unwrap_or(NO_DATE) });
+    }
+
+    /// Texts of a place in several languages, each as `read` has it.
+    fn texts(
+        &mut self,
+        row: &PlaceRow<'_>,
+        column: &str,
+        texts: &[Text<'_>],
+        read: impl Fn(&str) -> Result<String, StoryError>,
+    ) -> Variants {
+        let start = count(self.registry.variants.len());
+        for &Text { language, text } in texts {
+            // One that is refused is there all the same: its place must not be reported as without one.
+            let text = read(text).unwrap_or_else(|error| {
+                let column = language.map_or(column.to_owned(), |tag| format!("{column}:{tag}"));
+                self.problems.add(self.tables.places, row.line, &column, error.to_string());
+                String::new()
+            });
+            self.variant(language, &text);
+        }
+        variants(start, texts)
     }
 
     /// Adds a sign. All signs come before the first override.
@@ -187,9 +238,12 @@ impl<'a> RegistryBuilder<'a> {
         };
         let own_targets = targets.len > 0;
         let targets = if own_targets { targets } else { self.registry.places[place as usize].targets };
-        if status != Status::Retired && targets.len == 0 {
+        let is_told = self.registry.stories.get(&place).is_some_and(|story| story.abouts.len > 0);
+        if status != Status::Retired && targets.len == 0 && !is_told {
             let id = self.registry.str(self.registry.places[place as usize].id);
-            let text = format!("expected a target, the sign's own or that of its place {id}, found neither");
+            let text = format!(
+                "expected a target, the sign's own or that of its place {id}, or a text about that place, found neither"
+            );
             self.problems.add(self.tables.signs, row.line, "target", text);
         }
         let number = count(self.registry.signs.len());
@@ -266,7 +320,7 @@ impl<'a> RegistryBuilder<'a> {
         if self.is_full {
             let TableNames { places, signs, overrides } = self.tables;
             let text = format!(
-                "expected at most {MAX_TEXT} bytes of names and targets (as they are sent, percent-encoded) \
+                "expected at most {MAX_TEXT} bytes of names, texts and targets (as they are sent, percent-encoded) \
                  with {signs} and {overrides}, found more"
             );
             self.problems.add(places, 0, "", text);
@@ -284,6 +338,10 @@ impl<'a> RegistryBuilder<'a> {
         for sign in &mut registry.signs {
             sign.overridden |= registry.places[sign.place as usize].overridden;
             registry.by_status[sign.status as usize] += 1;
+        }
+        for number in 0..count(registry.places.len()) {
+            let answer = PlaceRef { registry: &registry, number }.answer();
+            registry.by_answer[answer as usize] += 1;
         }
         Ok(registry)
     }
@@ -497,7 +555,8 @@ mod tests {
     }
 
     fn place<'r>(names: &'r [Text<'r>], targets: &'r [Text<'r>]) -> PlaceRow<'r> {
-        PlaceRow { line: 2, place: "one", kind: "", area: "", names, targets }
+        let (kind, area, source, compiled) = ("", "", "", "");
+        PlaceRow { line: 2, place: "one", kind, area, names, targets, namesakes: &[], abouts: &[], source, compiled }
     }
 
     fn text(text: &str) -> [Text<'_>; 1] {
@@ -532,7 +591,7 @@ mod tests {
         let room = "oneMộthttps://example.vn/%C4%91".len();
         assert!(build(room).is_ok());
         let problems = build(room - 1).expect_err("one byte too much").to_string();
-        assert!(problems.starts_with("places.csv: expected at most 4294967295 bytes of names"), "{problems}");
+        assert!(problems.starts_with("places.csv: expected at most 4294967295 bytes of names, texts"), "{problems}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod builder;
 mod route;
 mod rows;
 mod rules;
+mod story;
 
 use std::hash::BuildHasher as _;
 use std::sync::atomic::AtomicU32;
@@ -21,6 +22,7 @@ pub use route::{AliasError, Route, as_sent};
 pub use rows::{OverrideRow, PlaceRow, SignRow, TableNames, Text};
 pub use rules::{HostPattern, HostPatternError, Rules, TargetError, TimeError};
 
+use self::story::Story;
 use crate::core::{Code, LanguagePreference, Tag};
 
 type Hasher = foldhash::fast::FixedState;
@@ -37,11 +39,17 @@ pub struct Registry {
     pub content_hash: u64,
     /// Signs in each [`Status`], counted once and not at each scrape.
     by_status: [usize; 3],
+    /// Places with each [`Answer`].
+    by_answer: [usize; 3],
     text: String,
     /// The default language first.
     languages: Vec<Tag>,
     variants: Vec<Variant>,
     places: Vec<Place>,
+    /// Of the places of which something is told, by number.
+    stories: HashMap<u32, Story, Hasher>,
+    /// Of the places that have a text and no target, by number: a page for each language of the text, in its order.
+    pages: HashMap<u32, Vec<PlacePage>, Hasher>,
     signs: Vec<Sign>,
     /// Numbers of signs, by code.
     by_code: HashTable<u32>,
@@ -58,7 +66,7 @@ struct Span {
     len: u32,
 }
 
-/// A name or a target in one language.
+/// A name, a target or a text in one language.
 #[derive(Debug, Clone, Copy)]
 struct Variant {
     language: u8,
@@ -153,6 +161,50 @@ impl Status {
     }
 }
 
+/// What a place's signs are answered with that have no target of their own, while no override holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// Its target.
+    Target,
+    /// A page of our own with what is told of it.
+    OwnPage,
+    /// Neither: no sign may be in use.
+    Neither,
+}
+
+impl Answer {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Target, Self::OwnPage, Self::Neither];
+
+    /// The word in the metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Target => "target",
+            Self::OwnPage => "own_page",
+            Self::Neither => "neither",
+        }
+    }
+}
+
+/// A page of a place in one language, made before the registry serves, so that no worker has to. What it says of the
+/// sign stands between its two parts, and [`Self::CODE`] in either for the sign's code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacePage {
+    /// Up to what it says of the sign.
+    pub before: Box<str>,
+    /// From there on.
+    pub after: Box<str>,
+}
+
+impl PlacePage {
+    /// Stands for the code; no text of a table holds it.
+    pub const CODE: char = '\u{1}';
+}
+
+/// Makes a page of a place in one of the languages of its text.
+pub type MakePage = dyn Fn(PlaceRef<'_>, &str) -> PlacePage + Send + Sync;
+
 /// Which row gave a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TargetSource {
@@ -221,7 +273,23 @@ impl Registry {
         self.by_status[status as usize]
     }
 
-    /// The languages of names and targets, the default first.
+    /// How many places have an answer.
+    #[must_use]
+    pub fn places_with(&self, answer: Answer) -> usize {
+        self.by_answer[answer as usize]
+    }
+
+    /// Makes the pages of the places that have a text and no target. Done once, before the registry serves.
+    pub fn make_pages(&mut self, make: &MakePage) {
+        let place = |number| PlaceRef { registry: self, number };
+        let pages = self.stories.keys().map(|&number| (number, place(number)));
+        let pages = pages.filter(|(_, place)| place.answer() == Answer::OwnPage);
+        let made = |place: PlaceRef<'_>| place.abouts().map(|(language, _)| make(place, language)).collect();
+        let pages = pages.map(|(number, place)| (number, made(place))).collect();
+        self.pages = pages;
+    }
+
+    /// The languages of names, targets and texts, the default first.
     #[must_use]
     pub fn languages(&self) -> &[Tag] {
         &self.languages
@@ -413,6 +481,65 @@ impl<'a> PlaceRef<'a> {
         Targets { registry, variants: registry.variants(self.row().targets), source: TargetSource::Place }
     }
 
+    /// What its signs are answered with, without overrides and targets of their own.
+    #[must_use]
+    pub fn answer(self) -> Answer {
+        match (self.row().targets.len, self.story().map_or(0, |story| story.abouts.len)) {
+            (0, 0) => Answer::Neither,
+            (0, _) => Answer::OwnPage,
+            _ => Answer::Target,
+        }
+    }
+
+    fn story(self) -> Option<&'a Story> {
+        self.registry.stories.get(&self.number)
+    }
+
+    /// Languages, and whom or what it is named after, the default first.
+    pub fn namesakes(self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
+        self.pairs(self.story().map(|story| story.namesakes))
+    }
+
+    /// Languages and texts about it, the default first. Lines end with `\n`.
+    pub fn abouts(self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone {
+        self.pairs(self.story().map(|story| story.abouts))
+    }
+
+    /// The language and the text about it that are best for a visitor; `None` where there is no text.
+    #[must_use]
+    pub fn choose_about(self, preference: &LanguagePreference<'_>) -> Option<(&'a str, &'a str)> {
+        let mut abouts = self.abouts();
+        let at = preference.choose(abouts.clone().map(|(language, _)| language)).unwrap_or(0);
+        abouts.nth(at)
+    }
+
+    /// Where its text is from: an https address, or else text; empty where its row says nothing.
+    #[must_use]
+    pub fn source(self) -> &'a str {
+        self.story().map_or("", |story| self.registry.str(story.source))
+    }
+
+    /// The day on which its text was put together, as days since 1 January 1970.
+    #[must_use]
+    pub fn compiled(self) -> Option<i32> {
+        self.story().map(|story| story.compiled).filter(|&days| days != NO_DATE)
+    }
+
+    /// The page of ours that is best for a visitor, and its language; `None` where it has a target or no text, or
+    /// [`Registry::make_pages`] was not called.
+    #[must_use]
+    pub fn page(self, preference: &LanguagePreference<'_>) -> Option<(&'a str, &'a PlacePage)> {
+        let pages = self.registry.pages.get(&self.number)?;
+        let mut languages = self.abouts().map(|(language, _)| language);
+        let at = preference.choose(languages.clone()).unwrap_or(0);
+        Some((languages.nth(at)?, pages.get(at)?))
+    }
+
+    fn pairs(self, run: Option<Variants>) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone {
+        let registry = self.registry;
+        registry.variants(run.unwrap_or_default()).iter().map(|variant| registry.pair(*variant))
+    }
+
     /// Its overrides, the earliest start first.
     pub fn overrides(self) -> impl Iterator<Item = Period<'a>> {
         self.registry.periods(Scope::Place(self.number), TargetSource::PlaceOverride)
@@ -456,7 +583,8 @@ pub struct Target<'a> {
 }
 
 impl<'a> Targets<'a> {
-    /// The target in the best language. `None` only for a retired sign, which needs no target.
+    /// The target in the best language. `None` where there is none: of a retired sign, or of a place with a page of
+    /// ours (see [`PlaceRef::page`]).
     #[must_use]
     pub fn choose(&self, preference: &LanguagePreference<'_>) -> Option<Target<'a>> {
         let languages = &self.registry.languages;

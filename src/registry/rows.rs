@@ -16,7 +16,7 @@ pub struct TableNames<'a> {
     pub overrides: &'a str,
 }
 
-/// A name or a target in one language; never empty.
+/// A name, a target or a text in one language; never empty.
 #[derive(Debug, Clone, Copy)]
 pub struct Text<'r> {
     /// `None` for the default language, which comes first in a row.
@@ -40,6 +40,14 @@ pub struct PlaceRow<'r> {
     pub names: &'r [Text<'r>],
     /// One for each language.
     pub targets: &'r [Text<'r>],
+    /// Whom or what it is named after; one for each language.
+    pub namesakes: &'r [Text<'r>],
+    /// What is told of it; one for each language.
+    pub abouts: &'r [Text<'r>],
+    /// Where that is from: text, or an https address.
+    pub source: &'r str,
+    /// When it was put together, as a date: `2026-03-14` or `14/3/2026`.
+    pub compiled: &'r str,
 }
 
 /// A row of the table of signs.

@@ -5,7 +5,7 @@ use prometheus::proto::MetricFamily;
 
 use super::Publisher;
 use crate::core::metrics::Families;
-use crate::registry::Status;
+use crate::registry::{Answer, Status};
 
 impl Collector for Publisher {
     fn desc(&self) -> Vec<&Desc> {
@@ -22,7 +22,15 @@ impl Collector for Publisher {
                 "Always 1; its label is a hash of the content of the registry that serves.",
             )
             .add(&[("content_hash", &registry.content_hash_text())], 1.0);
-        families.gauge("waypost_registry_places", "Places in the registry that serves.", registry.places().len());
+        let mut places = families.gauges(
+            "waypost_registry_places",
+            "Places in the registry that serves, by what they have: a target, or else a text and so a page of our own \
+             (own_page), or neither.",
+        );
+        for answer in Answer::ALL {
+            places.add(&[("has", answer.as_str())], registry.places_with(answer));
+        }
+        drop(places);
         let mut signs = families.gauges("waypost_registry_signs", "Signs in the registry that serves, by status.");
         for status in Status::ALL {
             signs.add(&[("status", status.as_str())], registry.signs_in(status));

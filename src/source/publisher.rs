@@ -18,7 +18,7 @@ use super::state::{LoggedState, State};
 use super::table_thread::{TableState, TableThread};
 use crate::core::lock;
 use crate::core::{Problems, Published};
-use crate::registry::{Registry, Rules};
+use crate::registry::{MakePage, Registry, Rules};
 
 /// Why there is no new generation.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -55,6 +55,7 @@ pub struct Publisher {
     files: Files,
     rules: Rules,
     max_shrink: f64,
+    make_page: Box<MakePage>,
     last_good: LastGood,
     published: Published<Registry>,
     tables: [TableThread; 3],
@@ -83,8 +84,14 @@ impl Outcome {
 
 impl Publisher {
     /// Publishes the first generation: of the files, or else of the last-known-good copy. Writes
-    /// nothing: see [`Self::keep_copy`].
-    pub fn open(files: Files, rules: Rules, max_shrink: f64, last_good: LastGood) -> Result<Self, RegistryError> {
+    /// nothing: see [`Self::keep_copy`]. `make_page` makes the pages of places that have no target.
+    pub fn open(
+        files: Files,
+        rules: Rules,
+        max_shrink: f64,
+        make_page: Box<MakePage>,
+        last_good: LastGood,
+    ) -> Result<Self, RegistryError> {
         let table_changed = Arc::new(Notify::new());
         let tables = TABLES.map(|at| TableThread::new(at, files.paths()[at], table_changed.clone()));
         // Only the copy's number and hash are kept in memory: the rest is as long as the tables.
@@ -113,17 +120,19 @@ impl Publisher {
             }
             Ok((registry, Some(sources)))
         });
-        let (registry, to_keep, state) = match read {
+        let (mut registry, to_keep, state) = match read {
             Ok((registry, to_keep)) => (registry, to_keep, LoggedState::good()),
             Err(error) => {
                 let Some(registry) = parse_kept() else { return Err(error) };
                 (registry, None, LoggedState::from_last_good(error))
             }
         };
+        registry.make_pages(&*make_page);
         Ok(Self {
             files,
             rules,
             max_shrink,
+            make_page,
             last_good,
             published: Published::new(registry),
             tables,
@@ -248,6 +257,7 @@ impl Publisher {
     fn publish(&self, mut registry: Registry, sources: Sources) -> u64 {
         let generation = after(self.current().generation);
         (registry.generation, registry.content_hash) = (generation, sources.content_hash());
+        registry.make_pages(&*self.make_page);
         tracing::info!(
             generation,
             content_hash = registry.content_hash_text(),

@@ -11,8 +11,8 @@ use crate::registry::{OverrideRow, PlaceRow, Registry, RegistryBuilder, Rules, S
 
 pub(super) const PLACES: Columns = Columns {
     required: &["place", "name"],
-    optional: &["kind", "area", "target", "note"],
-    multilingual: &["name", "target"],
+    optional: &["kind", "area", "target", "namesake", "about", "source", "compiled", "note"],
+    multilingual: &["name", "target", "namesake", "about"],
 };
 pub(super) const SIGNS: Columns = Columns {
     required: &["code", "place", "status"],
@@ -59,6 +59,10 @@ impl Sources {
                 area: row.cell("area"),
                 names: &row.texts("name"),
                 targets: &row.texts("target"),
+                namesakes: &row.texts("namesake"),
+                abouts: &row.texts("about"),
+                source: row.cell("source"),
+                compiled: row.cell("compiled"),
             });
         }
         while let Some(row) = signs.next_row(&mut builder.problems) {

@@ -302,7 +302,14 @@ mod tests {
             fs::write(&files.places, places(0)).expect("a table");
             fs::write(&files.signs, SIGNS).expect("a table");
             let last_good = LastGood::at(path("last-good.json"));
-            let publisher = Publisher::open(files.clone(), rules(), 0.5, last_good).expect("valid tables");
+            let publisher = Publisher::open(
+                files.clone(),
+                rules(),
+                0.5,
+                Box::new(|_, _| unreachable!("no place has a text")),
+                last_good,
+            )
+            .expect("valid tables");
             Self { folder, files, publisher: Arc::new(publisher) }
         }
 
