@@ -5,11 +5,10 @@
 //! reaches out of its element, whichever way it is written.
 
 use hyper::StatusCode;
-use jiff::civil;
 
 use super::pages::{AREA, LANGUAGES, Pages, Phrase, STYLE, endonym, escaped, ours};
 use super::response::{self, Response};
-use crate::core::Tag;
+use crate::core::{Day, Tag, date_of};
 use crate::registry::{MakePage, PlacePage, PlaceRef, SignRef};
 
 /// Characters of the text that go with a link that is shared.
@@ -17,7 +16,7 @@ const DESCRIPTION: usize = 200;
 /// Most bytes of a position as a link.
 const MOST_OF_SIGN: usize = 128;
 
-const NAMESAKE: Phrase = ["Tên gọi theo", "Named after", "名称来源"];
+const NAMESAKE: Phrase = ["Đặt tên theo", "Named after", "名称来源"];
 const SIGN: Phrase = ["Biển", "Sign", "标牌"];
 const COMPILED: Phrase = ["Biên soạn ngày", "Compiled on", "编写日期"];
 const SOURCE: Phrase = ["Nguồn", "Source", "来源"];
@@ -120,7 +119,7 @@ pub(super) fn told(place: PlaceRef<'_>, language: &str, text: &str, words: usize
 
 /// When and from what the text was put together.
 pub(super) fn provenance(place: PlaceRef<'_>, words: usize) -> impl Iterator<Item = (Phrase, String)> {
-    let compiled = place.compiled().and_then(|days| Some((COMPILED, date(days, words)?)));
+    let compiled = place.compiled().map(|day| (COMPILED, date(day, words)));
     let source = match place.source() {
         "" => None,
         url if url.starts_with("https://") => {
@@ -195,7 +194,6 @@ fn locale(language: &str) -> &str {
     }
 }
 
-fn date(days: i32, words: usize) -> Option<String> {
-    let date = civil::date(1970, 1, 1).checked_add(jiff::Span::new().try_days(days).ok()?).ok()?;
-    Some(date.strftime(["%-d/%-m/%Y", "%-d %B %Y", "%Y年%-m月%-d日"][words]).to_string())
+fn date(day: Day, words: usize) -> String {
+    date_of(day).strftime(["%-d/%-m/%Y", "%-d %B %Y", "%Y年%-m月%-d日"][words]).to_string()
 }
