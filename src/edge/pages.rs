@@ -12,8 +12,23 @@ use super::response::{self, Response};
 use crate::core::{Code, LanguagePreference, Tag};
 use crate::registry::{SignRef, Status};
 
-/// `/robots.txt`: a code is not a page to be listed, and a crawler's visit is not a scan.
-pub(super) const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
+/// `/robots.txt` (RFC 9309): a code is not a page to be listed, and a crawler's visit is not a scan. Those that fetch a
+/// link which somebody shares may, so that it shows a title and a text; what they send is counted as a program's.
+pub(super) const ROBOTS: &str = "\
+User-agent: Discordbot
+User-agent: facebookexternalhit
+User-agent: Facebot
+User-agent: LinkedInBot
+User-agent: SkypeUriPreview
+User-agent: Slackbot-LinkExpanding
+User-agent: TelegramBot
+User-agent: Twitterbot
+User-agent: WhatsApp
+Allow: /
+
+User-agent: *
+Disallow: /
+";
 /// `/favicon.ico`: a waypost, 200 bytes.
 pub(super) const FAVICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
 <path fill=\"#0b5\" d=\"M7 1h2v1h4l2 2-2 2H9v9H7V6H2V2h5z\"/></svg>";
@@ -23,10 +38,10 @@ pub(super) const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa4af;--paper:#111519;--line:#3d444d;--go:#3fb56f}}\
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);\
 font:1.0625rem/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Noto Sans\",\"Noto Sans SC\",sans-serif}\
-main{max-width:32rem;margin:0 auto;padding:2rem 1.25rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}\
-p{margin:0 0 1rem}.text{white-space:pre-line;overflow-wrap:anywhere}.soft{color:var(--soft)}a{color:var(--go)}\
+main{max-width:32rem;margin:0 auto;padding:2rem 1.25rem;overflow-wrap:anywhere}h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}\
+p{margin:0 0 1rem}.text{white-space:pre-line}.soft{color:var(--soft)}a{color:var(--go)}\
 dl{margin:0 0 1.5rem;border-top:1px solid var(--line)}dl div{padding:.6rem 0;border-bottom:1px solid var(--line)}\
-dt{color:var(--soft);font-size:.875rem}dd{margin:0;overflow-wrap:anywhere}\
+dt{color:var(--soft);font-size:.875rem}dd{margin:0}\
 .code{font:600 1.125rem/1.4 ui-monospace,Menlo,Consolas,monospace;letter-spacing:.08em}\
 form{display:flex;flex-wrap:wrap;gap:.5rem;margin:1.5rem 0}label{flex:1 0 100%}\
 input,button,.go{font:inherit;min-height:3rem;border-radius:.5rem;padding:.5rem 1rem}\
@@ -246,6 +261,7 @@ fn own_page(sign: SignRef<'_>) -> Option<String> {
     is_told.then(|| format!("/{}?c=page", sign.code().grouped()))
 }
 
+/// As text of an element or of a quoted attribute, without control characters: names of a table may have any.
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + text.len() / 8);
     let mut from = 0;
@@ -256,6 +272,8 @@ pub(super) fn escaped(text: &str) -> String {
             b'>' => "&gt;",
             b'"' => "&quot;",
             b'\'' => "&#39;",
+            b'\t' | b'\n' => continue,
+            0..b' ' | 0x7f => "",
             _ => continue,
         };
         escaped.push_str(&text[from..at]);
@@ -283,5 +301,27 @@ pub(super) fn endonym(tag: &str) -> &str {
         "de" => "Deutsch",
         "es" => "Español",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::scan::Agent;
+    use crate::observe::classify;
+
+    #[test]
+    fn whoever_may_fetch_a_shared_link_is_counted_as_a_program() {
+        let names = ROBOTS.lines().filter_map(|line| line.strip_prefix("User-agent: ")).filter(|name| *name != "*");
+        assert_eq!(names.clone().count(), 9);
+        for name in names {
+            assert_eq!(classify(name.as_bytes()).agent, Agent::Bot, "{name}");
+            assert_eq!(classify(format!("{name}/1.0").as_bytes()).agent, Agent::Bot, "{name}");
+        }
+    }
+
+    #[test]
+    fn control_characters_and_markup_are_no_part_of_a_text() {
+        assert_eq!(escaped("a\u{1}\u{0}<b>\n\t\r\u{7f}&\"'đ"), "a&lt;b&gt;\n\t&amp;&quot;&#39;đ");
     }
 }
