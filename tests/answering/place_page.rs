@@ -62,7 +62,8 @@ fn decoded(html: &str) -> String {
 
 /// What a link that is shared looks like.
 fn meta(html: &str, name: &str) -> String {
-    let tag = html.split("<meta ").find(|tag| tag.contains(&format!("={name} ")) || tag.contains(&format!("\"{name}\"")));
+    let tag =
+        html.split("<meta ").find(|tag| tag.contains(&format!("={name} ")) || tag.contains(&format!("\"{name}\"")));
     let content = tag.unwrap_or_else(|| panic!("no {name} in {html}")).split_once("content=\"").unwrap().1;
     decoded(content.split_once('"').unwrap().0)
 }
@@ -86,7 +87,8 @@ fn the_page_says_what_the_row_says_in_the_language_asked_for() {
         assert_eq!(reply.status, 200);
         assert!(reply.body.contains(&format!("<html lang={lang}>")), "{}", reply.body);
         let text = shown(&reply.body).replace(" : ", ": ");
-        for part in says.iter().chain(&["Kỳ Lừa", "KEY1-WXYZ", "21.853708, 106.761519", "Địa chí Lạng Sơn"]) {
+        for part in says.iter().chain(&["Kỳ Lừa", "KEY1-WXYZ", "21.853708, 106.761519", "Địa chí Lạng Sơn"])
+        {
             assert!(text.contains(part), "{lang} does not say {part}: {text}");
         }
         assert!(text.starts_with(title(&reply.body)), "{text}");
@@ -140,9 +142,7 @@ fn control_characters_of_a_name_are_left_out() {
 fn a_link_that_is_shared_has_a_title_and_the_first_words() {
     let long = "Ải Chi Lăng là nơi hiểm yếu. ".repeat(20);
     let chinese = "友谊关".repeat(100);
-    let places = format!(
-        "place,name,about,about:zh\none,Một,{long},{chinese}\ntwo,Hai,\"Dòng một\nDòng  hai\",\n"
-    );
+    let places = format!("place,name,about,about:zh\none,Một,{long},{chinese}\ntwo,Hai,\"Dòng một\nDòng  hai\",\n");
     let edge = Setup::new()
         .set("pages", "authority", "\"Tỉnh Lạng Sơn\"")
         .registry(&places, "code,place,status\nC0DE1,one,active\nC0DE2,two,active\n")

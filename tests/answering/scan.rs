@@ -97,9 +97,9 @@ told,Kỳ Lừa,Kể,Told,,,,,Danh tướng.,A general.,名将。,名將。,장�
 mono,Kỳ Lừa,Đơn,Mono,,,,,Một thứ tiếng.,,,,
 both,Kỳ Lừa,Đôi,Both,https://example.vn/both,,,,Danh tướng.,A general.,,,
 bare,Kỳ Lừa,Trống,Bare,,,,,,,,,
-toldpast,Kỳ Lừa,Kể trước,Told,,,,,Danh tướng.,A general.,,,
-toldnow,Kỳ Lừa,Kể nay,Told,,,,,Danh tướng.,A general.,,,
-toldnext,Kỳ Lừa,Kể sau,Told,,,,,Danh tướng.,A general.,,,
+told.past,Kỳ Lừa,Kể trước,Told,,,,,Danh tướng.,A general.,,,
+told.now,Kỳ Lừa,Kể nay,Told,,,,,Danh tướng.,A general.,,,
+told.next,Kỳ Lừa,Kể sau,Told,,,,,Danh tướng.,A general.,,,
 ";
 
 const SIGNS: &str = "\
@@ -121,9 +121,9 @@ T01D4,told,retired,,,,
 M0N01,mono,active,,,,
 B0TH1,both,active,,,,
 BARE1,bare,retired,,,,
-T01DPAST,toldpast,active,,,,
-T01DN0W,toldnow,active,,,,
-T01DNEXT,toldnext,active,,,,
+T01DPAST,told.past,active,,,,
+T01DN0W,told.now,active,,,,
+T01DNEXT,told.next,active,,,,
 ";
 
 fn rows() -> Vec<Row> {
@@ -274,9 +274,9 @@ fn overrides() -> String {
          now,{},{},https://example.vn/festival\n\
          NOW2,{},{},https://example.vn/sign-festival\n\
          next,{},{},https://example.vn/festival\n\
-         toldpast,{},{},https://example.vn/festival\n\
-         toldnow,{},{},https://example.vn/festival\n\
-         toldnext,{},{},https://example.vn/festival\n",
+         told.past,{},{},https://example.vn/festival\n\
+         told.now,{},{},https://example.vn/festival\n\
+         told.next,{},{},https://example.vn/festival\n",
         at(-48),
         at(-24),
         at(-72),
