@@ -49,7 +49,7 @@ input{flex:1 1 10rem;min-width:0;border:1px solid var(--soft);background:var(--p
 text-transform:uppercase;letter-spacing:.08em}::placeholder{color:var(--soft);opacity:1}\
 button,.go{border:0;background:var(--go);color:var(--paper);font-weight:600}\
 .go{display:inline-block;text-decoration:none;line-height:2rem}\
-nav{margin-top:2.5rem;padding-top:1rem;border-top:1px solid var(--line)}nav a{display:inline-block;padding:.6rem 1rem .6rem 0}";
+nav{margin-top:2.5rem;padding-top:1rem;border-top:1px solid var(--line)}nav a{display:inline-block;padding:.6rem 1rem .6rem 0}dl+nav{margin:0;padding:0;border:0}";
 
 /// The languages of the pages, in the order of the words below.
 pub(super) const LANGUAGES: [(&str, &str); 3] = [("vi", "Tiếng Việt"), ("en", "English"), ("zh", "中文")];
@@ -162,8 +162,6 @@ impl Pages {
                 page.say(FULL_STOP)
             );
         }
-        let (language, text) = place.choose_about(languages).unwrap_or((page.tag(), ""));
-        page.html += &place_page::told(place, language, text, page.language);
         page.html += "<dl>";
         page.fact(PLACE, &escaped(place.name_in(page.tag())));
         page.fact(AREA, &escaped(place.area()));
@@ -178,10 +176,18 @@ impl Pages {
             let offered: Vec<String> = place.abouts().map(|(language, _)| escaped(endonym(language))).collect();
             page.fact(IN_LANGUAGES, &offered.join(", "));
         }
-        for (name, value) in place_page::provenance(place, page.language) {
-            page.fact(name, &value);
-        }
         page.html += "</dl>";
+        // Whose the plate is and where it leads is what was asked; what is told of the place comes after that.
+        let (language, text) = place.choose_about(languages).unwrap_or((page.tag(), ""));
+        page.html += &place_page::told(place, language, text, page.language);
+        let mut provenance = place_page::provenance(place, page.language).peekable();
+        if provenance.peek().is_some() {
+            page.html += "<dl>";
+            for (name, value) in provenance {
+                page.fact(name, &value);
+            }
+            page.html += "</dl>";
+        }
         page.html += &format!("<p class=soft>{}</p>", page.say(CAUTION));
         page.end(StatusCode::OK, "")
     }

@@ -18,6 +18,8 @@ const DESCRIPTION: usize = 200;
 const MOST_OF_POSITION: usize = 128;
 
 const NAMESAKE: Phrase = ["Đặt tên theo", "Named after", "名称来源"];
+/// Chinese has its own colon, and no space after it.
+const COLON: Phrase = [": ", ": ", "："];
 const SIGN: Phrase = ["Biển", "Sign", "标牌"];
 const COMPILED: Phrase = ["Biên soạn ngày", "Compiled on", "编写日期"];
 const SOURCE: Phrase = ["Nguồn", "Source", "来源"];
@@ -48,8 +50,12 @@ impl Pages {
         );
         let label = |phrase: Phrase| Label { phrase, words, page: language };
         if let Some((tag, namesake)) = in_language(place.namesakes(), language) {
-            before +=
-                &format!("<p class=soft>{}: <bdi lang={tag}>{}</bdi></p>", label(NAMESAKE).span(), escaped(namesake));
+            before += &format!(
+                "<p class=soft>{}{}<bdi lang={tag}>{}</bdi></p>",
+                label(NAMESAKE).span(),
+                COLON[words],
+                escaped(namesake)
+            );
         }
         before += &text_of(language, text);
         before += "<dl>";
@@ -112,8 +118,8 @@ fn fill(html: &mut String, part: &str, code: &str) {
 pub(super) fn told(place: PlaceRef<'_>, language: &str, text: &str, words: usize) -> String {
     let mut html = String::new();
     if let Some((tag, namesake)) = in_language(place.namesakes(), language) {
-        let name = NAMESAKE[words];
-        html += &format!("<p class=soft>{name}: <bdi lang={tag}>{}</bdi></p>", escaped(namesake));
+        let (name, colon) = (NAMESAKE[words], COLON[words]);
+        html += &format!("<p class=soft>{name}{colon}<bdi lang={tag}>{}</bdi></p>", escaped(namesake));
     }
     if !text.is_empty() {
         html += &text_of(language, text);

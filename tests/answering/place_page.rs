@@ -96,6 +96,8 @@ fn the_page_says_what_the_row_says_in_the_language_asked_for() {
     let korean = edge.scan("/KEY1WXYZ?lang=ko").body;
     assert!(korean.contains("<dt lang=vi>Nguồn</dt>") && korean.contains("<h1 dir=auto lang=vi>"), "{korean}");
     assert!(!edge.scan("/KEY1WXYZ?lang=en").body.contains("<dt lang="));
+    let chinese = edge.scan("/KEY1WXYZ+?lang=zh").body;
+    assert!(chinese.contains("名称来源：<bdi lang=vi>"), "{chinese}");
     // What the row leaves empty has no label.
     let mini = shown(&edge.scan("/M1N1").body);
     for label in ["Đặt tên theo", "Khu vực", "Nguồn", "Biên soạn"] {
