@@ -1,15 +1,10 @@
-//! What is told of places is known to both stores as it should be: scans of their pages are counted exactly once, a
-//! table of an earlier release gets the new columns and keeps its rows and its edges, and a dashboard that asks the
-//! store counts what `waypost coverage` counts.
-
-use std::fs;
-use std::path::Path;
+//! What is told of places is known to both stores as it should be: scans of their pages are counted exactly once, and
+//! a table of an earlier release gets the new columns and keeps its rows and its edges.
 
 use crate::support::clickhouse::ClickHouse;
 use crate::support::fault::{FaultProxy, Mood};
 use crate::support::http::request;
 use crate::support::{Edge, PHONE, Random, Setup, wait_for};
-use serde_json::Value;
 
 const PLACES: &str = "\
 place,area,name,name:en,target,about,about:en,compiled
@@ -129,35 +124,4 @@ fn an_earlier_releases_table_gets_the_columns_and_keeps_its_rows_and_edges() {
     engine.query(&INSERT.replace("'A1'", "'A2'"));
     let old = "SELECT groupArray((code, name, told, compiled)) FROM (SELECT * FROM {db}.signs WHERE edge = 'old' ORDER BY code)";
     assert_eq!(engine.query(old), "[('A1','Một',[],NULL),('A2','Một',[],NULL)]");
-}
-
-#[test]
-#[ignore = "needs ClickHouse's engine: tests/run"]
-fn a_dashboard_counts_what_the_command_counts() {
-    let engine = ClickHouse::start();
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    let table = |name: &str| fs::read_to_string(config.join(name)).unwrap();
-    let setup = Setup::new()
-        .clickhouse(&engine, engine.address)
-        .set("registry", "allowed_hosts", "[\"langson.gov.vn\", \"*.langson.gov.vn\"]")
-        .registry(&table("places.csv"), &table("signs.csv"));
-    let edge = setup.start();
-    let output = edge.setup.run(&["coverage", "--format", "json"]);
-    let coverage: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let total = &coverage["total"];
-    wait_until_published(&edge);
-    let places = "(SELECT DISTINCT place, named, told, targeted, compiled FROM {db}.signs_current)";
-    let count = |condition: &str| engine.number(&format!("SELECT countIf({condition}) FROM {places}"));
-    assert_eq!(engine.number("SELECT count() FROM {db}.signs_current"), 199);
-    assert_eq!(total["places"], 65, "each place of the sample has a sign");
-    assert_eq!(total["target"], count("notEmpty(targeted)"));
-    assert_eq!(total["own_page"], count("empty(targeted) AND notEmpty(told)"));
-    assert_eq!(total["neither"], count("empty(targeted) AND empty(told)"));
-    assert_eq!(total["compiled"], count("compiled IS NOT NULL"));
-    for language in ["vi", "en", "zh"] {
-        for what in ["named", "told", "targeted"] {
-            let counted = count(&format!("has({what}, '{language}')"));
-            assert_eq!(total["languages"][language][what], counted, "{what} {language}");
-        }
-    }
 }
