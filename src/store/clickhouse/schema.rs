@@ -203,6 +203,22 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_gets_the_columns_in_the_tables_then_across_shards_then_in_the_views() {
+        let statements = Schema::new("waypost", "north", &TimeZone::UTC).statements();
+        let at = |begin: &str| {
+            let is =
+                |statement: &&String| statement.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(begin);
+            statements.iter().position(|statement| is(&statement)).unwrap_or_else(|| panic!("no {begin}"))
+        };
+        let order = [
+            at("ALTER TABLE waypost.signs ON CLUSTER north ADD COLUMN IF NOT EXISTS"),
+            at("CREATE OR REPLACE TABLE waypost.signs_all ON CLUSTER north AS waypost.signs"),
+            at("CREATE OR REPLACE VIEW waypost.signs_current ON CLUSTER north"),
+        ];
+        assert!(order.is_sorted(), "{order:?}");
+    }
+
+    #[test]
     fn the_table_of_sign_health_has_each_column_that_is_sent() {
         let report = Report { day: 0, rows: Vec::new(), groups: Vec::new(), budget: 0.0 };
         assert_eq!(expected("sign_health"), sent(&encode::sign_health("", 0, &report)));

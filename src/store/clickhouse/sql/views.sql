@@ -90,4 +90,4 @@ SELECT '{definition}' AS definition;
 
 -- Counts up when these files change, so that a person sees which of them were applied.
 CREATE OR REPLACE VIEW {database}.schema_version{on_cluster} AS
-SELECT 3 AS version;
+SELECT 4 AS version;
