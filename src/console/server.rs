@@ -46,8 +46,9 @@ use crate::web::{self, Activity, Connections, Trust};
 
 /// Most connections open at a time: some forty browsers with six each; silent ones give way.
 const MAX_CONNECTIONS: usize = 256;
-/// The largest form without a file, in bytes.
-const MAX_FORM: u64 = 64 << 10;
+/// The largest form without a file, in bytes: a text of a thousand characters is up to 12 KB in an address' spelling, and
+/// its form has it twice, as it was and as it is, in each of ten languages.
+const MAX_FORM: u64 = 256 << 10;
 /// How long a form may take to come,
 const FORM_TIME: Duration = Duration::from_secs(10);
 /// and one with a file: 16 MiB at half a megabit a second.
