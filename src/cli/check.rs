@@ -8,8 +8,11 @@ use crate::certificates::Certificates;
 use crate::config::{Config, console_warnings, store_warnings};
 use crate::core::{Problem, Tag, file_name};
 use crate::observe::CountryFiles;
-use crate::registry::Status;
+use crate::registry::{Answer, PlaceRef, Registry, Status};
 use crate::system::descriptors;
+
+/// Places that a warning names.
+const MOST_NAMED: usize = 20;
 
 /// Validate the configuration and the tables; opens no port and writes nothing
 ///
@@ -40,12 +43,17 @@ impl Check {
         if !problems.is_empty() {
             return Err(problems.into());
         }
-        for warning in certificates.warnings.into_iter().chain(warnings(&config)) {
+        let warnings = certificates.warnings.into_iter().chain(warnings(&config));
+        for warning in warnings.chain(without_page(&config, &registry)) {
             writeln!(out, "warning: {warning}")?;
         }
+        let own = match registry.places_with(Answer::OwnPage) {
+            0 => String::new(),
+            count => format!(" ({count} with a page of our own)"),
+        };
         writeln!(
             out,
-            "configuration OK: {} places, {} signs ({} active, {} planned, {} retired), languages {}",
+            "configuration OK: {} places{own}, {} signs ({} active, {} planned, {} retired), languages {}",
             registry.places().len(),
             registry.signs().len(),
             registry.signs_in(Status::Active),
@@ -93,6 +101,21 @@ fn warnings(config: &Config) -> Vec<String> {
     warnings.extend(console_warnings(&config.console));
     warnings.extend(store_warnings(&config.store));
     warnings
+}
+
+/// Places that have nothing to show, if there are any.
+fn without_page(config: &Config, registry: &Registry) -> Option<String> {
+    let mut places = registry.places().filter(|place| place.answer() == Answer::Neither).map(PlaceRef::id);
+    let named: Vec<&str> = places.by_ref().take(MOST_NAMED).collect();
+    let more = places.count();
+    let [table, ..] = config.registry.files.paths().map(file_name);
+    let others = if more == 0 { String::new() } else { format!(" and {more} more (waypost coverage --list)") };
+    (!named.is_empty()).then(|| {
+        format!(
+            "{table}: expected a target or a text (about) of each place, found neither of {}{others}",
+            named.join(", ")
+        )
+    })
 }
 
 /// Whether the registry can be checked in spite of a problem of the configuration.

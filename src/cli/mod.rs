@@ -8,6 +8,7 @@ mod backfill;
 mod check;
 mod codes;
 mod console;
+mod coverage;
 mod generate;
 mod health;
 mod journal;
@@ -52,6 +53,7 @@ enum Command {
     Resolve(resolve::Resolve),
     Usage(usage::UsageOf),
     Health(health::HealthOf),
+    Coverage(coverage::CoverageOf),
     Journal(journal::JournalCommand),
     Codes(codes::Codes),
     Console(console::ConsoleCommand),
@@ -97,6 +99,12 @@ pub enum CommandError {
         option: &'static str,
         /// What is expected, and what was found.
         source: TimeError,
+    },
+    /// The value of an option is no age.
+    #[error("--older-than: expected an age of a day or more such as 2y, 18mo or 90d, found {found:?}")]
+    Age {
+        /// As it was given.
+        found: String,
     },
     /// A time range is empty.
     #[error("--to: expected a time after --from ({from}), found {to}")]
@@ -211,6 +219,7 @@ impl Arguments {
             Command::Resolve(resolve) => resolve.run(&Config::read(&self.config)?, out),
             Command::Usage(usage) => usage.run(&Config::read(&self.config)?, out),
             Command::Health(health) => health.run(&Config::read(&self.config)?, out),
+            Command::Coverage(coverage) => coverage.run(&Config::read(&self.config)?, out),
             Command::Journal(journal) => journal.run(&Config::read(&self.config)?, out),
             Command::Schema(schema) => schema.run(&Config::read(&self.config)?, out),
             Command::Backfill(backfill) => backfill.run(&Config::read(&self.config)?, out),

@@ -39,14 +39,27 @@ impl Resolve {
         let targets = sign.targets(now_ms);
         let retired = sign.status() == Status::Retired;
         let target = targets.choose(&preference).filter(|_| !retired);
+        let told = place.choose_about(&preference).filter(|_| !retired && target.is_none());
+        let answer = if retired {
+            410
+        } else if target.is_some() {
+            302
+        } else {
+            200
+        };
         let why = match targets.source() {
             _ if retired => "the sign is retired: a page says so",
+            _ if told.is_some() => "no target is in force, and the place has a text",
             TargetSource::SignOverride => "an override of the sign holds at this time",
             TargetSource::PlaceOverride => "an override of the place holds at this time",
             TargetSource::Sign => "the sign has a target of its own",
             TargetSource::Place => "the target of the place",
         };
-        let languages: Vec<&str> = targets.iter().map(|target| target.language).collect();
+        let language = target.map(|target| target.language).or(told.map(|(language, _)| language));
+        let languages: Vec<&str> = match told {
+            Some(_) => place.abouts().map(|(language, _)| language).collect(),
+            None => targets.iter().map(|target| target.language).collect(),
+        };
         if self.format == OutputFormat::Json {
             let resolved = json!({
                 "code": sign.code().to_string(),
@@ -55,8 +68,9 @@ impl Resolve {
                 "name": place.name(),
                 "area": place.area(),
                 "at": at.to_string(),
+                "answer": answer,
                 "target": target.map(|target| target.url),
-                "language": target.map(|target| target.language),
+                "language": language,
                 "languages": languages,
                 "why": why,
                 "successor": sign.successor().map(|sign| sign.code().to_string()),
@@ -64,7 +78,11 @@ impl Resolve {
             writeln!(out, "{resolved:#}")?;
             return Ok(());
         }
-        let status = if retired { "410" } else { "302" };
+        let shown = match (target, told) {
+            (Some(target), _) => format!("{answer} {}", target.url),
+            (None, Some(_)) => format!("{answer} the place's own page"),
+            (None, None) => answer.to_string(),
+        };
         let mut rows = vec![
             ("code", format!("{} ({})", sign.code(), sign.status().as_str())),
             ("place", format!("{} ({})", place.name(), place.id())),
@@ -74,11 +92,11 @@ impl Resolve {
                     .strftime("%Y-%m-%d %H:%M:%S %:z")
                     .to_string(),
             ),
-            ("answer", target.map_or(status.to_owned(), |target| format!("{status} {}", target.url))),
+            ("answer", shown),
             ("why", why.to_owned()),
         ];
-        if let Some(target) = target {
-            rows.push(("language", format!("{} (of {})", target.language, languages.join(", "))));
+        if let Some(language) = language {
+            rows.push(("language", format!("{language} (of {})", languages.join(", "))));
         }
         if let Some(successor) = sign.successor() {
             rows.push(("successor", format!("{} ({})", successor.code(), successor.place().name())));

@@ -10,6 +10,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_DISPOSITION, HeaderValue};
 
 use super::answer::{Response, body};
+use crate::core::defused;
 
 /// A table as text, its header first.
 pub(super) fn csv_text<'c, R, C>(rows: R) -> String
@@ -35,16 +36,6 @@ where
         text.push_str("\r\n");
     }
     text
-}
-
-/// A cell that no spreadsheet takes for a formula: see OWASP, "CSV Injection". Those of East Asia take signs of full
-/// width as well.
-fn defused(cell: &str) -> Cow<'_, str> {
-    if cell.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n']) {
-        format!("'{cell}").into()
-    } else {
-        cell.into()
-    }
 }
 
 /// A list to be kept as a file.

@@ -7,6 +7,7 @@
 
 use hyper::StatusCode;
 
+use super::place_page;
 use super::response::{self, Response};
 use crate::core::{Code, LanguagePreference, Tag};
 use crate::registry::{SignRef, Status};
@@ -17,13 +18,13 @@ pub(super) const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
 pub(super) const FAVICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
 <path fill=\"#0b5\" d=\"M7 1h2v1h4l2 2-2 2H9v9H7V6H2V2h5z\"/></svg>";
 
-const STYLE: &str = "\
+pub(super) const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f23;--soft:#57606a;--paper:#fff;--line:#d0d7de;--go:#0a5c2f}\
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa4af;--paper:#111519;--line:#3d444d;--go:#3fb56f}}\
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);\
 font:1.0625rem/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Noto Sans\",\"Noto Sans SC\",sans-serif}\
 main{max-width:32rem;margin:0 auto;padding:2rem 1.25rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}\
-p{margin:0 0 1rem}.soft{color:var(--soft)}a{color:var(--go)}\
+p{margin:0 0 1rem}.text{white-space:pre-line;overflow-wrap:anywhere}.soft{color:var(--soft)}a{color:var(--go)}\
 dl{margin:0 0 1.5rem;border-top:1px solid var(--line)}dl div{padding:.6rem 0;border-bottom:1px solid var(--line)}\
 dt{color:var(--soft);font-size:.875rem}dd{margin:0;overflow-wrap:anywhere}\
 .code{font:600 1.125rem/1.4 ui-monospace,Menlo,Consolas,monospace;letter-spacing:.08em}\
@@ -36,10 +37,10 @@ button,.go{border:0;background:var(--go);color:var(--paper);font-weight:600}\
 nav{margin-top:2.5rem;padding-top:1rem;border-top:1px solid var(--line)}nav a{display:inline-block;padding:.6rem 1rem .6rem 0}";
 
 /// The languages of the pages, in the order of the words below.
-const LANGUAGES: [(&str, &str); 3] = [("vi", "Tiếng Việt"), ("en", "English"), ("zh", "中文")];
+pub(super) const LANGUAGES: [(&str, &str); 3] = [("vi", "Tiếng Việt"), ("en", "English"), ("zh", "中文")];
 
 /// One phrase in every language.
-type Phrase = [&'static str; 3];
+pub(super) type Phrase = [&'static str; 3];
 
 const BOX_LABEL: Phrase = ["Nhập mã in trên biển", "Type the code printed on the sign", "请输入标牌上的编码"];
 const BOX_BUTTON: Phrase = ["Mở", "Open", "打开"];
@@ -67,10 +68,12 @@ const INSPECT_RETIRED: Phrase = [
     "此标牌曾为官方标牌，现已停用。",
 ];
 const PLACE: Phrase = ["Địa điểm", "Place", "地点"];
-const AREA: Phrase = ["Khu vực", "Area", "区域"];
+pub(super) const AREA: Phrase = ["Khu vực", "Area", "区域"];
 const CODE: Phrase = ["Mã", "Code", "编码"];
 const LEADS_TO: Phrase = ["Dẫn đến", "Leads to", "指向"];
 const IN_LANGUAGES: Phrase = ["Ngôn ngữ", "Languages", "语言"];
+const OWN_PAGE: Phrase =
+    ["Trang của chúng tôi về địa điểm này", "Our own page about this place", "本站关于此地点的页面"];
 const CAUTION: Phrase = [
     "Chúng tôi không bao giờ yêu cầu chuyển tiền, đăng nhập hay cài ứng dụng.",
     "We never ask for money, a login or an app.",
@@ -120,9 +123,9 @@ impl Pages {
                 page.say(RETIRED_SUCCESSOR),
                 escaped(last.place().name_in(page.tag()))
             );
-            if let Some(target) = last.targets(now_ms).choose(languages) {
-                page.html +=
-                    &format!("<p><a class=go href=\"{}\">{}</a></p>", escaped(target.url), page.say(RETIRED_GO));
+            let go = last.targets(now_ms).choose(languages).map(|target| escaped(target.url));
+            if let Some(go) = go.or_else(|| own_page(last)) {
+                page.html += &format!("<p><a class=go href=\"{go}\">{}</a></p>", page.say(RETIRED_GO));
             }
         }
         page.end(StatusCode::GONE, "")
@@ -144,6 +147,8 @@ impl Pages {
                 page.say(FULL_STOP)
             );
         }
+        let (language, text) = place.choose_about(languages).unwrap_or((page.tag(), ""));
+        page.html += &place_page::told(place, language, text, page.language);
         page.html += "<dl>";
         page.fact(PLACE, &escaped(place.name_in(page.tag())));
         page.fact(AREA, &escaped(place.area()));
@@ -153,6 +158,13 @@ impl Pages {
             page.fact(LEADS_TO, &format!("<a href=\"{0}\">{0}</a>", escaped(target.url)));
             let offered: Vec<String> = targets.iter().map(|target| escaped(endonym(target.language))).collect();
             page.fact(IN_LANGUAGES, &offered.join(", "));
+        } else if let Some(own) = own_page(sign).filter(|_| !is_retired) {
+            page.fact(LEADS_TO, &format!("<a href=\"{own}\">{}</a>", page.say(OWN_PAGE)));
+            let offered: Vec<String> = place.abouts().map(|(language, _)| escaped(endonym(language))).collect();
+            page.fact(IN_LANGUAGES, &offered.join(", "));
+        }
+        for (name, value) in place_page::provenance(place, page.language) {
+            page.fact(name, &value);
         }
         page.html += "</dl>";
         page.html += &format!("<p class=soft>{}</p>", page.say(CAUTION));
@@ -160,9 +172,8 @@ impl Pages {
     }
 
     fn begin(&self, languages: &LanguagePreference<'_>, title: Phrase) -> Page {
-        let ours = LANGUAGES.iter().map(|(tag, _)| *tag);
-        let default = || ours.clone().position(|tag| tag == self.default_language.as_str()).unwrap_or(1);
-        let language = languages.choose(ours.clone()).unwrap_or_else(default);
+        let default = || ours(self.default_language.as_str()).unwrap_or(1);
+        let language = languages.choose(LANGUAGES.iter().map(|(tag, _)| *tag)).unwrap_or_else(default);
         let title = title[language];
         let html = format!(
             "<!doctype html><html lang={}><meta charset=utf-8><meta name=viewport content=\"width=device-width,initial-scale=1\">\
@@ -219,27 +230,44 @@ impl Page {
             }
         }
         self.html += "</nav></main></html>";
-        response::page(status, self.html)
+        response::page(status, self.html, true)
     }
 }
 
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped += "&amp;",
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '"' => escaped += "&quot;",
-            '\'' => escaped += "&#39;",
-            c => escaped.push(c),
-        }
+/// Which of the pages' languages a tag is.
+pub(super) fn ours(tag: &str) -> Option<usize> {
+    LANGUAGES.iter().position(|(ours, _)| *ours == tag)
+}
+
+/// The address of our page about a sign's place, for one who comes from another page of ours: that is no scan. `None`
+/// where there is no such page.
+fn own_page(sign: SignRef<'_>) -> Option<String> {
+    let is_told = sign.targets(i64::MIN).iter().next().is_none() && sign.place().abouts().len() > 0;
+    is_told.then(|| format!("/{}?c=page", sign.code().grouped()))
+}
+
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len() + text.len() / 8);
+    let mut from = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let entity = match byte {
+            b'&' => "&amp;",
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'"' => "&quot;",
+            b'\'' => "&#39;",
+            _ => continue,
+        };
+        escaped.push_str(&text[from..at]);
+        escaped.push_str(entity);
+        from = at + 1;
     }
+    escaped.push_str(&text[from..]);
     escaped
 }
 
 /// A language's name in itself; of others than these, the tag.
-fn endonym(tag: &str) -> &str {
+pub(super) fn endonym(tag: &str) -> &str {
     match tag {
         "vi" => "Tiếng Việt",
         "en" => "English",

@@ -1,11 +1,25 @@
-//! The page of a place that has a text and no target.
+//! The page of a place that has a text and no target, and what is told of any place on the page about its plate.
 //!
-//! Owns how that page looks. It is made when the registry is, in each language of the text; a worker adds what it says
-//! of the sign. Everything of a table is text on it.
+//! Owns how that looks. The page is made when the registry is, in each language of the text; a worker joins its two
+//! parts around what is the sign's own, in one piece of memory. Everything of a table is text here, and none of it
+//! reaches out of its element, whichever way it is written.
 
-use super::pages::Pages;
+use hyper::StatusCode;
+
+use super::pages::{AREA, LANGUAGES, Pages, Phrase, STYLE, endonym, escaped, ours};
 use super::response::{self, Response};
+use crate::core::{Day, Tag, date_of};
 use crate::registry::{MakePage, PlacePage, PlaceRef, SignRef};
+
+/// Characters of the text that go with a link that is shared.
+const DESCRIPTION: usize = 200;
+/// Most bytes of a position as a link.
+const MOST_OF_SIGN: usize = 128;
+
+const NAMESAKE: Phrase = ["Đặt tên theo", "Named after", "名称来源"];
+const SIGN: Phrase = ["Biển", "Sign", "标牌"];
+const COMPILED: Phrase = ["Biên soạn ngày", "Compiled on", "编写日期"];
+const SOURCE: Phrase = ["Nguồn", "Source", "来源"];
 
 impl Pages {
     /// What makes the pages of places when a registry is read: see [`crate::registry::Registry::make_pages`].
@@ -15,12 +29,171 @@ impl Pages {
         Box::new(move |place, language| pages.place_page(place, language))
     }
 
-    fn place_page(&self, _place: PlaceRef<'_>, _language: &str) -> PlacePage {
-        todo!()
+    fn place_page(&self, place: PlaceRef<'_>, language: &str) -> PlacePage {
+        let words = words_for(language, self.default_language);
+        let (tag, name) = in_language(place.names(), language).unwrap_or_default();
+        let text = place.abouts().find(|(tag, _)| *tag == language).map_or("", |(_, text)| text);
+        let (title, description) = (escaped(name), escaped(&beginning(text)));
+        let mut before = format!(
+            "<!doctype html><html lang={language}><meta charset=utf-8>\
+             <meta name=viewport content=\"width=device-width,initial-scale=1\"><meta name=robots content=noindex>\
+             <title>{title}</title><meta name=description content=\"{description}\">\
+             <meta property=\"og:type\" content=\"article\"><meta property=\"og:title\" content=\"{title}\">\
+             <meta property=\"og:description\" content=\"{description}\">\
+             <meta property=\"og:site_name\" content=\"{}\"><meta property=\"og:locale\" content=\"{}\">\
+             <style>{STYLE}</style><main><h1 dir=auto lang={tag}>{title}</h1>",
+            escaped(&self.authority[words]),
+            locale(language),
+        );
+        let label = |phrase: Phrase| Label { phrase, words, page: language };
+        if let Some((tag, namesake)) = in_language(place.namesakes(), language) {
+            before +=
+                &format!("<p class=soft>{}: <bdi lang={tag}>{}</bdi></p>", label(NAMESAKE).span(), escaped(namesake));
+        }
+        before += &text_of(language, text);
+        before += "<dl>";
+        if !place.area().is_empty() {
+            before += &label(AREA).fact(&format!("<bdi>{}</bdi>", escaped(place.area())));
+        }
+        before += &format!("<div>{}<dd><span class=code>{}</span>", label(SIGN).term(), PlacePage::CODE);
+        let mut after = "</dd></div>".to_owned();
+        for (phrase, value) in provenance(place, words) {
+            after += &label(phrase).fact(&value);
+        }
+        after += "</dl>";
+        let others: Vec<&str> = place.abouts().map(|(tag, _)| tag).filter(|tag| *tag != language).collect();
+        if !others.is_empty() {
+            after += "<nav>";
+            for tag in others {
+                after += &format!(
+                    "<a href=\"/{}?lang={tag}&amp;c=page\" lang={tag} hreflang={tag}>{}</a>",
+                    PlacePage::CODE,
+                    endonym(tag)
+                );
+            }
+            after += "</nav>";
+        }
+        after += "</main></html>";
+        PlacePage { before: before.into(), after: after.into() }
+    }
+}
+
+/// The page of a sign's place, with what is the sign's own: its code and where it hangs.
+pub(super) fn place(sign: SignRef<'_>, page: &PlacePage) -> Response {
+    let code = sign.code().grouped().to_string();
+    let parts = [&*page.before, &*page.after];
+    let holes = parts.iter().map(|part| part.matches(PlacePage::CODE).count()).sum::<usize>();
+    let length = parts.map(str::len).iter().sum::<usize>() + holes * code.len() + MOST_OF_SIGN;
+    let mut html = String::with_capacity(length);
+    fill(&mut html, &page.before, &code);
+    if let Some((lat, lon)) = sign.position() {
+        use std::fmt::Write as _;
+        // RFC 5870; the second time it has Android show a pin there.
+        write!(html, "<br><a href=\"geo:{lat},{lon}?q={lat},{lon}\">{lat}, {lon}</a>").expect("a string takes all");
+    }
+    fill(&mut html, &page.after, &code);
+    response::page(StatusCode::OK, html, sign.place().abouts().len() > 1)
+}
+
+fn fill(html: &mut String, part: &str, code: &str) {
+    let mut pieces = part.split(PlacePage::CODE);
+    html.push_str(pieces.next().unwrap_or_default());
+    for piece in pieces {
+        html.push_str(code);
+        html.push_str(piece);
+    }
+}
+
+/// The text and what it is named after, for a page of ours whose words are in another language perhaps.
+pub(super) fn told(place: PlaceRef<'_>, language: &str, text: &str, words: usize) -> String {
+    let mut html = String::new();
+    if let Some((tag, namesake)) = in_language(place.namesakes(), language) {
+        let name = NAMESAKE[words];
+        html += &format!("<p class=soft>{name}: <bdi lang={tag}>{}</bdi></p>", escaped(namesake));
+    }
+    if !text.is_empty() {
+        html += &text_of(language, text);
+    }
+    html
+}
+
+/// When and from what the text was put together.
+pub(super) fn provenance(place: PlaceRef<'_>, words: usize) -> impl Iterator<Item = (Phrase, String)> {
+    let compiled = place.compiled().map(|day| (COMPILED, date(day, words)));
+    let source = match place.source() {
+        "" => None,
+        url if url.starts_with("https://") => {
+            Some(format!("<a href=\"{0}\" rel=\"nofollow noopener noreferrer\">{0}</a>", escaped(url)))
+        }
+        text => Some(format!("<bdi>{}</bdi>", escaped(text))),
+    };
+    compiled.into_iter().chain(source.map(|source| (SOURCE, source)))
+}
+
+/// The name of a thing beside its value, in our words on a page in perhaps another language.
+struct Label<'p> {
+    phrase: Phrase,
+    words: usize,
+    page: &'p str,
+}
+
+impl Label<'_> {
+    fn lang(&self) -> String {
+        let ours = LANGUAGES[self.words].0;
+        if ours == self.page { String::new() } else { format!(" lang={ours}") }
     }
 
-    /// The page of a sign's place, with what is the sign's own.
-    pub(super) fn place(&self, _sign: SignRef<'_>, _page: &PlacePage) -> Response {
-        response::not_found()
+    fn span(&self) -> String {
+        format!("<span{}>{}</span>", self.lang(), self.phrase[self.words])
     }
+
+    fn term(&self) -> String {
+        format!("<dt{}>{}</dt>", self.lang(), self.phrase[self.words])
+    }
+
+    fn fact(&self, value: &str) -> String {
+        format!("<div>{}<dd>{value}</dd></div>", self.term())
+    }
+}
+
+fn text_of(language: &str, text: &str) -> String {
+    format!("<p class=text dir=auto lang={language}>{}</p>", escaped(text))
+}
+
+/// The language of our words on a page: its own, or its relative, the configured one, or English.
+fn words_for(language: &str, default: Tag) -> usize {
+    let primary = |tag: &str| ours(tag.split('-').next().unwrap_or(tag));
+    primary(language).or_else(|| primary(default.as_str())).unwrap_or(1)
+}
+
+/// The text in a language, or else in the default one, with its language.
+fn in_language<'a>(
+    mut texts: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+    language: &str,
+) -> Option<(&'a str, &'a str)> {
+    texts.clone().find(|(tag, _)| *tag == language).or_else(|| texts.next())
+}
+
+/// The first words of a text, on one line.
+fn beginning(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let Some((cut, _)) = line.char_indices().nth(DESCRIPTION) else { return line };
+    // A language without spaces is cut where it is.
+    let end = line[..cut].rfind(' ').filter(|&end| end > cut / 2).unwrap_or(cut);
+    format!("{}…", &line[..end])
+}
+
+/// A language and its country as Open Graph has them; of a language that we know no country of, itself.
+fn locale(language: &str) -> &str {
+    match language {
+        "vi" => "vi_VN",
+        "en" => "en_GB",
+        "zh" | "zh-Hans" => "zh_CN",
+        "zh-Hant" => "zh_TW",
+        other => other,
+    }
+}
+
+fn date(day: Day, words: usize) -> String {
+    date_of(day).strftime(["%-d/%-m/%Y", "%-d %B %Y", "%Y年%-m月%-d日"][words]).to_string()
 }

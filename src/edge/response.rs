@@ -51,11 +51,13 @@ impl Redirects {
     }
 }
 
-/// One of our own pages.
-pub(super) fn page(status: StatusCode, html: String) -> Response {
+/// One of our own pages; `several_languages` where there is another for a visitor of another language.
+pub(super) fn page(status: StatusCode, html: String, several_languages: bool) -> Response {
     let mut response = body(status, "text/html; charset=utf-8", html);
     let headers = response.headers_mut();
-    headers.insert(VARY, BY_LANGUAGE);
+    if several_languages {
+        headers.insert(VARY, BY_LANGUAGE);
+    }
     // No script, nothing fetched from elsewhere, no frame around it.
     let policy =
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";

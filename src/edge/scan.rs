@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use super::counters::Counters;
 use super::misses::Misses;
 use super::pages::{self, Pages};
+use super::place_page;
 use super::rate::UnknownRate;
 use super::request::{Method, Request};
 use super::response::{self, Redirects, Response};
@@ -168,7 +169,7 @@ impl ScanHandler {
             return Reply::Page(response::not_found());
         };
         self.found(request, registry, scanned, language);
-        Reply::Page(pages.place(sign, page))
+        Reply::Page(place_page::place(sign, page))
     }
 
     /// A scan that leads somewhere, in a language; or a visitor who chose another one on the page that a scan led to.

@@ -20,32 +20,13 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::civil::Date;
-use jiff::{Span, Unit};
-
 use crate::core::Code;
+pub use crate::core::{Day, date_of, day_of};
 use crate::registry::{SignRef, Status};
 use clock::{Clock, History};
 use rate::{Posterior, Prior};
 
 pub use groups::{Group, GroupKind};
-
-/// Days since 1 January 1970, in the province's time zone.
-pub type Day = i32;
-
-/// The first [`Day`].
-const EPOCH: Date = Date::constant(1970, 1, 1);
-
-/// The day of a date.
-pub fn day_of(date: Date) -> Day {
-    EPOCH.until((Unit::Day, date)).map_or(0, |span| span.get_days())
-}
-
-/// The date of a day; the calendar's first where there is none.
-pub fn date_of(day: Day) -> Date {
-    let days = Span::new().try_days(day);
-    days.and_then(|days| EPOCH.checked_add(days)).unwrap_or(Date::MIN)
-}
 
 /// How many days before a sign's last scan its own hours are asked for. The memory is [`MEMORY`] days of
 /// those that count; the mean of everybody's traffic reaches [`clock::MEAN`] further back. The rest is

@@ -15,7 +15,7 @@ use super::{
     Hasher, NO_DATE, NO_POSITION, NO_SIGN, Override, Place, PlaceRef, Registry, Scope, Sign, Span, Status, Variant,
     Variants, count,
 };
-use crate::core::{Code, Problems, Tag, spoiled};
+use crate::core::{Code, Problems, Tag, day_of, spoiled};
 
 /// Most text of a registry, in bytes: positions in it are counted in 32 bits. (A target of two-byte
 /// letters is three times as long as it stands in its table.)
@@ -531,7 +531,7 @@ fn millionths(cell: &str, limit: f64) -> Option<i32> {
 fn days(cell: &str) -> Option<i32> {
     let date =
         if cell.contains('/') { jiff::civil::Date::strptime("%d/%m/%Y", cell).ok()? } else { cell.parse().ok()? };
-    Some(jiff::civil::date(1970, 1, 1).until((jiff::Unit::Day, date)).ok()?.get_days())
+    Some(day_of(date))
 }
 
 #[cfg(test)]

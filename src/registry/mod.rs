@@ -7,6 +7,7 @@
 //! and about 10 more in that index, besides its URLs.
 
 mod builder;
+mod coverage;
 mod route;
 mod rows;
 mod rules;
@@ -18,6 +19,7 @@ use std::sync::atomic::AtomicU32;
 use hashbrown::{HashMap, HashTable};
 
 pub use builder::RegistryBuilder;
+pub use coverage::{Coverage, Gap, InLanguage, gaps};
 pub use route::{AliasError, Route, as_sent};
 pub use rows::{OverrideRow, PlaceRow, SignRow, TableNames, Text};
 pub use rules::{HostPattern, HostPatternError, Rules, TargetError, TimeError};
@@ -285,8 +287,8 @@ impl Registry {
         let place = |number| PlaceRef { registry: self, number };
         let pages = self.stories.keys().map(|&number| (number, place(number)));
         let pages = pages.filter(|(_, place)| place.answer() == Answer::OwnPage);
-        let made = |place: PlaceRef<'_>| place.abouts().map(|(language, _)| make(place, language)).collect();
-        let pages = pages.map(|(number, place)| (number, made(place))).collect();
+        let of = |place: PlaceRef<'_>| place.abouts().map(|(language, _)| make(place, language)).collect();
+        let pages = pages.map(|(number, place)| (number, of(place))).collect();
         self.pages = pages;
     }
 
