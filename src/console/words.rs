@@ -202,7 +202,7 @@ pub(super) fn column(language: Language, column: &str) -> String {
         "kind" => language.say("Loại", "Kind"),
         "area" => language.say("Khu vực", "Area"),
         "target" => language.say("Trang đích", "Target"),
-        "namesake" => language.say("Đặt theo tên", "Named after"),
+        "namesake" => language.say("Đặt tên theo", "Named after"),
         "about" => language.say("Giới thiệu", "About"),
         "source" => language.say("Nguồn", "Source"),
         "compiled" => language.say("Ngày biên soạn", "Compiled on"),
