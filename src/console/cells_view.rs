@@ -172,12 +172,12 @@ fn marked(table: TableName, column: &str, old: Option<&str>, new: Option<&str>) 
     Some([mark(gone), mark(came)])
 }
 
-/// The words of a text, each with the white space behind it. Chinese has none: each of its characters is a word.
+/// The words of a text, and the white space between them. Chinese has none: each of its characters is a word.
 fn split(text: &str) -> Vec<&str> {
     let stands_alone = |c: char| ('\u{2e80}'..='\u{9fff}').contains(&c);
     let (mut words, mut start, mut last) = (Vec::new(), 0, ' ');
     for (at, c) in text.char_indices() {
-        if at > start && (last.is_whitespace() && !c.is_whitespace() || stands_alone(last) || stands_alone(c)) {
+        if at > start && (last.is_whitespace() != c.is_whitespace() || stands_alone(last) || stands_alone(c)) {
             words.push(&text[start..at]);
             start = at;
         }
@@ -409,10 +409,10 @@ mod tests {
         let long = "từ ".repeat(300);
         assert_eq!(
             shown(&format!("{long}cũ {long}"), &format!("{long}mới {long}")),
-            is(&format!("{long}<del>cũ </del>{long}"), &format!("{long}<ins>mới </ins>{long}"))
+            is(&format!("{long}<del>cũ</del> {long}"), &format!("{long}<ins>mới</ins> {long}"))
         );
-        assert_eq!(shown("a\nb", "a\nb c"), is("a\n<del>b</del>", "a\n<ins>b c</ins>"));
-        assert_eq!(shown("a a", "a a a"), is("a a", "a <ins>a </ins>a"));
+        assert_eq!(shown("a\nb", "a\nb c"), is("a\nb", "a\nb<ins> c</ins>"));
+        assert_eq!(shown("a a", "a a a"), is("a a", "a a<ins> a</ins>"));
         assert_eq!(shown("谅山省", "谅山市"), is("谅山<del>省</del>", "谅山<ins>市</ins>"));
         assert_eq!(shown("<b>", "x"), is("<del>&lt;b&gt;</del>", "<ins>x</ins>"));
         assert_eq!(shown("", "x"), None);
