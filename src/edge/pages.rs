@@ -23,10 +23,10 @@ pub(super) const STYLE: &str = "\
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa4af;--paper:#111519;--line:#3d444d;--go:#3fb56f}}\
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);\
 font:1.0625rem/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Noto Sans\",\"Noto Sans SC\",sans-serif}\
-main{max-width:32rem;margin:0 auto;padding:2rem 1.25rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}\
-p{margin:0 0 1rem}.text{white-space:pre-line;overflow-wrap:anywhere}.soft{color:var(--soft)}a{color:var(--go)}\
+main{max-width:32rem;margin:0 auto;padding:2rem 1.25rem;overflow-wrap:anywhere}h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}\
+p{margin:0 0 1rem}.text{white-space:pre-line}.soft{color:var(--soft)}a{color:var(--go)}\
 dl{margin:0 0 1.5rem;border-top:1px solid var(--line)}dl div{padding:.6rem 0;border-bottom:1px solid var(--line)}\
-dt{color:var(--soft);font-size:.875rem}dd{margin:0;overflow-wrap:anywhere}\
+dt{color:var(--soft);font-size:.875rem}dd{margin:0}\
 .code{font:600 1.125rem/1.4 ui-monospace,Menlo,Consolas,monospace;letter-spacing:.08em}\
 form{display:flex;flex-wrap:wrap;gap:.5rem;margin:1.5rem 0}label{flex:1 0 100%}\
 input,button,.go{font:inherit;min-height:3rem;border-radius:.5rem;padding:.5rem 1rem}\

@@ -36,6 +36,7 @@ mod limits;
 mod logging;
 mod observe;
 mod pages;
+mod place_page;
 mod plaintext;
 mod privacy;
 mod proxy_protocol;

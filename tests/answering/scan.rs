@@ -79,13 +79,17 @@ const HANT: &str = "https://example.vn/hant/hant";
 const HANS: &str = "https://example.vn/zh/hant";
 
 const PLACES: &str = "\
-place,area,name,name:en,target,target:en,target:zh,target:zh-Hant
-many,Kỳ Lừa,Nhiều,Many,https://example.vn/vi/many,https://example.vn/en/many,https://example.vn/zh/many,
-hant,Kỳ Lừa,Phồn,Hant,https://example.vn/vi/hant,,https://example.vn/zh/hant,https://example.vn/hant/hant
-only,Kỳ Lừa,Một,One,https://example.vn/vi/only,,,
-past,Kỳ Lừa,Trước,Before,https://example.vn/past,,,
-now,Kỳ Lừa,Nay,Now,https://example.vn/now,,,
-next,Kỳ Lừa,Sau,After,https://example.vn/next,,,
+place,area,name,name:en,target,target:en,target:zh,target:zh-Hant,about,about:en,about:zh,about:zh-Hant,about:ko
+many,Kỳ Lừa,Nhiều,Many,https://example.vn/vi/many,https://example.vn/en/many,https://example.vn/zh/many,,,,,,
+hant,Kỳ Lừa,Phồn,Hant,https://example.vn/vi/hant,,https://example.vn/zh/hant,https://example.vn/hant/hant,,,,,
+only,Kỳ Lừa,Một,One,https://example.vn/vi/only,,,,,,,,
+past,Kỳ Lừa,Trước,Before,https://example.vn/past,,,,,,,,
+now,Kỳ Lừa,Nay,Now,https://example.vn/now,,,,,,,,
+next,Kỳ Lừa,Sau,After,https://example.vn/next,,,,,,,,
+told,Kỳ Lừa,Kể,Told,,,,,Chuyện,A story,故事,,이야기
+both,Kỳ Lừa,Cả hai,Both,https://example.vn/both,,,,Chuyện,A story,,,
+hans,Kỳ Lừa,Giản,Hans,,,,,Chuyện,,故事,故事,
+mute,Kỳ Lừa,Không,Mute,,,,,,,,,
 ";
 
 const SIGNS: &str = "\
@@ -100,10 +104,22 @@ PAST1,past,active,,,,
 NOW1,now,active,,,,
 NOW2,now,active,,,,
 NEXT1,next,active,,,,
+T01D,told,active,,,,/ke/chuyen?id=1
+T02D,told,planned,,,,
+T03D,told,active,https://example.vn/own,,,
+T04D,told,retired,,,,
+T05D,told,active,,,,
+T06D,told,active,,,,
+T07D,told,active,,,,
+B07H,both,active,,,,
+HANS1,hans,active,,,,
+MVTE,mute,retired,,,,
+MVTE2,mute,active,https://example.vn/own,,,
 ";
 
 fn rows() -> Vec<Row> {
     let many = |spelling: &str| get(spelling).leads_to(VI).recorded("7K3M9QX5 found qr _ vi");
+    let told = |path: &str, languages, facts| get(path).accept(languages).answers(200).recorded(facts);
     let wanted = |languages, location, facts| get("/7K3M9QX5").accept(languages).leads_to(location).recorded(facts);
     vec![
         // Spellings of one code.
@@ -167,6 +183,38 @@ fn rows() -> Vec<Row> {
         get("/NOW1").leads_to("https://example.vn/festival").recorded("N0W1 found qr _ vi"),
         get("/NOW2").leads_to("https://example.vn/sign-festival").recorded("N0W2 found qr _ vi"),
         get("/NEXT1").leads_to("https://example.vn/next").recorded("NEXT1 found qr _ vi"),
+        // A place with a text and no target: a page of ours, in the best language of the text.
+        told("/T01D", "vi-VN,vi;q=0.9", "T01D found qr vi vi"),
+        told("/t01d", "en-US,en;q=0.9", "T01D found qr en en"),
+        told("/T01D/", "zh-CN,zh;q=0.9", "T01D found qr zh zh"),
+        told("/T01D", "zh-TW", "T01D found qr zh zh"),
+        told("/T01D?c=nfc", "ko-KR,ko;q=0.9", "T01D found nfc ko ko"),
+        told("/T01D", "fr, de;q=0.5", "T01D found qr fr vi"),
+        told("/T01D", "*", "T01D found qr _ vi"),
+        told("/T01D?lang=en", "zh", "T01D found qr en en"),
+        told("/T01D?lang=xx", "zh", "T01D found qr other zh"),
+        told("/ke/chuyen?id=1", "en", "T01D found qr en en"),
+        told("/T02D", "en", "T02D found qr en en"),
+        told("/HANS1", "zh-TW", "HANS1 found qr zh zh-Hant"),
+        told("/HANS1", "zh-CN", "HANS1 found qr zh zh"),
+        told("/HANS1", "en", "HANS1 found qr en vi"),
+        get("/T01D").method("HEAD").answers(200),
+        get("/T01D").method("POST").answers(405),
+        get("/T01D+").answers(200),
+        // Another language that was chosen on such a page is no scan.
+        get("/T01D?lang=en&c=page").answers(200),
+        get("/T01D?c=page").answers(200),
+        get("/7K3M9QX5?c=page").leads_to(VI),
+        // A target takes over: the sign's own, its place's, an override for its time.
+        get("/T03D").leads_to("https://example.vn/own").recorded("T03D found qr _ vi"),
+        get("/B07H").accept("en").leads_to("https://example.vn/both").recorded("B07H found qr en vi"),
+        get("/T05D").leads_to("https://example.vn/festival").recorded("T05D found qr _ vi"),
+        told("/T06D", "en", "T06D found qr en en"),
+        told("/T07D", "en", "T07D found qr en en"),
+        get("/T04D").answers(410).recorded("T04D retired qr _ _"),
+        get("/MVTE").answers(410).recorded("MVTE retired qr _ _"),
+        get("/MVTE+").answers(200),
+        get("/MVTE2").leads_to("https://example.vn/own").recorded("MVTE2 found qr _ vi"),
         // What is not a redirect.
         get("/GONE1").accept("en").answers(410).recorded("G0NE1 retired qr en _"),
         get("/old/gone").answers(410).recorded("G0NE1 retired qr _ _"),
@@ -216,7 +264,10 @@ fn overrides() -> String {
          now,{},{},https://example.vn/older-festival\n\
          now,{},{},https://example.vn/festival\n\
          NOW2,{},{},https://example.vn/sign-festival\n\
-         next,{},{},https://example.vn/festival\n",
+         next,{},{},https://example.vn/festival\n\
+         T05D,{},{},https://example.vn/festival\n\
+         T06D,{},{},https://example.vn/festival\n\
+         T07D,{},{},https://example.vn/festival\n",
         at(-48),
         at(-24),
         at(-72),
@@ -226,7 +277,13 @@ fn overrides() -> String {
         at(-2),
         at(2),
         at(24),
-        at(48)
+        at(48),
+        at(-1),
+        at(1),
+        at(-2),
+        at(-1),
+        at(1),
+        at(2),
     )
 }
 
@@ -321,6 +378,8 @@ fn the_headers_are_those_of_the_table() {
     assert_eq!(reply.header("content-length"), Some("0"));
     assert_eq!(reply.header("vary"), Some("Accept-Language"), "the place has targets in several languages");
     assert_eq!(edge.scan("/ON1").header("vary"), None, "the place has one");
+    let page = edge.scan("/T01D");
+    assert_eq!((page.header("cache-control"), page.header("vary")), (Some("no-store"), Some("Accept-Language")));
     let typed = edge.scan("/go?code=7k3m-9qx5");
     assert_eq!((typed.status, typed.location()), (303, Some("/7K3M9QX5?c=typed")));
     for path in ["/go/?code=7k3m-9qx5", "/go?code=7k3m+9qx5", "/go?x=1&code=%37k3m9qx5"] {
@@ -333,7 +392,7 @@ fn the_headers_are_those_of_the_table() {
 #[test]
 fn a_head_request_gets_the_headers_of_a_get() {
     let edge = edge();
-    for path in ["/7K3M9QX5", "/GONE1", "/NOSUCH", "/", "/7K3M9QX5+"] {
+    for path in ["/7K3M9QX5", "/GONE1", "/NOSUCH", "/", "/7K3M9QX5+", "/T01D", "/T01D+"] {
         let get = edge.scan(path);
         let head = http::request(edge.address(), "HEAD", path, &[("User-Agent", PHONE)]).unwrap();
         let without_date = |reply: &http::Reply| {

@@ -9,6 +9,7 @@ WITH
     (SELECT max((edge, generation)) FROM {database}.signs{all} WHERE published = last_published) AS last_generation
 SELECT
     code, status, place, kind, area, name, names, lat, lon, mounted, target, targets, languages,
+    namesake, named, told, targeted, compiled,
     edge, generation, published
 FROM {database}.signs{all}
 WHERE published = last_published
