@@ -8,8 +8,9 @@ use url::Url;
 
 use super::{Span, Variants};
 
-/// Longest text, in characters: as people see them, so a letter and the accents that were typed after it are one.
-const MAX_ABOUT: usize = 1000;
+/// Longest text about a place, in characters: as people see them, so a letter and the accents that were typed after it are
+/// one.
+pub const MAX_ABOUT: usize = 1000;
 /// Longest text in bytes: a thousand characters of four bytes, each with marks that don't become one with it.
 const MAX_ABOUT_BYTES: usize = 16 << 10;
 /// Longest source that is no address, in bytes.
