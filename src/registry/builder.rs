@@ -5,6 +5,7 @@
 //! one validator, wherever they come from. Nothing is guessed: each problem has its table, line and
 //! column, and with one problem there is no registry.
 
+use std::borrow::Cow;
 use std::hash::BuildHasher as _;
 
 use super::route::{AliasError, MAX_ALIAS, Route, as_sent};
@@ -22,8 +23,6 @@ use crate::core::{Code, Problems, Tag, day_of, spoiled};
 const MAX_TEXT: usize = u32::MAX as usize;
 /// Longest identifier of a place, in bytes.
 const MAX_PLACE_ID: usize = 64;
-/// Longest name, kind or area, in bytes.
-const MAX_NAME: usize = 400;
 /// Languages in one registry.
 const MAX_LANGUAGES: usize = 64;
 /// Signs that may follow one another.
@@ -110,21 +109,20 @@ impl<'a> RegistryBuilder<'a> {
         } else if self.registry.place(id).is_some() {
             wrong("place", format!("expected an identifier that no other place has, found {id:?} again"));
         }
-        let name = in_default(row.names);
-        if name.is_empty() {
+        if in_default(row.names).is_empty() {
             let default = self.rules.default_language;
             wrong("name", format!("expected a name in the default language ({default}), found an empty cell"));
         }
-        for (column, text) in [("name", name), ("kind", row.kind), ("area", row.area)] {
-            if text.len() > MAX_NAME {
-                wrong(column, format!("expected at most {MAX_NAME} bytes, found {}", text.len()));
+        for (column, text) in [("kind", row.kind), ("area", row.area)] {
+            if let Err(error) = story::name(text) {
+                wrong(column, error.to_string());
             }
         }
         let place = Place {
             id: self.text(id),
             kind: self.text_like_last(row.kind, |place| place.kind),
             area: self.text_like_last(row.area, |place| place.area),
-            names: self.names(row.names),
+            names: self.texts(row, "name", row.names, story::name),
             targets: self.targets(self.tables.places, row.line, row.targets),
             overridden: false,
         };
@@ -141,8 +139,7 @@ impl<'a> RegistryBuilder<'a> {
         if row.namesakes.is_empty() && row.abouts.is_empty() && row.source.is_empty() && row.compiled.is_empty() {
             return;
         }
-        let one_line = |text: &str| story::line(text, MAX_NAME).map(|()| text.to_owned());
-        let namesakes = self.texts(row, "namesake", row.namesakes, one_line);
+        let namesakes = self.texts(row, "namesake", row.namesakes, story::name);
         let abouts = self.texts(row, "about", row.abouts, story::about);
         let mut wrong = |key: &str, text: String| self.problems.add(self.tables.places, row.line, key, text);
         if !row.abouts.is_empty() && in_default(row.abouts).is_empty() {
@@ -158,7 +155,7 @@ impl<'a> RegistryBuilder<'a> {
         }
         let source = story::source(row.source).unwrap_or_else(|error| {
             wrong("source", error.to_string());
-            String::new()
+            Cow::default()
         });
         let source = self.text(&source);
         self.registry.stories.insert(place, Story { namesakes, abouts, source, compiled: compiled.unwrap_or(NO_DATE) });
@@ -170,7 +167,7 @@ impl<'a> RegistryBuilder<'a> {
         row: &PlaceRow<'_>,
         column: &str,
         texts: &[Text<'_>],
-        read: impl Fn(&str) -> Result<String, StoryError>,
+        read: impl Fn(&str) -> Result<Cow<'_, str>, StoryError>,
     ) -> Variants {
         let start = count(self.registry.variants.len());
         for &Text { language, text } in texts {
@@ -178,7 +175,7 @@ impl<'a> RegistryBuilder<'a> {
             let text = read(text).unwrap_or_else(|error| {
                 let column = language.map_or(column.to_owned(), |tag| format!("{column}:{tag}"));
                 self.problems.add(self.tables.places, row.line, &column, error.to_string());
-                String::new()
+                Cow::default()
             });
             self.variant(language, &text);
         }
@@ -397,14 +394,6 @@ impl<'a> RegistryBuilder<'a> {
             }
         }
         Err(SuccessorError::TooMany)
-    }
-
-    fn names(&mut self, names: &[Text<'_>]) -> Variants {
-        let start = count(self.registry.variants.len());
-        for name in names {
-            self.variant(name.language, name.text);
-        }
-        variants(start, names)
     }
 
     /// The targets of a row, checked.
