@@ -62,7 +62,7 @@ impl Edge {
             |mut rows, place| {
                 let page = |language: &str| format!("https://example.vn/{language}/duong-pho/p{place}");
                 // Of those that are scanned every fourth as well.
-                if settings.own_pages && place / (SIGNS / SCANNED / 5) % 4 == 0 {
+                if settings.own_pages && (place / (SIGNS / SCANNED / 5)).is_multiple_of(4) {
                     writeln!(rows, "p{place},Phố {place},,,,\"{about}\",About {place}").ok();
                 } else {
                     writeln!(rows, "p{place},Phố {place},{},{},{},,", page("vi"), page("en"), page("zh")).ok();
