@@ -195,7 +195,9 @@ fn whole() {
     };
     // The first scan of each sign makes its tally.
     for round in 0..SIGNS / SCANS {
-        let _: [f64; 2] = ['S', 'T'].map(|kind| time(kind, round));
+        for kind in ['S', 'T'] {
+            time(kind, round);
+        }
     }
     let times: Vec<[f64; 2]> = (0..ROUNDS).map(|round| ['S', 'T'].map(|kind| time(kind, round))).collect();
     let spread = |of: &dyn Fn(&[f64; 2]) -> f64| {

@@ -27,8 +27,9 @@ const HEADERS: [(HeaderName, &str); 5] = [
 
 /// A handler, its journal with segments of this size, and the folder that both write to.
 pub fn handler(segment: &str) -> (Setup, Arc<Journal>, ScanHandler) {
-    let signs: String = (0..SIGNS).map(|n| format!("S{n:05},p{0},active\nT{n:05},t{0},active\n", n % 100)).collect();
-    let places: String = (0..100)
+    let signs: Vec<String> =
+        (0..SIGNS).map(|n| format!("S{n:05},p{0},active\nT{n:05},t{0},active\n", n % 100)).collect();
+    let places: Vec<String> = (0..100)
         .map(|n| {
             let led = format!("https://example.vn/vi/place-{n},https://example.vn/en/place-{n}");
             // A thousand characters in Vietnamese, with a line break now and then.
@@ -42,8 +43,11 @@ pub fn handler(segment: &str) -> (Setup, Arc<Journal>, ScanHandler) {
     let geoip = std::env::var("WAYPOST_TEST_GEOIP").expect("tests/run installs a country database and names it");
     let setup = Setup::new()
         .registry(
-            &format!("place,name,name:en,target,target:en,namesake,about,about:en,source,compiled\n{places}"),
-            &format!("code,place,status\n{signs}"),
+            &format!(
+                "place,name,name:en,target,target:en,namesake,about,about:en,source,compiled\n{}",
+                places.concat()
+            ),
+            &format!("code,place,status\n{}", signs.concat()),
         )
         .set("observe", "geoip", format!("[\"{geoip}/iptoasn-country.mmdb\"]"))
         .set("observe", "repeat_window", "\"10s\"")
