@@ -23,6 +23,8 @@ use crate::core::{Code, Problems, Tag, day_of, spoiled};
 const MAX_TEXT: usize = u32::MAX as usize;
 /// Longest identifier of a place, in bytes.
 const MAX_PLACE_ID: usize = 64;
+/// Longest name, kind, area or namesake, in bytes.
+const MAX_NAME: usize = 400;
 /// Languages in one registry.
 const MAX_LANGUAGES: usize = 64;
 /// Signs that may follow one another.
@@ -109,20 +111,22 @@ impl<'a> RegistryBuilder<'a> {
         } else if self.registry.place(id).is_some() {
             wrong("place", format!("expected an identifier that no other place has, found {id:?} again"));
         }
-        if in_default(row.names).is_empty() {
+        let name = in_default(row.names);
+        if name.is_empty() {
             let default = self.rules.default_language;
             wrong("name", format!("expected a name in the default language ({default}), found an empty cell"));
         }
-        for (column, text) in [("kind", row.kind), ("area", row.area)] {
-            if let Err(error) = story::name(text) {
-                wrong(column, error.to_string());
+        // Control characters were taken here before anything was told of a place: a table that has served goes on serving.
+        for (column, text) in [("name", name), ("kind", row.kind), ("area", row.area)] {
+            if text.len() > MAX_NAME {
+                wrong(column, format!("expected at most {MAX_NAME} bytes, found {}", text.len()));
             }
         }
         let place = Place {
             id: self.text(id),
             kind: self.text_like_last(row.kind, |place| place.kind),
             area: self.text_like_last(row.area, |place| place.area),
-            names: self.texts(row, "name", row.names, story::name),
+            names: self.names(row.names),
             targets: self.targets(self.tables.places, row.line, row.targets),
             overridden: false,
         };
@@ -139,7 +143,7 @@ impl<'a> RegistryBuilder<'a> {
         if row.namesakes.is_empty() && row.abouts.is_empty() && row.source.is_empty() && row.compiled.is_empty() {
             return;
         }
-        let namesakes = self.texts(row, "namesake", row.namesakes, story::name);
+        let namesakes = self.texts(row, "namesake", row.namesakes, |text| story::line(text, MAX_NAME));
         let abouts = self.texts(row, "about", row.abouts, story::about);
         let mut wrong = |key: &str, text: String| self.problems.add(self.tables.places, row.line, key, text);
         if !row.abouts.is_empty() && in_default(row.abouts).is_empty() {
@@ -394,6 +398,14 @@ impl<'a> RegistryBuilder<'a> {
             }
         }
         Err(SuccessorError::TooMany)
+    }
+
+    fn names(&mut self, names: &[Text<'_>]) -> Variants {
+        let start = count(self.registry.variants.len());
+        for name in names {
+            self.variant(name.language, name.text);
+        }
+        variants(start, names)
     }
 
     /// The targets of a row, checked.

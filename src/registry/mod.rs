@@ -23,6 +23,7 @@ pub use coverage::{Coverage, Gap, InLanguage, gaps};
 pub use route::{AliasError, Route, as_sent};
 pub use rows::{OverrideRow, PlaceRow, SignRow, TableNames, Text};
 pub use rules::{HostPattern, HostPatternError, Rules, TargetError, TimeError};
+pub use story::MAX_ABOUT;
 
 use self::story::Story;
 use crate::core::{Code, LanguagePreference, Tag};

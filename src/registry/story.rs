@@ -1,6 +1,6 @@
 //! What is told of a place: who or what it is named after, its text, when and from what that was put together.
 //!
-//! Owns what these cells, and names, may hold. They are plain text: what a page makes of them is the page's affair, and
+//! Owns what these cells may hold. They are plain text: what a page makes of them is the page's affair, and
 //! it is never markup. Few places have them, so they lie beside the rows and cost the others nothing.
 
 use std::borrow::Cow;
@@ -10,10 +10,9 @@ use url::Url;
 
 use super::{Span, Variants};
 
-/// Longest text, in characters after NFC: a letter and the accents that were typed after it are one, as people see it.
-const MAX_ABOUT: usize = 1000;
-/// Longest name, kind, area or namesake, in bytes.
-const MAX_NAME: usize = 400;
+/// Longest text about a place, in characters after NFC: a letter and the accents that were typed after it are one, as
+/// people see it.
+pub const MAX_ABOUT: usize = 1000;
 /// Longest source that is no address, in bytes.
 const MAX_SOURCE: usize = 400;
 /// Longest address of a source as it is written, in bytes: as of a target.
@@ -74,11 +73,6 @@ pub(super) fn about(cell: &str) -> Result<Cow<'_, str>, StoryError> {
     }
 }
 
-/// A name, a kind, an area or a namesake.
-pub(super) fn name(cell: &str) -> Result<Cow<'_, str>, StoryError> {
-    line(cell, MAX_NAME)
-}
-
 /// A text, or an https address, which is kept as it is sent: ASCII, percent-encoded.
 pub(super) fn source(cell: &str) -> Result<Cow<'_, str>, StoryError> {
     let scheme = cell.split_once("://").map(|(scheme, _)| scheme);
@@ -101,7 +95,8 @@ pub(super) fn source(cell: &str) -> Result<Cow<'_, str>, StoryError> {
     Ok(String::from(url).into())
 }
 
-fn line(cell: &str, most: usize) -> Result<Cow<'_, str>, StoryError> {
+/// A text of one line.
+pub(super) fn line(cell: &str, most: usize) -> Result<Cow<'_, str>, StoryError> {
     if cell.len() > most {
         return Err(StoryError::TooLong { most, found: cell.len() });
     }
@@ -187,14 +182,14 @@ mod tests {
 
     #[test]
     fn a_name_is_one_line() {
-        assert_eq!(name("Đường Hùng Vương"), Ok("Đường Hùng Vương".into()));
+        assert_eq!(line("Đường Hùng Vương", 400), Ok("Đường Hùng Vương".into()));
         for (cell, error) in [
             ("Đường\nMột", StoryError::Lines),
             ("Đường\u{2028}Một", StoryError::Lines),
             ("Đường\u{1}", StoryError::Control('\u{1}')),
             ("Đường\tMột", StoryError::Control('\t')),
         ] {
-            assert_eq!(name(cell), Err(error), "{cell:?}");
+            assert_eq!(line(cell, 400), Err(error), "{cell:?}");
         }
     }
 
@@ -225,7 +220,7 @@ mod tests {
                     prop_assert!(url.username().is_empty() && url.password().is_none() && text.is_ascii());
                 }
             }
-            if let Ok(text) = name(&cell) {
+            if let Ok(text) = line(&cell, 400) {
                 prop_assert!(text.len() <= 400 && !text.contains(|c: char| c.is_control()));
             }
         }

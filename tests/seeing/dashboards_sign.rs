@@ -117,6 +117,11 @@ fn the_record_has_its_history(asked: &Asked) {
     assert!(record.iter().any(|line| line.starts_with("phiên bản danh mục | 2; đầu tiên ")), "{record:?}");
     let two = rows(&asked.sign("BUSY0001", "Trong danh mục biển hôm nay"), &["field", "value"]);
     assert!(two.contains(&"đích tiếng Anh | https://example.vn/en/one".to_owned()), "{two:?}");
+    let told = rows(&asked.sign("G0NE0001", "Trong danh mục biển hôm nay"), &["field", "value"]);
+    for line in ["đặt tên theo | Trận đấu 1960", "đích mặc định | trang giới thiệu", "ngôn ngữ | tiếng Việt, tiếng Anh"]
+    {
+        assert!(told.contains(&line.to_owned()), "{line:?} is not in {told:?}");
+    }
     let changes = |code, columns: &[&str]| rows(&asked.sign(code, "Các lần thay đổi trong danh mục biển"), columns);
     let steady = changes("STEADY01", &["event", "changed"]);
     assert_eq!(
@@ -129,6 +134,8 @@ fn the_record_has_its_history(asked: &Asked) {
         "{steady:?}"
     );
     assert_eq!(steady.len(), 2);
+    let first_told = changes("G0NE0001", &["changed"]);
+    assert!(first_told[0].ends_with("; đích: trang giới thiệu"), "{first_told:?}");
     let deleted = changes(DELETED, &["event", "changed"]);
     assert!(deleted[0] == "xóa | " && deleted[1].starts_with("thêm | "), "{deleted:?}");
     let first = asked.engine.query("SELECT min(generation) FROM {db}.signs");

@@ -30,6 +30,7 @@ mod compose;
 mod dashboard_rules;
 mod dashboard_types;
 mod dashboards;
+mod dashboards_coverage;
 mod dashboards_health;
 mod dashboards_look;
 mod dashboards_sign;

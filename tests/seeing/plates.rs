@@ -63,13 +63,13 @@ pub const SIGNS: &[(&str, &str, &str, &str, &str)] = &[
 /// In the first generation only.
 pub const DELETED: &str = "DE1ETED1";
 
-/// Place, kind, area, name; its English name and its targets.
+/// Place, kind, area, name; its English name and its targets, and what is told of it.
 const PLACES: [(&str, &str, &str, &str, &str); 5] = [
-    ("street", "street", "Kỳ Lừa", "Đường Một", "One Street,https://example.vn/one,https://example.vn/en/one"),
-    ("market", "relic", MARKET, "Chợ 'Đêm'", ",https://example.vn/market,"),
-    ("park", "scenic", "", "Công viên", ",https://example.vn/park,"),
-    ("gate", "gate", "Đông Kinh", "Cửa khẩu", ",https://example.vn/gate,"),
-    ("field", "public_work", "Đồng Đăng", "Sân vận động", ",https://example.vn/field,"),
+    ("street", "street", "Kỳ Lừa", "Đường Một", "One Street,https://example.vn/one,https://example.vn/en/one,,,"),
+    ("market", "relic", MARKET, "Chợ 'Đêm'", ",https://example.vn/market,,,,"),
+    ("park", "scenic", "", "Công viên", ",https://example.vn/park,,,,"),
+    ("gate", "gate", "Đông Kinh", "Cửa khẩu", ",https://example.vn/gate,,,,"),
+    ("field", "public_work", "Đồng Đăng", "Sân vận động", ",,,Trận đấu 1960,Từ năm 1960,Since 1960"),
 ];
 
 fn setup(engine: &ClickHouse) -> Setup {
@@ -80,7 +80,8 @@ fn setup(engine: &ClickHouse) -> Setup {
     };
     let signs = SIGNS.iter().map(row).fold(header.to_owned(), |all, row| all + &row);
     let place = |(place, kind, area, name, rest)| format!("{place},{kind},{area},{name},{rest}\n");
-    let places = "place,kind,area,name,name:en,target,target:en\n".to_owned() + &PLACES.map(place).concat();
+    let places = "place,kind,area,name,name:en,target,target:en,namesake,about,about:en\n".to_owned()
+        + &PLACES.map(place).concat();
     let setup = Setup::new().clickhouse(engine, engine.address);
     setup.registry(&places, &format!("{signs}{DELETED},street,active,,,,\n"))
 }

@@ -25,5 +25,6 @@ mod https;
 mod keep;
 mod sign_health;
 mod token;
+mod told;
 mod usage;
 mod warehouse;

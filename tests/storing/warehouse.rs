@@ -144,6 +144,44 @@ fn the_schema_applies_twice_without_change() {
     assert_eq!(first, apply());
 }
 
+/// Sends a statement and a block; the answer as it comes.
+fn send(engine: &ClickHouse, sql: &str, block: &[u8]) -> Vec<u8> {
+    let request =
+        ureq::post(format!("http://{}/", engine.address)).query("query", sql.replace("{db}", &engine.database));
+    request.send(block).unwrap().body_mut().read_to_vec().unwrap()
+}
+
+/// The columns of `signs` that an earlier release has not: it makes the table without them, and sends none.
+const NEW_IN_SIGNS: [&str; 5] = ["namesake", "named", "told", "targeted", "compiled"];
+
+#[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
+fn an_older_table_becomes_what_a_new_one_is_and_its_edges_go_on() {
+    let engine = ClickHouse::start();
+    let setup = registry(Setup::new().clickhouse(&engine, engine.address));
+    let apply = || {
+        let output = setup.run(&["schema", "--apply"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let columns =
+        "SELECT position, name, type FROM system.columns WHERE database = '{db}' AND table = 'signs' ORDER BY position";
+    apply();
+    let new = engine.query(columns);
+    for column in NEW_IN_SIGNS {
+        engine.query(&format!("ALTER TABLE {{db}}.signs DROP COLUMN {column}"));
+    }
+    assert_eq!(engine.query(columns).lines().count(), 16, "as an earlier release makes it");
+    engine.query("INSERT INTO {db}.signs (edge, generation, published, code, target) VALUES ('old', 1, now64(3), 'A1', 'https://example.vn/')");
+    // An edge sends blocks in this format, which has the names of the columns that are in it.
+    let sent = send(&engine, "SELECT * REPLACE('A2' AS code) FROM {db}.signs FORMAT Native", &[]);
+    apply();
+    assert_eq!(engine.query(columns), new);
+    send(&engine, "INSERT INTO {db}.signs FORMAT Native", &sent);
+    let rows = "SELECT code, target, namesake, named, told, targeted, compiled FROM {db}.signs_current ORDER BY code";
+    let empty = "https://example.vn/\t\t[]\t[]\t[]\t\\N";
+    assert_eq!(engine.query(rows), format!("A1\t{empty}\nA2\t{empty}"));
+}
+
 #[test]
 #[ignore = "needs ClickHouse's engine: tests/run"]
 fn the_schema_is_shown_for_one_node_and_for_a_cluster() {

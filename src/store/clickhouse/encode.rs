@@ -96,6 +96,13 @@ impl Block {
         maps.flatten().for_each(|(_, value)| self.text(value));
     }
 
+    /// Where each row's entries end, then all of them.
+    fn arrays<'t, A: Iterator<Item = &'t str>>(&mut self, name: &str, arrays: impl Iterator<Item = A> + Clone) {
+        self.column(name, "Array(String)");
+        self.ends(arrays.clone().map(Iterator::count));
+        arrays.flatten().for_each(|text| self.text(text));
+    }
+
     fn ends(&mut self, lengths: impl Iterator<Item = usize>) {
         let mut end = 0;
         for length in lengths {
@@ -142,10 +149,15 @@ fn usual(sign: SignRef<'_>) -> Targets<'_> {
     sign.targets(i64::MIN)
 }
 
+/// The languages of targets.
+fn tags(targets: Targets<'_>) -> impl Iterator<Item = &str> {
+    targets.iter().map(|target| target.language).collect::<Vec<_>>().into_iter()
+}
+
 /// A generation of the registry for the table `signs`.
 pub(super) fn signs(edge: &str, published_ms: i64, registry: &Registry) -> Vec<u8> {
     let rows = registry.signs().len();
-    let mut block = Block::new(16, rows, 1024 + rows * 256);
+    let mut block = Block::new(21, rows, 1024 + rows * 256);
     let each = || registry.signs();
     block.texts("edge", each().map(|_| edge));
     block.fixed("generation", "UInt64", each().map(|_| registry.generation.to_le_bytes()));
@@ -166,11 +178,13 @@ pub(super) fn signs(edge: &str, published_ms: i64, registry: &Registry) -> Vec<u
         "targets",
         each().map(|sign| usual(sign).iter().skip(1).map(|t| (t.language, t.url)).collect::<Vec<_>>().into_iter()),
     );
-    block.column("languages", "Array(String)");
-    block.ends(each().map(|sign| usual(sign).iter().count()));
-    for sign in each() {
-        usual(sign).iter().for_each(|target| block.text(target.language));
-    }
+    let tag = |(tag, _)| tag;
+    block.arrays("languages", each().map(|sign| tags(usual(sign))));
+    block.texts("namesake", each().map(|sign| sign.place().namesakes().next().map_or("", |(_, text)| text)));
+    block.arrays("named", each().map(|sign| sign.place().names().map(tag)));
+    block.arrays("told", each().map(|sign| sign.place().abouts().map(tag)));
+    block.arrays("targeted", each().map(|sign| tags(sign.place().targets())));
+    block.nullable("compiled", "Date", each().map(|sign| date(sign.place().compiled()?)));
     block.bytes
 }
 

@@ -155,6 +155,7 @@ mod tests {
     use super::*;
     use crate::core::scan::COLUMNS;
     use crate::health::Report;
+    use crate::registry::Registry;
 
     /// The statement of a schema for one node that begins like this.
     fn statement(begin: &str) -> String {
@@ -165,7 +166,7 @@ mod tests {
     /// Names and types of the columns in a `CREATE TABLE`.
     fn columns(table: &str) -> Vec<(String, String)> {
         let statement = statement(&format!("CREATE TABLE IF NOT EXISTS waypost.{table} ("));
-        let lines = statement.lines().skip(1).take_while(|line| *line != ")" && !line.is_empty());
+        let lines = statement.lines().skip(1).take_while(|line| *line != ")").filter(|line| !line.is_empty());
         let column = |line: &str| {
             let (name, rest) = line.trim().split_once(' ').expect("a name and a type");
             let kind = rest.split("CODEC").next().expect("a type").trim_end().trim_end_matches(',');
@@ -190,11 +191,31 @@ mod tests {
     /// The columns of a table with the types that they are sent as.
     fn expected(table: &str) -> Vec<(String, String)> {
         let sent_as = |kind: String| match kind.as_str() {
-            "LowCardinality(String)" => "String".to_owned(),
             "Bool" => "UInt8".to_owned(),
-            _ => kind,
+            _ => kind.replace("LowCardinality(String)", "String"),
         };
         columns(table).into_iter().map(|(name, kind)| (name, sent_as(kind))).collect()
+    }
+
+    #[test]
+    fn the_table_of_signs_has_each_column_that_is_sent() {
+        assert_eq!(expected("signs"), sent(&encode::signs("", 0, &Registry::default())));
+    }
+
+    #[test]
+    fn a_cluster_gets_the_columns_in_the_tables_then_across_shards_then_in_the_views() {
+        let statements = Schema::new("waypost", "north", &TimeZone::UTC).statements();
+        let at = |begin: &str| {
+            let is =
+                |statement: &&String| statement.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(begin);
+            statements.iter().position(|statement| is(&statement)).unwrap_or_else(|| panic!("no {begin}"))
+        };
+        let order = [
+            at("ALTER TABLE waypost.signs ON CLUSTER north ADD COLUMN IF NOT EXISTS"),
+            at("CREATE OR REPLACE TABLE waypost.signs_all ON CLUSTER north AS waypost.signs"),
+            at("CREATE OR REPLACE VIEW waypost.signs_current ON CLUSTER north"),
+        ];
+        assert!(order.is_sorted(), "{order:?}");
     }
 
     #[test]

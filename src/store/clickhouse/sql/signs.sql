@@ -17,7 +17,14 @@ CREATE TABLE IF NOT EXISTS {database}.signs{on_cluster} (
     mounted    Nullable(Date),
     target     String,                                       -- in the default language, overrides not applied
     targets    Map(LowCardinality(String), String),          -- in the others, by language tag
-    languages  Array(LowCardinality(String))                 -- all that the sign has a target in
+    languages  Array(LowCardinality(String)),                -- all that the sign has a target in
+    -- What its place has, whatever the sign has: how far the programme is. The text itself is not here: no dashboard
+    -- shows it, and it would be kept for each generation.
+    namesake   String,                                       -- in the default language
+    named      Array(LowCardinality(String)),                -- languages of its name
+    told       Array(LowCardinality(String)),                -- languages of its text
+    targeted   Array(LowCardinality(String)),                -- languages of its targets
+    compiled   Nullable(Date)                                -- when its text was put together
 )
 -- A generation that is sent again replaces itself.
 ENGINE = {replacing_merge_tree}
@@ -27,3 +34,11 @@ ORDER BY (edge, generation, code)
 SETTINGS {dedup};
 
 ALTER TABLE {database}.signs{on_cluster} MODIFY SETTING {dedup};
+
+-- What an earlier release's table lacks. Its rows, and those that its edges go on sending, have none of it.
+ALTER TABLE {database}.signs{on_cluster}
+    ADD COLUMN IF NOT EXISTS namesake String,
+    ADD COLUMN IF NOT EXISTS named Array(LowCardinality(String)),
+    ADD COLUMN IF NOT EXISTS told Array(LowCardinality(String)),
+    ADD COLUMN IF NOT EXISTS targeted Array(LowCardinality(String)),
+    ADD COLUMN IF NOT EXISTS compiled Nullable(Date);

@@ -9,6 +9,7 @@ WITH
     (SELECT max((edge, generation)) FROM {database}.signs{all} WHERE published = last_published) AS last_generation
 SELECT
     code, status, place, kind, area, name, names, lat, lon, mounted, target, targets, languages,
+    namesake, named, told, targeted, compiled,
     edge, generation, published
 FROM {database}.signs{all}
 WHERE published = last_published
@@ -89,4 +90,4 @@ SELECT '{definition}' AS definition;
 
 -- Counts up when these files change, so that a person sees which of them were applied.
 CREATE OR REPLACE VIEW {database}.schema_version{on_cluster} AS
-SELECT 3 AS version;
+SELECT 4 AS version;
