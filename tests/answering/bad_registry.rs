@@ -299,7 +299,8 @@ fn a_wrong_header_and_what_spans_signs_is_told() {
     assert!(
         !good
             && said
-                == "signs.csv:2: target: expected a target, the sign's own or that of its place one, found neither\n",
+                == "signs.csv:2: target: expected a target, the sign's own or that of its place one, or a text about that place, \
+                    found neither\n",
         "{said}"
     );
     let mut circle = "code,place,status,successor\n".to_owned();

@@ -227,9 +227,9 @@ fn resolve_knows_the_page_of_a_place_and_what_takes_over() {
         assert_eq!(json!(names.map(|name| &found[name])), expected, "{arguments:?}");
     }
     let table = said(&setup.run(&["resolve", "A1", "--at", "2027-01-01", "--lang", "en"])).1;
-    let expected = "code      A1 (active)\nplace     Một (one)\nat        2027-01-01 00:00:00 +07:00\n\
-        answer    200 the place's own page in en\nwhy       no target is in force, and the place has a text\n\
-        language  en (of vi, en)\n";
+    let expected = "code       A1 (active)\nplace      Một (one)\nat         2027-01-01 00:00:00 +07:00\n\
+        answer     200 the place's own page in en\nwhy        no target is in force, and the place has a text\n\
+        language   en (of vi, en)\n";
     assert_eq!(table, expected);
 }
 

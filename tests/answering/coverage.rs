@@ -141,7 +141,8 @@ fn what_is_missing_is_listed_with_the_columns_that_want_filling_in() {
     }
     let whole = "place,name,target\none,Một,https://example.vn/\n";
     let setup = setup.registry(whole, "code,place,status,lat,lon\n7K3M9QX5,one,planned,,\n");
-    assert!(printed(&setup, &["--list"]).contains("\none    7K3M-9QX5  Một          lat lon\n"));
+    let listed = "place  code       name  area  lacks\none    7K3M-9QX5  Một         lat lon\n";
+    assert_eq!(printed(&setup, &["--list"]), listed);
     let setup = setup.registry(whole, "code,place,status\nA1,one,retired\n");
     assert_eq!(printed(&setup, &["--list"]), "nothing is missing\n");
 }
@@ -153,7 +154,7 @@ fn an_age_is_one_of_years_months_weeks_or_days() {
     assert_eq!(before("1y"), before("12mo"));
     assert_eq!(before("2w"), before("14d"));
     assert_ne!(before("1d"), before("2d"));
-    for age in ["2", "", "soon", "0d", "-1y", "--1y", "18m", "2000m", "1y 1h", "P1YT1S", "100000y", "9999y", "2y\n3"] {
+    for age in ["2", "", "soon", "0d", "-1y", "--1y", "18m", "2000m", "1y 1h", "P1YT1S", "100000y", "2y\n3"] {
         let output = setup.run(&["coverage", &format!("--older-than={age}")]);
         let said = String::from_utf8(output.stderr).unwrap();
         let expected = "--older-than: expected an age in years, months, weeks or days such as 2y, 18mo or 90d, found";
@@ -193,8 +194,7 @@ fn province(random: &mut Random) -> (String, String) {
         .replace(';', ",");
     let mut has_answer = Vec::new();
     let quoted = |cell: &str| format!("\"{}\"", cell.replace('"', "\"\""));
-    let mut date =
-        |random: &mut Random| format!("20{}-{:02}-{:02}", random.of(&[19, 24, 26]), 1 + random.below(12), 11);
+    let date = |random: &mut Random| format!("20{}-{:02}-{:02}", random.of(&[19, 24, 26]), 1 + random.below(12), 11);
     for number in 0..3000 {
         let mut one_of = |cells: [&str; 2]| random.of(&cells).to_owned();
         let target = one_of(["", "https://example.vn/vi"]);
