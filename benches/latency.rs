@@ -72,10 +72,11 @@ enum Case {
     SyncOften,
     SyncRarely,
     Office,
+    OwnPages,
 }
 
 impl Case {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Quiet,
         Self::Reload,
         Self::StoreDown,
@@ -84,6 +85,7 @@ impl Case {
         Self::SyncOften,
         Self::SyncRarely,
         Self::Office,
+        Self::OwnPages,
         Self::QuietAgain,
     ];
 
@@ -98,6 +100,7 @@ impl Case {
             Self::SyncOften => "the journal is synced every 10 ms",
             Self::SyncRarely => "the journal is synced every 60 s",
             Self::Office => "20 people sign in again and again, 100,000 signs are imported",
+            Self::OwnPages => "a quarter are pages of places; redirects",
         }
     }
 
@@ -123,6 +126,7 @@ impl Case {
             } else {
                 String::new()
             },
+            own_pages: self == Self::OwnPages,
         })
     }
 
@@ -137,7 +141,7 @@ impl Case {
     }
 
     /// What shows that it happened in this phase; an error if it did not.
-    fn evidence(self, change: &Change, seconds: f64) -> Result<String> {
+    fn evidence(self, change: &Change, seconds: f64, pages: usize) -> Result<String> {
         let of = |name: &str| change.of(name);
         let (stored, dropped) = (of("waypost_scans_stored_total")?, of("waypost_scans_dropped_total")?);
         let (syncs, generations) = (of("waypost_journal_syncs_total")?, of("waypost_registry_generation")?);
@@ -172,6 +176,10 @@ impl Case {
             Self::Office => {
                 let entered = of("waypost_console_sign_ins_total{result=\"ok\"}")?;
                 (entered >= seconds, format!("{entered} sign-ins"))
+            }
+            Self::OwnPages => {
+                let share = pages as f64 / found;
+                ((0.24..0.26).contains(&share), format!("{pages} pages, {:.1} % of the answers", share * 100.0))
             }
         };
         if !holds || (self != Self::DiskFull && dropped > 0.0) {
@@ -333,20 +341,21 @@ fn measure(case: Case, rate: u32, length: Duration, sink: &Sink) -> Result<(Outc
     let change = Change { before, after: edge.metrics()? };
     let seconds = phase.took.as_secs_f64();
     let found = change.of("waypost_requests_total{outcome=\"found\"}")?;
-    if found != phase.latencies.len() as f64 {
-        return Err(format!("{found} redirects, {} requests", phase.latencies.len()).into());
+    let requests = phase.latencies.len() + phase.pages;
+    if found != requests as f64 {
+        return Err(format!("{found} answers, {requests} requests").into());
     }
     let rows = change.of("waypost_scans_stored_total")?;
     let outcome = Outcome {
         case,
         quantiles: QUANTILES.map(|(_, share)| phase.latency(share)),
-        requests: phase.latencies.len(),
+        requests,
         away: phase.away.as_secs_f64() * 1e6,
         edge_cores: cpu.edge / seconds,
         other_cores: cpu.others / seconds,
         delivery: (rows / seconds, cpu.delivery * 1e9 / rows),
     };
-    Ok((outcome, case.evidence(&change, seconds)?))
+    Ok((outcome, case.evidence(&change, seconds, phase.pages)?))
 }
 
 /// 20 people sign in, each again and again, and one uploads the table of signs with other places, until told to stop.

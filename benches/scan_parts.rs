@@ -4,6 +4,8 @@
 //! take turns, so that no branch is learnt by heart. The lookup of a code, which depends
 //! on how many there are, is in `benches/resolve.rs`.
 //!
+//! Last, whole scans without sockets: a redirect, and beside it the page of a place.
+//!
 //! `cargo bench --bench scan_parts`; `WAYPOST_TEST_GEOIP` names a folder with a country
 //! database, as in the tests.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark that can't go on panics")]
@@ -11,6 +13,8 @@
 #![allow(clippy::print_stdout, reason = "what is not measured is said")]
 
 // The tests' journal settings and scan.
+#[path = "../tests/support/handler.rs"]
+mod handler;
 #[path = "../tests/support/mod.rs"]
 #[allow(
     clippy::print_stderr,
@@ -29,11 +33,13 @@ use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use hyper::header::HeaderMap;
 use waypost::core::scan::{Origin, Region, Scan};
 use waypost::core::{Code, LanguagePreference};
 use waypost::journal::{Journal, Settings, Writer};
 use waypost::observe::{Agents, CountryFiles, Keys, Precision, Repeats, classify};
 
+use handler::{SIGNS, handler, request};
 use support::{journal_settings, scan_by_a_person};
 
 /// As printed, as typed, and what is no code.
@@ -78,6 +84,7 @@ fn parts(criterion: &mut Criterion) {
     repeat(&mut group);
     append(&mut group);
     group.finish();
+    whole();
 }
 
 /// Measures one call on each of some inputs in turn.
@@ -162,6 +169,47 @@ fn append_to_new_journal(scan: &Scan, count: u64) -> Duration {
     let took = start.elapsed();
     assert_eq!(journal.counts().recorded, count, "nothing was dropped");
     took
+}
+
+/// Whole scans, from the request as hyper hands it over to its answer: redirects and pages of 1,000 characters take
+/// turns, so that both have the same machine.
+fn whole() {
+    const ROUNDS: u32 = 40;
+    const SCANS: u32 = 2_000;
+    if std::env::var_os("WAYPOST_TEST_GEOIP").is_none() {
+        println!("8 whole scans: not measured, WAYPOST_TEST_GEOIP names no folder with a country database");
+        return;
+    }
+    let (_setup, journal, handler) = handler("64MiB");
+    let time = |kind, round: u32| {
+        let mut headers = HeaderMap::new();
+        let mut took = Duration::ZERO;
+        for n in round * SCANS..(round + 1) * SCANS {
+            let (peer, request) = request(kind, n, std::mem::take(&mut headers));
+            let start = Instant::now();
+            let answer = black_box(handler.answer(peer, 1_800_000_000_000 + i64::from(n), request));
+            took += start.elapsed();
+            headers = answer.into_parts().0.headers;
+        }
+        took.as_secs_f64() * 1e9 / f64::from(SCANS)
+    };
+    // The first scan of each sign makes its tally.
+    for round in 0..SIGNS / SCANS {
+        for kind in ['S', 'T'] {
+            time(kind, round);
+        }
+    }
+    let times: Vec<[f64; 2]> = (0..ROUNDS).map(|round| ['S', 'T'].map(|kind| time(kind, round))).collect();
+    let spread = |of: &dyn Fn(&[f64; 2]) -> f64| {
+        let mut figures: Vec<f64> = times.iter().map(of).collect();
+        figures.sort_by(f64::total_cmp);
+        [figures[0], figures[figures.len() / 2], figures[figures.len() - 1]]
+    };
+    let ([_, redirect, _], [_, page, _]) = (spread(&|of| of[0]), spread(&|of| of[1]));
+    let [least, median, most] = spread(&|of| of[1] / of[0]);
+    println!("8 a whole scan: {redirect:.0} ns a redirect, {page:.0} ns a page of 1,000 characters");
+    println!("  a page in redirects: {median:.2} ({least:.2} to {most:.2} in {ROUNDS} rounds)");
+    assert_eq!(journal.counts().recorded, u64::from(2 * (SIGNS + ROUNDS * SCANS)), "nothing was dropped");
 }
 
 criterion_group!(benches, parts);

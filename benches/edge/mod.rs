@@ -37,6 +37,8 @@ pub struct Settings {
     pub small_disk: bool,
     /// Further sections.
     pub sections: String,
+    /// Give every fourth place a text of 1,000 characters, in two languages, and no target.
+    pub own_pages: bool,
 }
 
 /// A running edge.
@@ -54,11 +56,20 @@ impl Edge {
         // On the disk of the build: the temporary folder may be in memory, where syncing is for nothing.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let path = |name: &str| folder.path().join(name);
-        let places = (0..SIGNS / 5).fold("place,name,target,target:en,target:zh\n".to_owned(), |mut rows, place| {
-            let page = |language: &str| format!("https://example.vn/{language}/duong-pho/p{place}");
-            writeln!(rows, "p{place},Phố {place},{},{},{}", page("vi"), page("en"), page("zh")).ok();
-            rows
-        });
+        let about: String = "Ải Chi Lăng là nơi hiểm yếu.\n".chars().cycle().take(999).chain(['.']).collect();
+        let places = (0..SIGNS / 5).fold(
+            "place,name,target,target:en,target:zh,about,about:en\n".to_owned(),
+            |mut rows, place| {
+                let page = |language: &str| format!("https://example.vn/{language}/duong-pho/p{place}");
+                // Of those that are scanned every fourth as well.
+                if settings.own_pages && (place / (SIGNS / SCANNED / 5)).is_multiple_of(4) {
+                    writeln!(rows, "p{place},Phố {place},,,,\"{about}\",About {place}").ok();
+                } else {
+                    writeln!(rows, "p{place},Phố {place},{},{},{},,", page("vi"), page("en"), page("zh")).ok();
+                }
+                rows
+            },
+        );
         fs::write(path("places.csv"), places)?;
         fs::write(path("signs.csv"), signs(0))?;
         let countries = countries().map_or(String::new(), |file| format!("\"{}\"", file.display()));

@@ -225,7 +225,14 @@ impl Bench {
             attack::NETWORK
         );
         let url = format!("http://{}", self.sink.address);
-        Edge::start(&Settings { url, journal: String::new(), backlog: 0, small_disk: false, sections })
+        Edge::start(&Settings {
+            url,
+            journal: String::new(),
+            backlog: 0,
+            small_disk: false,
+            sections,
+            own_pages: false,
+        })
     }
 
     fn measure(&self, at: usize, pattern: &Pattern, phase: Duration) -> Result<Outcome> {

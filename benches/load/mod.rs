@@ -65,8 +65,10 @@ pub enum Pace {
 /// What a phase has shown.
 #[derive(Default)]
 pub struct Phase {
-    /// From when each request was due to its answer, in nanoseconds, sorted.
+    /// From when each request was due to its redirect, in nanoseconds, sorted.
     pub latencies: Vec<u64>,
+    /// Answers that were pages of ours.
+    pub pages: usize,
     /// The longest time for which the load did not look: what it may add by itself.
     pub away: Duration,
     /// From the first request that was due to the end.
@@ -79,11 +81,18 @@ struct Request {
     address: usize,
 }
 
+/// What a request is answered with.
+#[derive(Clone, Copy)]
+enum Answer {
+    Redirect,
+    Page,
+}
+
 struct Connection {
     stream: TcpStream,
     /// When the request under way was due.
     due: Duration,
-    answer: [u8; 2048],
+    answer: [u8; 8192],
     filled: usize,
 }
 
@@ -133,9 +142,12 @@ impl Load {
                 turn += 1;
                 continue;
             }
-            self.receive(&mut busy, |number, due| {
+            self.receive(&mut busy, |number, due, answer| {
                 free.push_back(number);
-                phase.latencies.push(start.elapsed().saturating_sub(due).as_nanos() as u64);
+                match answer {
+                    Answer::Redirect => phase.latencies.push(start.elapsed().saturating_sub(due).as_nanos() as u64),
+                    Answer::Page => phase.pages += 1,
+                }
             })?;
             if now > rested + REST_EVERY {
                 thread::sleep(REST);
@@ -158,12 +170,12 @@ impl Load {
         connection.stream.write_all(&request.bytes)
     }
 
-    fn receive(&mut self, busy: &mut Vec<usize>, mut answered: impl FnMut(usize, Duration)) -> Result<()> {
+    fn receive(&mut self, busy: &mut Vec<usize>, mut answered: impl FnMut(usize, Duration, Answer)) -> Result<()> {
         let mut failed = None;
-        busy.retain(|&number| match self.connections[number].is_answered() {
-            Ok(false) => true,
-            Ok(true) => {
-                answered(number, self.connections[number].due);
+        busy.retain(|&number| match self.connections[number].answer() {
+            Ok(None) => true,
+            Ok(Some(answer)) => {
+                answered(number, self.connections[number].due, answer);
                 false
             }
             Err(error) => {
@@ -189,25 +201,28 @@ impl Connection {
         let stream = TcpStream::connect(edge)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, due: Duration::ZERO, answer: [0; 2048], filled: 0 })
+        Ok(Self { stream, due: Duration::ZERO, answer: [0; 8192], filled: 0 })
     }
 
-    /// Whether the redirect is here, which has no body.
-    fn is_answered(&mut self) -> Result<bool> {
+    /// What is here, once it is whole: a redirect, which has no body, or a page of ours.
+    fn answer(&mut self) -> Result<Option<Answer>> {
         match self.stream.read(&mut self.answer[self.filled..]) {
             Ok(0) => return Err("the edge hung up".into()),
             Ok(read) => self.filled += read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error.into()),
         }
         let answer = &self.answer[..self.filled];
+        if answer.starts_with(b"HTTP/1.1 200 ") {
+            return Ok(answer.ends_with(b"</html>").then_some(Answer::Page));
+        }
         if !answer.ends_with(b"\r\n\r\n") {
-            return Ok(false);
+            return Ok(None);
         }
         if !answer.starts_with(b"HTTP/1.1 302 ") {
-            return Err(format!("not a redirect: {}", String::from_utf8_lossy(answer)).into());
+            return Err(format!("neither a redirect nor a page: {}", String::from_utf8_lossy(answer)).into());
         }
-        Ok(true)
+        Ok(Some(Answer::Redirect))
     }
 }
 

@@ -297,7 +297,11 @@ impl Import {
             // The cells of the key are those of the row that is there; a new row has them, so that it is one.
             let is_key = self.table.key_columns().contains(&column.as_str());
             let old = cells.get(key, column);
-            let is_same = if is_new { new.is_empty() } else { is_key || old == Some(new) };
+            let is_same = if is_new {
+                new.is_empty()
+            } else {
+                is_key || old.is_some_and(|old| old.replace("\r\n", "\n") == *new)
+            };
             if !is_same {
                 let old = old.map(str::to_owned);
                 self.change(key, column, old, Some(new.clone()));
@@ -513,6 +517,22 @@ mod tests {
     }
 
     #[test]
+    fn a_text_of_several_lines_comes_as_it_was_and_its_column_with_it() {
+        let upload = "place,about,about:zh,compiled\r\none,\"'- Dòng một.\r\n\r\n- Dòng hai.\",一,14/3/2026\r\n";
+        let (next, changes, refused) = imported(TableName::Places, upload.as_bytes(), ImportKind::Rows);
+        assert_eq!((changes.len(), refused.len()), (3, 0), "{refused:?}");
+        next.parse(&files(), &rules()).expect("they are valid");
+        let cells = next.cells(TableName::Places).expect("a table");
+        assert_eq!(cells.get("one", "about"), Some("- Dòng một.\n\n- Dòng hai."));
+        assert_eq!((cells.get("one", "about:zh"), cells.get("two", "about:zh")), (Some("一"), Some("")));
+        // The same once more, with the line ends of either system: nothing is to be changed.
+        for upload in [upload.to_owned(), upload.replace("\r\n", "\n")] {
+            let again = import(&next, TableName::Places, upload.as_bytes(), ImportKind::Rows, &files(), &rules());
+            assert_eq!(again.expect("it can be read"), (Vec::new(), Vec::new()));
+        }
+    }
+
+    #[test]
     fn rows_change_only_the_columns_that_the_upload_has() {
         let upload = b"code,target\na1,https://example.vn/'\nB-2,\n";
         let (_, changes, refused) = imported(TableName::Signs, upload, ImportKind::Rows);
@@ -595,7 +615,7 @@ mod tests {
             (
                 b"place,colour\none,red\n",
                 "places.csv:1: header: expected one of place, name, name:LANGUAGE, kind, area, target, target:LANGUAGE, \
-                 note, found \"colour\"",
+                 namesake, namesake:LANGUAGE, about, about:LANGUAGE, source, compiled, note, found \"colour\"",
             ),
         ] {
             let error = import(&tables(), TableName::Places, upload, ImportKind::Rows, &files(), &rules());

@@ -10,13 +10,17 @@ use serde_json::{Map, Value, json};
 use super::{CommandError, TableFormat, of_csv, registry};
 use crate::config::Config;
 use crate::core::{Tag, day_of, defused};
-use crate::registry::{Answer, Coverage, Gap, PlaceRef, Status, gaps};
+use crate::registry::{Answer, Coverage, Gap, InLanguage, PlaceRef, gaps};
 
 /// Count how far the programme is: pages, texts, languages, signs
 ///
 /// Reads the tables as they are now. A place has a target, or else a text and so a page of our own, or neither: by its own
-/// cells, whatever its signs and overrides say. Positions are counted of planned and mounted signs, mounting dates of
-/// mounted ones.
+/// cells, whatever its signs and overrides say. For each language it says how many places are named (have a name in it),
+/// told (a text) and targeted (a target). Texts are compiled if they have a date. Positions are counted of planned and
+/// mounted signs, mounting dates of mounted ones.
+///
+/// With --list: of a place that has neither, target|about; of one that has a name, a text or a target, the languages in
+/// which it has none; of one that has a text, its source and date. Nothing is missed of a retired sign.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  waypost coverage\n  waypost coverage --by kind --older-than 18mo --format csv > coverage.csv\n  \
@@ -29,8 +33,8 @@ pub(super) struct CoverageOf {
     /// List what is missing instead: a row for each place or sign, with the columns that want filling in
     #[arg(long, conflicts_with = "by")]
     list: bool,
-    /// Count texts that were compiled longer ago than this: 2y, 18mo, 90d
-    #[arg(long, value_name = "AGE", default_value = "2y")]
+    /// Count texts that were compiled longer ago than this, in years, months, weeks or days: 2y, 18mo, 90d
+    #[arg(long, value_name = "AGE", default_value = "2y", conflicts_with = "list")]
     older_than: String,
     /// Output format
     #[arg(long, value_enum, default_value_t = TableFormat::Table)]
@@ -94,9 +98,14 @@ impl CoverageOf {
 
 /// The day so long before another.
 fn before(today: Date, age: &str) -> Result<Date, CommandError> {
-    let span = age.parse::<Span>().ok().filter(Span::is_positive);
-    let before = span.and_then(|span| today.checked_sub(span).ok()).filter(|before| *before < today);
-    before.ok_or_else(|| CommandError::Age { found: age.to_owned() })
+    // `18m` are minutes, and no month that was meant.
+    let of_days = |span: &Span| {
+        let (hours, minutes, seconds) = (span.get_hours(), span.get_minutes(), span.get_seconds());
+        let smaller = (span.get_milliseconds(), span.get_microseconds(), span.get_nanoseconds());
+        span.is_positive() && (hours, minutes, seconds, smaller) == (0, 0, 0, (0, 0, 0))
+    };
+    let span = age.parse::<Span>().ok().filter(of_days);
+    span.and_then(|span| today.checked_sub(span).ok()).ok_or_else(|| CommandError::Age { found: age.to_owned() })
 }
 
 impl Report<'_> {
@@ -151,54 +160,51 @@ impl Report<'_> {
     }
 
     fn table(&self, out: &mut dyn Write) -> Result<(), CommandError> {
-        let by = self.by.as_str();
-        let rest_of = |coverage: &Coverage, from: usize, until: usize| -> Vec<String> {
-            rest(coverage).skip(from).take(until - from).map(|(_, count)| count.to_string()).collect()
-        };
-        let places = |coverage: &Coverage| {
-            let counts = [coverage.places].into_iter().chain(coverage.answers).map(|count| count.to_string());
-            counts.chain(rest_of(coverage, 0, 2)).collect()
-        };
-        self.section(
-            [by, "places", "target", "own page", "neither", "compiled", "older"].map(str::to_owned).into(),
-            places,
+        let texts = |counts: &[usize]| counts.iter().map(usize::to_string).collect::<Vec<_>>();
+        let [target, own, neither] = Answer::ALL.map(|answer| answer.as_str().replace('_', " "));
+        let head = ["places", &target, &own, &neither, "compiled", "older"].map(str::to_owned);
+        self.section(&head, |of| texts(&[&[of.places], &of.answers[..], &[of.compiled, of.older]].concat()), out)?;
+
+        writeln!(out, "\nplaces named/told/targeted in each language")?;
+        let tags: Vec<String> = self.languages.iter().map(Tag::to_string).collect();
+        let shown = |one: &InLanguage| format!("{}/{}/{}", one.named, one.told, one.targeted);
+        self.section(&tags, |of| of.languages.iter().map(shown).collect(), out)?;
+
+        writeln!(out, "\nsigns")?;
+        let head = ["planned", "mounted", "retired", "with position", "with mounting date"].map(str::to_owned);
+        let signs = |of: &Coverage| texts(&[&of.signs[..], &[of.position, of.mounting_date]].concat());
+        self.section(&head, signs, out)?;
+
+        writeln!(
             out,
+            "\nown page: a text (about) and no target; compiled: with a date; older: before {}\n\
+             named, told, targeted: with a name, a text, a target of their own in the language\n\
+             with position: of planned and mounted signs; with mounting date: of mounted signs",
+            self.before
         )?;
-        let mut head = vec![by.to_owned()];
-        head.extend(self.languages.iter().map(|tag| format!("{tag}: named/told/targeted")));
-        let languages = |coverage: &Coverage| {
-            let shown = coverage.languages.iter().map(|one| format!("{}/{}/{}", one.named, one.told, one.targeted));
-            shown.collect()
-        };
-        self.section(head, languages, out)?;
-        let signs = |coverage: &Coverage| rest_of(coverage, 2, 7);
-        let head = [by, "signs planned", "mounted", "retired", "with position", "with mounting date"];
-        self.section(head.map(str::to_owned).into(), signs, out)?;
-        writeln!(out, "own page: a text (about) and no target; older: compiled before {}", self.before)?;
         Ok(())
     }
 
     /// A table with a row for each group, and one for the total.
     fn section(
         &self,
-        head: Vec<String>,
+        head: &[String],
         cells: impl Fn(&Coverage) -> Vec<String>,
         out: &mut dyn Write,
     ) -> Result<(), CommandError> {
-        let name = |name: &str| if name.is_empty() { "(none)".to_owned() } else { name.to_owned() };
-        let row = |label: String, coverage: &Coverage| [vec![label], cells(coverage)].concat();
-        let mut rows = vec![head];
-        rows.extend(self.rows.iter().map(|(label, coverage)| row(name(label), coverage)));
-        rows.push(row("total".to_owned(), &self.total));
-        print(&rows, 1, out)?;
-        writeln!(out)?;
-        Ok(())
+        let row = |label: &str, cells: Vec<String>| [vec![label.to_owned()], cells].concat();
+        let mut rows = vec![row(self.by.as_str(), head.to_vec())];
+        rows.extend(
+            self.rows.iter().map(|(label, of)| row(if label.is_empty() { "(none)" } else { label }, cells(of))),
+        );
+        rows.push(row("total", cells(&self.total)));
+        print(&rows, 1, out)
     }
 }
 
 /// The counts after those of languages, by the names that they have in CSV and JSON.
-fn rest(coverage: &Coverage) -> impl Iterator<Item = (&'static str, usize)> {
-    let [planned, mounted, retired] = Status::ALL.map(|status| coverage.signs[status as usize]);
+fn rest(coverage: &Coverage) -> [(&'static str, usize); 7] {
+    let [planned, mounted, retired] = coverage.signs;
     [
         ("compiled", coverage.compiled),
         ("older", coverage.older),
@@ -208,7 +214,6 @@ fn rest(coverage: &Coverage) -> impl Iterator<Item = (&'static str, usize)> {
         ("position", coverage.position),
         ("mounting_date", coverage.mounting_date),
     ]
-    .into_iter()
 }
 
 fn list(gaps: &[Gap<'_>], format: TableFormat, out: &mut dyn Write) -> Result<(), CommandError> {

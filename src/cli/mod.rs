@@ -101,7 +101,7 @@ pub enum CommandError {
         source: TimeError,
     },
     /// The value of an option is no age.
-    #[error("--older-than: expected an age of a day or more such as 2y, 18mo or 90d, found {found:?}")]
+    #[error("--older-than: expected an age in years, months, weeks or days such as 2y, 18mo or 90d, found {found:?}")]
     Age {
         /// As it was given.
         found: String,

@@ -9,8 +9,9 @@ use super::elements::{People, state_badge, time, url_link};
 use super::language::Language;
 use super::words;
 use crate::changes::ChangeSet;
+use crate::core::Code;
 use crate::history::{Entry, Filter, list};
-use crate::registry::{Period, Targets};
+use crate::registry::{Period, PlaceRef, SignRef, Status, Targets};
 use crate::source::TableName;
 
 /// Entries of the history that are shown; the rest is a link away.
@@ -22,6 +23,35 @@ pub(super) fn leads(language: Language, targets: &Targets<'_>) -> Markup {
         dl.facts {
             @for target in targets.iter() {
                 div { dt { (words::tongue(language, target.language)) } dd { (url_link(target.url)) } }
+            }
+        }
+    }
+}
+
+/// Whether a sign that has these targets is answered by a page of our own, with what is told of its place.
+pub(super) fn is_own_page(sign: SignRef<'_>, targets: &Targets<'_>) -> bool {
+    let has_target = targets.iter().next().is_some();
+    !has_target && sign.status() != Status::Retired && sign.place().abouts().len() > 0
+}
+
+/// The address of that page in one of the languages of its text, for one of the place's signs. Opening it is no scan.
+pub(super) fn own_page_url(public_url: &str, code: Code, tag: &str) -> String {
+    format!("{}/{}?lang={tag}&c=page", public_url.trim_end_matches('/'), code.text())
+}
+
+/// That a place is answered by a page of our own, which is a link where a sign of it leads there now.
+pub(super) fn own_page(visit: &Visit<'_>, place: PlaceRef<'_>, code: Option<Code>) -> Markup {
+    let language = visit.language;
+    html! {
+        p {
+            (language.say("Trang riêng của hệ thống, với nội dung giới thiệu của địa điểm.",
+                "A page of our own, with the text about the place."))
+        }
+        @if let Some(code) = code {
+            dl.facts {
+                @for (tag, _) in place.abouts() {
+                    div { dt { (words::tongue(language, tag)) } dd { (url_link(&own_page_url(&visit.parts.public_url, code, tag))) } }
+                }
             }
         }
     }

@@ -9,12 +9,12 @@ use maud::{Markup, html};
 
 use super::Visit;
 use super::areas::scope;
-use super::elements::{Tone, badge, place_link, sign_link, time, url_link};
+use super::elements::{Tone, badge, place_link, place_path, sign_link, time, url_link};
 use super::language::Language;
 use super::preview::{Leads, Move};
 use super::words;
 use crate::core::Code;
-use crate::registry::{Registry, Status};
+use crate::registry::{Answer, Registry, Status};
 use crate::source::{CellChange, TableName};
 
 /// Signs that are named before the rest is only counted.
@@ -140,13 +140,51 @@ pub(super) fn value(visit: &Visit<'_>, table: TableName, column: &str, text: Opt
         },
         Some(text) => match (table, column) {
             (TableName::Overrides, "from" | "until") => moment(visit, text),
+            (TableName::Places, "source") => url_link(text),
             (TableName::Places, "kind") => html! { bdi { (words::kind(language, text)) } },
             (TableName::Signs, "status") => {
                 html! { bdi { (status().map_or(text, |known| words::status(language, known))) } }
             }
-            _ => html! { bdi { (text) } },
+            _ => html! { bdi.prose { (text) } },
         },
     }
+}
+
+/// Two texts of a cell, with what differs marked: all between the words with which both begin and those with which both
+/// end. `None` where one is empty, or the cell has no prose.
+fn marked(table: TableName, column: &str, old: Option<&str>, new: Option<&str>) -> Option<[Markup; 2]> {
+    let word = column.split(':').next().unwrap_or(column);
+    let is_prose = table == TableName::Places && matches!(word, "name" | "namesake" | "about") || word == "note";
+    let [old, new] = [old, new].map(|text| text.filter(|text| is_prose && !text.is_empty()));
+    let (old, new) = (old?, new?);
+    let (old_words, new_words) = (split(old), split(new));
+    let same = old_words.iter().zip(&new_words).take_while(|(old, new)| old == new).count();
+    let rest = old_words[same..].iter().rev().zip(new_words[same..].iter().rev());
+    let rest = rest.take_while(|(old, new)| old == new).count();
+    let parts = |words: &[&str]| {
+        let end = words.len() - rest;
+        [words[..same].concat(), words[same..end].concat(), words[end..].concat()]
+    };
+    let [[before, gone, after], [_, came, _]] = [parts(&old_words), parts(&new_words)];
+    let mark = |change: Markup| html! { bdi.prose { (before) (change) (after) } };
+    let [gone, came] =
+        [html! { @if !gone.is_empty() { del { (gone) } } }, html! { @if !came.is_empty() { ins { (came) } } }];
+    Some([mark(gone), mark(came)])
+}
+
+/// The words of a text, and the white space between them. Chinese has none: each of its characters is a word.
+fn split(text: &str) -> Vec<&str> {
+    let stands_alone = |c: char| ('\u{2e80}'..='\u{9fff}').contains(&c);
+    let (mut words, mut start, mut last) = (Vec::new(), 0, ' ');
+    for (at, c) in text.char_indices() {
+        if at > start && (last.is_whitespace() != c.is_whitespace() || stands_alone(last) || stands_alone(c)) {
+            words.push(&text[start..at]);
+            start = at;
+        }
+        last = c;
+    }
+    words.push(&text[start..]);
+    words
 }
 
 /// What a row is called.
@@ -194,8 +232,8 @@ pub(super) fn row(visit: &Visit<'_>, row: &Row<'_>) -> Markup {
                 @if !is_key && cell.old.as_deref().unwrap_or("") != cell.new.as_deref().unwrap_or("") {
                     div {
                         p.label { (words::column(language, &cell.column)) }
-                        @let [old, new] = [&cell.old, &cell.new]
-                            .map(|text| value(visit, row.table, &cell.column, text.as_deref()));
+                        @let [old, new] = marked(row.table, &cell.column, cell.old.as_deref(), cell.new.as_deref())
+                            .unwrap_or_else(|| [&cell.old, &cell.new].map(|text| value(visit, row.table, &cell.column, text.as_deref())));
                         @match row.fate() {
                             Fate::Changed => { (sides(language, old, new)) }
                             Fate::New => { div.sides { div.new { (new) } } }
@@ -233,7 +271,7 @@ pub(super) fn moves(visit: &Visit<'_>, alike: &[&Move]) -> Markup {
                 @if alike.len() > MOST_SIGNS { " " (language.say("và các biển khác của địa điểm này", "and more of this place")) }
             }
             @for tag in tongues {
-                @let [old, new] = [&first.before, &first.after].map(|leads| page(language, leads, tag));
+                @let [old, new] = [&first.before, &first.after].map(|leads| page(visit, leads, &first.place, tag));
                 div {
                     @if !tag.is_empty() { p.label { (words::tongue(language, tag)) } }
                     @if old.0 == new.0 {
@@ -251,9 +289,13 @@ pub(super) fn moves(visit: &Visit<'_>, alike: &[&Move]) -> Markup {
 fn tongues<'l>(before: &'l Leads, after: &'l Leads) -> Vec<&'l str> {
     let mut tags: Vec<&str> = Vec::new();
     for leads in [before, after] {
-        let Leads::Pages(pages) = leads else { continue };
-        for (tag, _) in pages {
-            if !tags.contains(&tag.as_str()) {
+        let own: Vec<&str> = match leads {
+            Leads::Pages(pages) => pages.iter().map(|(tag, _)| tag.as_str()).collect(),
+            Leads::OwnPage(languages) => languages.iter().map(String::as_str).collect(),
+            Leads::Retired(_) | Leads::Nowhere => continue,
+        };
+        for tag in own {
+            if !tags.contains(&tag) {
                 tags.push(tag);
             }
         }
@@ -264,22 +306,31 @@ fn tongues<'l>(before: &'l Leads, after: &'l Leads) -> Vec<&'l str> {
     tags
 }
 
-/// The page that somebody with a language gets.
-fn page(language: Language, leads: &Leads, tag: &str) -> Markup {
+/// The page that somebody with a language gets. Our own is in these pages what is told of the place.
+fn page(visit: &Visit<'_>, leads: &Leads, place: &str, tag: &str) -> Markup {
+    let language = visit.language;
+    let instead = |default: &str| {
+        html! {
+            " " span.soft {
+                "(" (language.say("không có trang riêng, dùng", "no page of its own, that of")) " "
+                (words::tongue(language, default)) ")"
+            }
+        }
+    };
     match leads {
         Leads::Nowhere => html! { span.soft { (language.say("không có biển này", "there is no such sign")) } },
         Leads::Retired(successor) => html! {
             (language.say("trang báo biển đã ngừng sử dụng", "the page that says it was taken down"))
             @if let Some(code) = successor { ", " (language.say("biển thay thế", "replaced by")) " " (sign_link(*code)) }
         },
+        Leads::OwnPage(languages) => html! {
+            @let text = words::answer(language, Answer::OwnPage);
+            @if visit.registry.place(place).is_some() { a href={ (place_path(place)) "#about" } { (text) } } @else { (text) }
+            @if let Some(default) = languages.first().filter(|_| !languages.iter().any(|known| known == tag)) { (instead(default)) }
+        },
         Leads::Pages(pages) => match (pages.iter().find(|(known, _)| known == tag), pages.first()) {
             (Some((_, url)), _) => url_link(url),
-            (None, Some((default, url))) => html! {
-                (url_link(url)) " " span.soft {
-                    "(" (language.say("không có trang riêng, dùng", "no page of its own, that of")) " "
-                    (words::tongue(language, default)) ")"
-                }
-            },
+            (None, Some((default, url))) => html! { (url_link(url)) (instead(default)) },
             (None, None) => html! { span.soft { (language.say("không có trang đích", "no target")) } },
         },
     }
@@ -344,6 +395,28 @@ mod tests {
         // What is none of them is shown as it is written.
         assert!(shown(Overrides, "until", "soon").contains("soon"));
         assert!(shown(Places, "note", "retired").contains("retired"));
+    }
+
+    #[test]
+    fn a_word_that_changes_in_a_long_text_is_marked() {
+        let shown = |old: &str, new: &str| {
+            marked(Places, "about:en", Some(old), Some(new)).map(|sides| sides.map(Markup::into_string))
+        };
+        let is = |old: &str, new: &str| {
+            let side = |text: &str| format!("<bdi class=\"prose\">{text}</bdi>");
+            Some([side(old), side(new)])
+        };
+        let long = "từ ".repeat(300);
+        assert_eq!(
+            shown(&format!("{long}cũ {long}"), &format!("{long}mới {long}")),
+            is(&format!("{long}<del>cũ</del> {long}"), &format!("{long}<ins>mới</ins> {long}"))
+        );
+        assert_eq!(shown("a\nb", "a\nb c"), is("a\nb", "a\nb<ins> c</ins>"));
+        assert_eq!(shown("a a", "a a a"), is("a a", "a a<ins> a</ins>"));
+        assert_eq!(shown("谅山省", "谅山市"), is("谅山<del>省</del>", "谅山<ins>市</ins>"));
+        assert_eq!(shown("<b>", "x"), is("<del>&lt;b&gt;</del>", "<ins>x</ins>"));
+        assert_eq!(shown("", "x"), None);
+        assert_eq!(marked(Signs, "status", Some("active"), Some("retired")).map(|_| ()), None);
     }
 
     #[test]

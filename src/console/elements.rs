@@ -116,6 +116,10 @@ pub(super) struct Field<'t> {
     pub autocomplete: &'t str,
     /// Whether the browser insists on it.
     pub is_required: bool,
+    /// `lang=` of what it has, whose direction follows from its letters then; empty: that of the page.
+    pub lang: &'t str,
+    /// Lines that are seen of a text; 0: three.
+    pub rows: u8,
 }
 
 impl Field<'_> {
@@ -125,6 +129,7 @@ impl Field<'_> {
         let autocomplete = if self.autocomplete.is_empty() { "off" } else { self.autocomplete };
         self.frame(html! {
             input id=(self.name) name=(self.name) type=(kind) value=(self.value) autocomplete=(autocomplete)
+                lang=[self.tongue()] dir=[self.tongue().map(|_| "auto")]
                 required[self.is_required] aria-invalid=[self.is_wrong()] aria-describedby=[self.described()]
                 // Addresses of pages and codes are no prose.
                 spellcheck=[matches!(kind, "url" | "search").then_some("false")];
@@ -134,8 +139,9 @@ impl Field<'_> {
     /// As lines, `<textarea>`.
     pub fn lines(&self) -> Markup {
         self.frame(html! {
-            textarea id=(self.name) name=(self.name) rows="3" required[self.is_required] aria-invalid=[self.is_wrong()]
-                aria-describedby=[self.described()] { (self.value) }
+            textarea id=(self.name) name=(self.name) rows=(if self.rows == 0 { 3 } else { self.rows })
+                lang=[self.tongue()] dir=[self.tongue().map(|_| "auto")]
+                required[self.is_required] aria-invalid=[self.is_wrong()] aria-describedby=[self.described()] { (self.value) }
         })
     }
 
@@ -148,6 +154,10 @@ impl Field<'_> {
                 }
             }
         })
+    }
+
+    fn tongue(&self) -> Option<&str> {
+        (!self.lang.is_empty()).then_some(self.lang)
     }
 
     fn is_wrong(&self) -> Option<&'static str> {
@@ -288,6 +298,11 @@ pub(super) fn place_path(id: &str) -> String {
     format!("/places/{id}")
 }
 
+/// The path of the form with what is told of a place.
+pub(super) fn about_path(id: &str) -> String {
+    place_path(id).replacen("/places/", "/about/", 1)
+}
+
 /// A place, by its name in the page's language.
 pub(super) fn place_link(visit: &Visit<'_>, place: PlaceRef<'_>) -> Markup {
     html! { a href=(place_path(place.id())) { bdi { (place.name_in(visit.language.tag())) } } }
@@ -299,6 +314,11 @@ pub(super) fn url_link(url: &str) -> Markup {
         return html! { a.url href=(url) rel="noreferrer" { bdi { (url) } } };
     }
     html! { bdi.url { (url) } }
+}
+
+/// A text of several lines in a language, as it is written.
+pub(super) fn prose(tag: &str, text: &str) -> Markup {
+    html! { div.prose lang=(tag) dir="auto" { (text) } }
 }
 
 /// The names of all accounts, read once for a page.
@@ -336,6 +356,7 @@ mod tests {
             field.line(),
             field.lines(),
             field.choice([(evil, evil)]),
+            prose("vi", evil),
             url_link(evil),
             notice(Tone::Info, evil, html! {}),
             problems(Language::English, &[evil.to_owned()]),

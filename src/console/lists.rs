@@ -12,7 +12,7 @@ use super::search::{Filters, Index, Sort};
 use super::words;
 use crate::core::Code;
 use crate::health::{State, date_of};
-use crate::registry::{SignRef, Status, Targets};
+use crate::registry::{Answer, SignRef, Status, Targets};
 
 /// Characters of a path in a list.
 const MAX_PATH: usize = 28;
@@ -84,6 +84,15 @@ pub(super) fn selection(visit: &Visit<'_>) -> Markup {
     }
 }
 
+/// The choice of what places are answered with.
+pub(super) fn answer_choice(language: Language, filters: &Filters) -> Markup {
+    let any = ("", language.say("tất cả", "all"));
+    let answers = Answer::ALL.into_iter().map(|answer| (answer.as_str(), words::answer(language, answer)));
+    let label = language.say("Dẫn đến", "Leads to");
+    let value = filters.answer.map_or("", Answer::as_str);
+    Field { name: "answer", label, value, ..Field::default() }.choice([any].into_iter().chain(answers))
+}
+
 /// The choice of an order.
 pub(super) fn sort_choice(language: Language, filters: &Filters) -> Markup {
     let options = Sort::ALL.into_iter().map(|sort| {
@@ -146,11 +155,13 @@ pub(super) fn sign_cell(language: Language, sign: SignRef<'_>) -> Markup {
 }
 
 /// The page that targets lead to, in the default language, as short as a list needs it; a dash where they lead nowhere.
-pub(super) fn page_of(targets: &Targets<'_>) -> Markup {
+/// `has_own_page`: where there is no target, a page of ours answers.
+pub(super) fn page_of(language: Language, targets: &Targets<'_>, has_own_page: bool) -> Markup {
     let url = targets.iter().next().map_or("", |target| target.url);
     let short = short(url);
     html! {
-        @if short.is_empty() { span.soft { "–" } }
+        @if short.is_empty() && has_own_page { (words::answer(language, Answer::OwnPage)) }
+        @else if short.is_empty() { span.soft { "–" } }
         @else { span.host title=(url) { bdi { @for part in short.split_inclusive('/') { (part) wbr; } } } }
     }
 }

@@ -144,11 +144,13 @@ fn navigation(visit: &Visit<'_>) -> Markup {
         (Right::See, "/history", language.say("Lịch sử", "History")),
         (Right::ManageAccounts, "/accounts", language.say("Tài khoản", "Accounts")),
     ];
+    // What is told of a place is a part of it.
+    let here = visit.path.replacen("/about/", "/places/", 1);
     let is_here = |path: &str| {
-        visit.path == path || path.len() > 1 && visit.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+        here == path || path.len() > 1 && here.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
     };
     let link = |path: &str, text: &str| {
-        let current = is_here(path).then_some(if visit.path == path { "page" } else { "true" });
+        let current = is_here(path).then_some(if here == path { "page" } else { "true" });
         html! { li { a href=(path) aria-current=[current] { (text) } } }
     };
     let is_in_more = more.iter().any(|(_, path, _)| is_here(path));

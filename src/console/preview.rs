@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::areas::scope;
+use super::beside::is_own_page;
 use super::{Parts, Visit};
 use crate::core::{Code, Problems};
 use crate::registry::{Registry, Rules, SignRef, Status};
@@ -49,6 +50,8 @@ pub(super) struct Move {
 pub(super) enum Leads {
     /// One page for each language, the default language's first.
     Pages(Vec<(String, String)>),
+    /// A page of our own, with what is told of its place in these languages, the default first.
+    OwnPage(Vec<String>),
     /// The page that says that it was taken down, and what took its place.
     Retired(Option<Code>),
     /// There is no such sign.
@@ -171,6 +174,9 @@ fn leads(sign: Option<SignRef<'_>>, at: i64) -> Leads {
         Some(sign) if sign.status() == Status::Retired => Leads::Retired(sign.successor().map(SignRef::code)),
         Some(sign) => {
             let pages = sign.targets(at);
+            if is_own_page(sign, &pages) {
+                return Leads::OwnPage(sign.place().abouts().map(|(language, _)| language.to_owned()).collect());
+            }
             Leads::Pages(pages.iter().map(|target| (target.language.to_owned(), target.url.to_owned())).collect())
         }
     }
@@ -229,6 +235,34 @@ mod tests {
         let preview = preview(&[change(Signs, "AAAA1111", "status", "active", "retired")], 0.5);
         assert_eq!(preview.moves.len(), 1);
         assert_eq!(preview.moves[0].after, Leads::Retired(None));
+    }
+
+    #[test]
+    fn a_text_answers_where_the_last_target_goes_and_a_target_takes_over() {
+        let tables = Sources {
+            places:
+                "place,name,target,about,about:en\np1,Một,https://langson.gov.vn/1,Kể chuyện.,\np2,Hai,,Kể.,Told.\n"
+                    .into(),
+            signs: "code,place,status\nAAAA-1111,p1,active\nBBBB-2222,p2,active\nCCCC-4444,p2,retired\n".into(),
+            overrides: Vec::new(),
+        };
+        let (serving, files, rules) = (trial::registry(&tables), trial::files(), trial::rules());
+        let world = World { serving: &serving, files: &files, rules: &rules, max_shrink: 0.5 };
+        let moves = |cells: &[CellChange]| {
+            let preview = Preview::of(cells, &tables, NOON.parse().expect("a time"), &world);
+            assert!(preview.fits(), "{:?} {}", preview.conflicts, preview.problems);
+            preview.moves.into_iter().map(|sign| (sign.before, sign.after)).collect::<Vec<_>>()
+        };
+        let page = |url: &str| Leads::Pages(vec![("vi".to_owned(), url.to_owned())]);
+        let own = |tags: &[&str]| Leads::OwnPage(tags.iter().map(|&tag| tag.to_owned()).collect());
+        let away = change(Places, "p1", "target", "https://langson.gov.vn/1", "");
+        assert_eq!(moves(&[away]), [(page("https://langson.gov.vn/1"), own(&["vi"]))]);
+        let filled = change(Places, "p2", "target", "", "https://langson.gov.vn/2");
+        assert_eq!(moves(&[filled]), [(own(&["vi", "en"]), page("https://langson.gov.vn/2"))]);
+        // Another text is the same page; a text in one language more is another one for who reads that.
+        assert_eq!(moves(&[change(Places, "p2", "about", "Kể.", "Kể thêm.")]), []);
+        assert_eq!(moves(&[change(Places, "p2", "about:en", "Told.", "")]), [(own(&["vi", "en"]), own(&["vi"]))]);
+        assert_eq!(moves(&[change(Places, "p1", "about:en", "", "Told.")]), [], "its target answers");
     }
 
     #[test]

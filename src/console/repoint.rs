@@ -1,40 +1,27 @@
 //! "Point elsewhere": the form of a sign or a place, and the cells that it means.
 //!
-//! Owns the way from the form to a change set. The form carries the hash of the tables that it was made from: where they have
-//! changed since, it is shown again with what was typed, and nothing is made. A target that is left as it was is no
-//! change, also where the table writes the same address in another way.
+//! Owns what the form means. A target that is left as it was is no change, also where the table writes the same address in
+//! another way.
 
 use jiff::Timestamp;
 use maud::{Markup, html};
-use unicode_normalization::UnicodeNormalization as _;
 
 use super::Visit;
-use super::answer::{self, Answer, Failure};
-use super::areas::{areas_of, denied};
-use super::elements::{Button, Field, Tone, button, local_time, notice, problems};
-use super::fields::Fields;
-use super::forms::{self, Wish, effective_field, reason_field};
+use super::answer::Answer;
+use super::elements::{Field, local_time, problems};
+use super::forms::{self, Refusal, effective_field, reason_field, was};
 use super::language::Language;
-use super::preview::{Preview, World};
-use super::tables::tables;
 use super::words;
-use crate::accounts::Right;
-use crate::changes::{Draft, festival};
+use crate::changes::festival;
 use crate::core::Code;
-use crate::registry::{PlaceRef, SignRef, Status, Targets};
-use crate::source::{CellChange, Cells, Sources, TableName};
+use crate::registry::{self, PlaceRef, SignRef, Status, Targets};
+use crate::source::{CellChange, Cells, TableName};
 
 /// What is pointed elsewhere.
 #[derive(Clone, Copy)]
 pub(super) enum Subject<'r> {
     Sign(SignRef<'r>),
     Place(PlaceRef<'r>),
-}
-
-/// A form that came and could not be taken: its fields, and all that is wrong.
-pub(super) struct Refusal<'f> {
-    pub fields: &'f Fields,
-    pub problems: Vec<String>,
 }
 
 impl<'r> Subject<'r> {
@@ -85,39 +72,14 @@ fn current<'r>(subject: Subject<'r>, tag: &str) -> &'r str {
     subject.targets().iter().find(|target| target.language == tag).map_or("", |target| target.url)
 }
 
-/// What a field had when the form was made: `was:` before its name. One that nobody has touched takes the value of
-/// today when the form is shown again, so that sending it once more does not undo what somebody else has changed.
-fn was(name: &str, current: &str) -> Markup {
-    html! { input type="hidden" name={ "was:" (name) } value=(current); }
-}
-
-fn is_untouched(fields: &Fields, name: &str) -> bool {
-    let was = format!("was:{name}");
-    fields.has(&was) && fields.get(&was) == fields.get(name)
-}
-
 /// The form; or, for who may not send it, why.
 pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Refusal<'_>>) -> Markup {
     let language = visit.language;
     let title = language.say("Trỏ sang trang khác", "Point elsewhere");
-    let area: String = subject.area().nfc().collect();
-    if !visit.account.may(Right::Propose, [area.as_str()].into_iter()) {
-        let why = if visit.account.role.has(Right::Propose) {
-            language.say("Tài khoản của bạn không phụ trách khu vực này.", "Your account is not for this area.")
-        } else {
-            language.say(
-                "Tài khoản của bạn chỉ được xem. Người soạn có thể đề xuất thay đổi.",
-                "Your account may only look. Editors can propose changes.",
-            )
-        };
+    if let Some(why) = forms::may_not_propose(visit, subject.area()) {
         return html! { section { h2 { (title) } p.soft { (why) } } };
     }
-    let typed = |name: &str, current: &str| match refusal {
-        Some(refusal) if refusal.fields.has(name) && !is_untouched(refusal.fields, name) => {
-            refusal.fields.get(name).to_owned()
-        }
-        _ => current.to_owned(),
-    };
+    let typed = |name: &str, current: &str| forms::typed(refusal, name, current).to_owned();
     let all_of_place;
     let hint = match subject {
         Subject::Place(place) => {
@@ -152,28 +114,42 @@ pub(super) fn form(visit: &Visit<'_>, subject: Subject<'_>, refusal: Option<&Ref
                 }
                 @if let Subject::Sign(sign) = subject { (status_fields(language, sign, &typed)) }
                 (reason_field(language, &typed("reason", "")))
-                details open[!typed("effective", "").is_empty() || !typed("until", "").is_empty() || !typed("from", "").is_empty()] {
+                details open[["effective", "until", "from"].into_iter().any(|name| !typed(name, "").is_empty())] {
                     summary { (language.say("Hẹn giờ, hoặc chỉ trong một thời gian", "At a time, or only for a while")) }
                     (time_fields(visit, &typed))
                 }
-                (buttons(visit, &area))
+                (forms::buttons(visit, subject.area()))
             }
         }
     }
 }
 
-/// How many signs a place's targets move, so that nobody takes the place for one of its signs.
+/// How many signs a place's targets move, so that nobody takes the place for one of its signs; and what they are answered
+/// with where there is no target.
 fn whole_place(visit: &Visit<'_>, place: PlaceRef<'_>) -> String {
+    let language = visit.language;
     let follows = |sign: &SignRef<'_>| sign.place().id() == place.id() && sign.own_targets().is_none();
-    let count = visit.language.number(visit.registry.signs().filter(follows).count() as u64);
-    match visit.language {
+    let count = language.number(visit.registry.signs().filter(follows).count() as u64);
+    let all = match language {
         Language::Vietnamese => format!(
             "Đổi cho cả địa điểm: {count} biển đi theo trang đích này. Nếu chỉ đổi một biển, hãy mở biển đó ở cuối trang."
         ),
         Language::English => format!(
             "For the whole place: signs that follow these targets: {count}. For one sign alone, open that sign, at the end of this page."
         ),
-    }
+    };
+    let empty = match place.answer() {
+        registry::Answer::OwnPage => language.say(
+            "Hiện khách thấy trang riêng của hệ thống; trang đích, khi được nhập, sẽ thay trang đó.",
+            "Visitors see a page of our own now; a target takes over as soon as there is one.",
+        ),
+        registry::Answer::Target if place.abouts().len() > 0 => language.say(
+            "Để trống mọi ô: khách thấy trang riêng của hệ thống, với nội dung giới thiệu của địa điểm.",
+            "With all of them empty visitors see a page of our own, with the text about the place.",
+        ),
+        registry::Answer::Target | registry::Answer::Neither => return all,
+    };
+    format!("{all} {empty}")
 }
 
 fn status_fields(language: Language, sign: SignRef<'_>, typed: &impl Fn(&str, &str) -> String) -> Markup {
@@ -223,106 +199,9 @@ fn time_fields(visit: &Visit<'_>, typed: &impl Fn(&str, &str) -> String) -> Mark
     }
 }
 
-fn buttons(visit: &Visit<'_>, area: &str) -> Markup {
-    let language = visit.language;
-    html! {
-        div.row {
-            (button(Button::Primary, "action", "submit", language.say("Gửi duyệt", "Submit for approval")))
-            (button(Button::Plain, "action", "draft", language.say("Lưu bản nháp", "Save as a draft")))
-        }
-        @if visit.account.may(Right::ApplyFirst, [area].into_iter()) {
-            (notice(Tone::Warning, language.say("Trang đích đang gây hại?", "Is the page harmful right now?"), html! {
-                p {
-                    (language.say("Thay đổi được áp dụng ngay và hiện màu đỏ cho mọi người, đến khi người khác xem lại.",
-                        "The change is applied at once, and everybody sees it in red until somebody else has reviewed it."))
-                }
-                (button(Button::Danger, "action", "apply", language.say("Áp dụng ngay, xem lại sau", "Apply now, reviewed after")))
-            }))
-        }
-    }
-}
-
 /// Takes the form: a change set and its page, or all that is wrong.
 pub(super) fn take(visit: &Visit<'_>, subject: Subject<'_>) -> Result<Answer, Vec<String>> {
-    let (language, fields) = (visit.language, &visit.fields);
-    let mut wrong = Vec::new();
-    let tables = tables_that_serve(visit).map_err(|text| vec![text])?;
-    let wish = Wish::read(fields, &visit.parts.rules.timezone, visit.now, language).unwrap_or_else(|(wish, texts)| {
-        wrong.extend(texts);
-        wish
-    });
-    let cells = match tables.cells(subject.table()) {
-        Ok(cells) => wanted(visit, subject, &cells, &mut wrong),
-        Err(problems) => {
-            wrong.extend(problems.to_string().lines().map(str::to_owned));
-            Vec::new()
-        }
-    };
-    if wrong.is_empty() && cells.is_empty() {
-        wrong.push(language.say("Chưa có gì thay đổi.", "Nothing is changed yet.").to_owned());
-    }
-    let areas = areas_of(&cells, &visit.registry, &tables);
-    let right = if fields.get("action") == "apply" { Right::ApplyFirst } else { Right::Propose };
-    let denied = denied(&visit.account, right, &areas);
-    if !denied.is_empty() {
-        let text = language.say("Tài khoản không có quyền này ở khu vực:", "The account has no right to this in:");
-        wrong.push(format!("{text} {}", denied.join(", ")));
-    }
-    if !wrong.is_empty() {
-        return Err(wrong);
-    }
-    // A draft may break a rule: its page says so. Nobody else is asked about one that does.
-    let at = wish.effective.filter(|&time| time > visit.now).unwrap_or(visit.now);
-    let preview = Preview::of(&cells, &tables, at, &World::of(visit));
-    if fields.get("action") != "draft" && !preview.problems.is_empty() {
-        return Err(preview.problems.list.iter().map(ToString::to_string).collect());
-    }
-    let draft = Draft {
-        author: visit.account.number,
-        reason: wish.reason,
-        effective: wish.effective,
-        cells,
-        undoes: None,
-        forced: wish.forced,
-    };
-    // What loses more signs than is allowed stays a draft, on whose page that is confirmed.
-    let action = if preview.shrinks { "draft" } else { fields.get("action") };
-    Ok(make(visit, &draft, action))
-}
-
-fn make(visit: &Visit<'_>, draft: &Draft, action: &str) -> Answer {
-    let parts = visit.parts;
-    let number = parts.changes.draft(draft, visit.now)?;
-    match action {
-        "draft" => {}
-        "apply" => parts.apply_first(number, draft.author, visit.now)?,
-        _ => parts.submit(number, draft.author, visit.now)?,
-    }
-    Ok(answer::see_other(&format!("/changes/{number}")))
-}
-
-/// The tables, if they are those that serve and those that the form was made from.
-fn tables_that_serve(visit: &Visit<'_>) -> Result<Sources, String> {
-    let language = visit.language;
-    let serves = visit.registry.content_hash_text();
-    let tables = tables(visit).map_err(|problems| problems.to_string())?;
-    if visit.fields.get("hash") != serves {
-        return Err(language
-            .say(
-                "Bảng đã thay đổi sau khi bạn mở trang này. Xin xem lại giá trị hiện tại rồi gửi lần nữa.",
-                "The tables have changed since you opened this page. Please look at the values of today and send it again.",
-            )
-            .to_owned());
-    }
-    if tables.content_hash() != visit.registry.content_hash {
-        return Err(language
-            .say(
-                "Bảng trên máy chủ vừa được sửa và chưa có hiệu lực, hoặc đang có lỗi. Xin thử lại sau ít phút.",
-                "The tables on the server have just been edited and do not serve yet, or have errors. Please try again in a few minutes.",
-            )
-            .to_owned());
-    }
-    Ok(tables)
+    forms::propose(visit, subject.table(), |cells, wrong| wanted(visit, subject, cells, wrong))
 }
 
 /// The cells that the form changes. What is wrong is added to `wrong`.
@@ -440,22 +319,11 @@ fn for_a_while(
     festival(&[subject.key()], &text(from), &text(until), targets, "")
 }
 
-/// A page for what a form made of itself: the set, or the same page again by `again`, with status 422.
-pub(super) fn answer_to(
-    visit: &Visit<'_>,
-    subject: Subject<'_>,
-    again: impl FnOnce(Refusal<'_>) -> Answer,
-) -> Result<answer::Response, Failure> {
-    match take(visit, subject) {
-        Ok(answer) => answer,
-        Err(problems) => again(Refusal { fields: &visit.fields, problems }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::accounts::Role;
+    use crate::console::fields::Fields;
     use crate::console::trial::{self, Office, change};
     use TableName::{Overrides, Places, Signs};
 

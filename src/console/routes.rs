@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use super::Visit;
 use super::answer::{Answer, Failure};
 use super::pages::{
-    account, accounts, change, changes, history, home, import, map, overrides, place, places, replace, sign, signs,
+    about, account, accounts, change, changes, history, home, import, map, overrides, place, places, replace, sign,
+    signs,
 };
 use crate::accounts::{Right, Role};
 
@@ -33,6 +34,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route { path: "/signs/", see: Right::See, get: sign::get, change: Some((Right::Propose, sign::post)) },
     Route { path: "/places", see: Right::See, get: places::get, change: None },
     Route { path: "/places/", see: Right::See, get: place::get, change: Some((Right::Propose, place::post)) },
+    Route { path: "/about/", see: Right::Propose, get: about::get, change: Some((Right::Propose, about::post)) },
     Route { path: "/map", see: Right::See, get: map::get, change: None },
     Route { path: "/changes", see: Right::See, get: changes::get, change: None },
     Route { path: "/changes/", see: Right::See, get: change::get, change: Some((Right::Propose, change::post)) },

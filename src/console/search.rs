@@ -16,7 +16,7 @@ use super::figures::Snapshot;
 use super::map::Box;
 use crate::core::{Code, lock};
 use crate::health::State;
-use crate::registry::{PlaceRef, Registry, SignRef, Status};
+use crate::registry::{Answer, PlaceRef, Registry, SignRef, Status};
 
 /// Longest text that is looked for, in characters; the rest is not looked at.
 const MAX_QUERY: usize = 200;
@@ -72,7 +72,7 @@ impl SearchIndex {
 #[derive(Debug)]
 pub(super) struct Index {
     generation: u64,
-    /// Names in each language, identifier; in the order of the table.
+    /// Names in each language, whom they are after, identifier; in the order of the table.
     places: Vec<String>,
     /// Code and old addresses; in the order of the table,
     signs: Vec<String>,
@@ -94,7 +94,7 @@ impl Index {
         let (mut areas, mut kinds, mut names) = (Vec::new(), Vec::new(), Vec::new());
         for (number, place) in registry.places().enumerate() {
             let mut text = fold(place.id());
-            place.names().for_each(|(_, name)| text.push_str(&fold(name)));
+            place.names().chain(place.namesakes()).for_each(|(_, name)| text.push_str(&fold(name)));
             places.push(text);
             numbers.insert(place.id(), number);
             areas.push(place.area());
@@ -163,7 +163,7 @@ impl Index {
         self.signs.iter().enumerate().map(matches).collect()
     }
 
-    /// Places whose names and identifier have each word's beginning, or that have a sign whose code begins so.
+    /// Places whose names, namesakes and identifier have each word's beginning, or that have a sign whose code begins so.
     fn places_like(&self, query: &Query) -> Vec<bool> {
         let has_terms = |text: &String| query.terms.iter().all(|term| text.contains(term.as_str()));
         let mut found: Vec<bool> = self.places.iter().map(has_terms).collect();
@@ -251,6 +251,8 @@ pub(super) struct Filters {
     pub status: Option<Status>,
     /// `state`
     pub state: Option<State>,
+    /// `answer`: what places are answered with; signs are not asked.
+    pub answer: Option<Answer>,
     /// `box`: where the map shows them.
     pub within: Option<Box>,
     /// `sort`
@@ -269,6 +271,7 @@ impl Filters {
             kind: fields.get("kind").to_owned(),
             status: Status::ALL.into_iter().find(|status| status.as_str() == fields.get("status")),
             state: State::ALL.into_iter().find(|state| state.as_str() == fields.get("state")),
+            answer: Answer::ALL.into_iter().find(|answer| answer.as_str() == fields.get("answer")),
             within: Box::read_as_it_is(fields),
             sort: Sort::ALL.into_iter().find(|sort| sort.as_str() == fields.get("sort")).unwrap_or_default(),
             page: fields.get("page").parse().unwrap_or(1).max(1),
@@ -334,7 +337,8 @@ impl Filters {
             });
         let found = registry.places().enumerate().zip(like);
         let found = found.filter(|((number, place), is_like)| {
-            *is_like && self.has_place(*place) && has_signs.as_ref().is_none_or(|has| has[*number])
+            let has_answer = self.answer.is_none_or(|answer| place.answer() == answer);
+            *is_like && has_answer && self.has_place(*place) && has_signs.as_ref().is_none_or(|has| has[*number])
         });
         let mut found: Vec<(usize, PlaceRef<'r>)> = found.map(|(place, _)| place).collect();
         let codes: Vec<Code> = if matches!(self.sort, Sort::Scans | Sort::Last) {
@@ -496,6 +500,31 @@ mod tests {
         assert_eq!(ids("status=retired"), ["st002"]);
         assert_eq!(ids("box=106.758,21.847,106.759,21.848"), ["st002"]);
         assert_eq!(ids("sort=code"), ["re001", "st002"]);
+    }
+
+    #[test]
+    fn a_place_is_found_by_whom_it_is_named_after_and_by_its_answer() {
+        let places = "place,name,namesake,namesake:en,about,target\n\
+            st1,Đường Lý Thường Kiệt,Thái úy (1019–1105),a general of Đại Việt,Ông sinh năm 1019.,\n\
+            st2,Đường Hùng Vương,,,Vua Hùng.,https://langson.gov.vn/2\n\
+            st3,Đường Mới,,,,\n";
+        let registry = trial::registry(&Sources {
+            places: places.into(),
+            signs: "code,place,status\n7K3M-9QX5,st1,active\n".into(),
+            overrides: Vec::new(),
+        });
+        let index = Index::new(&registry);
+        let ids = |query: &str| -> Vec<&str> {
+            let found = Filters::read(&Fields::parse(query)).places(&registry, &index, &Snapshot::default());
+            found.into_iter().map(|(_, place)| place.id()).collect()
+        };
+        for query in ["q=thai+uy", "q=1019", "q=general+dai+viet", "q=ly+thuong+kiet+thai", "answer=own_page"] {
+            assert_eq!(ids(query), ["st1"], "{query}");
+        }
+        assert_eq!((ids("answer=target"), ids("answer=neither")), (vec!["st2"], vec!["st3"]));
+        assert_eq!(ids("answer=nonsense").len(), 3);
+        let signs = Filters::read(&Fields::parse("q=thai+uy")).signs(&registry, &index, &Snapshot::default());
+        assert_eq!(signs.len(), 1);
     }
 
     #[test]

@@ -46,8 +46,11 @@ use crate::web::{self, Activity, Connections, Trust};
 
 /// Most connections open at a time: some forty browsers with six each; silent ones give way.
 const MAX_CONNECTIONS: usize = 256;
-/// The largest form without a file, in bytes.
+/// The largest form without a file, in bytes,
 const MAX_FORM: u64 = 64 << 10;
+/// and one with texts: a thousand characters are up to 12 KB as a form spells them, and come twice, as they were and as
+/// they are, in each of ten languages.
+const MAX_TEXTS: u64 = 256 << 10;
 /// How long a form may take to come,
 const FORM_TIME: Duration = Duration::from_secs(10);
 /// and one with a file: 16 MiB at half a megabit a second.
@@ -284,8 +287,11 @@ impl Console {
         body: Incoming,
     ) -> Result<Form, Response> {
         let is_upload = asked.path == "/import";
-        let (most, time) =
-            if is_upload { (self.settings.max_upload + MAX_FORM, UPLOAD_TIME) } else { (MAX_FORM, FORM_TIME) };
+        let (most, time) = match is_upload {
+            true => (self.settings.max_upload + MAX_FORM, UPLOAD_TIME),
+            false if asked.path.starts_with("/about/") => (MAX_TEXTS, FORM_TIME),
+            false => (MAX_FORM, FORM_TIME),
+        };
         let upload = if is_upload { Some(self.may_upload(asked).await?) } else { None };
         activity.wait_for_client(true);
         let most = usize::try_from(most).unwrap_or(usize::MAX);

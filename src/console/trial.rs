@@ -16,7 +16,7 @@ use crate::accounts::{Account, Accounts, NewAccount, Role};
 use crate::changes::{Applier, Changes};
 use crate::core::Tag;
 use crate::history::Database;
-use crate::registry::{HostPattern, Registry, Rules};
+use crate::registry::{HostPattern, PlacePage, Registry, Rules};
 use crate::source::{CellChange, Files, LastGood, Publisher, Sources, TableName};
 
 /// Three places, the last without an area; four signs, of which one has a target of its own; and an override of a place
@@ -115,7 +115,7 @@ impl Office {
                 files.clone(),
                 rules(),
                 0.5,
-                Box::new(|_, _| unreachable!("no place has a text")),
+                Box::new(|_, _| PlacePage { before: "".into(), after: "".into() }),
                 last_good,
             )
             .expect("good tables"),

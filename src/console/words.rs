@@ -5,7 +5,7 @@ use crate::accounts::Role;
 use crate::changes::{self, APPLIED_FIRST, ChangeError, MAX_CELLS, MAX_REASON, NO_APPROVAL_NEEDED};
 use crate::health;
 use crate::history::{Action, Entry};
-use crate::registry::{Status, TargetError, TargetSource};
+use crate::registry::{Answer, Status, TargetError, TargetSource};
 use crate::source::TableName;
 
 /// A sign's place in its life.
@@ -149,6 +149,15 @@ pub(super) const fn source(language: Language, source: TargetSource) -> &'static
     }
 }
 
+/// What a place's signs are answered with, in a filter or a list.
+pub(super) const fn answer(language: Language, answer: Answer) -> &'static str {
+    match answer {
+        Answer::Target => language.say("trang đích", "a target"),
+        Answer::OwnPage => language.say("trang riêng của hệ thống", "a page of our own"),
+        Answer::Neither => language.say("chưa có trang nào", "no page yet"),
+    }
+}
+
 /// A table, as a heading says it.
 pub(super) const fn table(language: Language, table: TableName) -> &'static str {
     match table {
@@ -193,6 +202,10 @@ pub(super) fn column(language: Language, column: &str) -> String {
         "kind" => language.say("Loại", "Kind"),
         "area" => language.say("Khu vực", "Area"),
         "target" => language.say("Trang đích", "Target"),
+        "namesake" => language.say("Đặt tên theo", "Named after"),
+        "about" => language.say("Giới thiệu", "About"),
+        "source" => language.say("Nguồn", "Source"),
+        "compiled" => language.say("Ngày biên soạn", "Compiled on"),
         "status" => language.say("Tình trạng", "Status"),
         "lat" => language.say("Vĩ độ", "Latitude"),
         "lon" => language.say("Kinh độ", "Longitude"),

@@ -12,8 +12,23 @@ use super::response::{self, Response};
 use crate::core::{Code, LanguagePreference, Tag};
 use crate::registry::{SignRef, Status};
 
-/// `/robots.txt`: a code is not a page to be listed, and a crawler's visit is not a scan.
-pub(super) const ROBOTS: &str = "User-agent: *\nDisallow: /\n";
+/// `/robots.txt` (RFC 9309): a code is not a page to be listed, and a crawler's visit is not a scan. Those that fetch a
+/// link which somebody shares may, so that it shows a title and a text; what they send is counted as a program's.
+pub(super) const ROBOTS: &str = "\
+User-agent: Discordbot
+User-agent: facebookexternalhit
+User-agent: Facebot
+User-agent: LinkedInBot
+User-agent: SkypeUriPreview
+User-agent: Slackbot-LinkExpanding
+User-agent: TelegramBot
+User-agent: Twitterbot
+User-agent: WhatsApp
+Allow: /
+
+User-agent: *
+Disallow: /
+";
 /// `/favicon.ico`: a waypost, 200 bytes.
 pub(super) const FAVICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
 <path fill=\"#0b5\" d=\"M7 1h2v1h4l2 2-2 2H9v9H7V6H2V2h5z\"/></svg>";
@@ -34,7 +49,7 @@ input{flex:1 1 10rem;min-width:0;border:1px solid var(--soft);background:var(--p
 text-transform:uppercase;letter-spacing:.08em}::placeholder{color:var(--soft);opacity:1}\
 button,.go{border:0;background:var(--go);color:var(--paper);font-weight:600}\
 .go{display:inline-block;text-decoration:none;line-height:2rem}\
-nav{margin-top:2.5rem;padding-top:1rem;border-top:1px solid var(--line)}nav a{display:inline-block;padding:.6rem 1rem .6rem 0}";
+nav{margin-top:2.5rem;padding-top:1rem;border-top:1px solid var(--line)}nav a{display:inline-block;padding:.6rem 1rem .6rem 0}dl+nav{margin:0;padding:0;border:0}";
 
 /// The languages of the pages, in the order of the words below.
 pub(super) const LANGUAGES: [(&str, &str); 3] = [("vi", "Tiếng Việt"), ("en", "English"), ("zh", "中文")];
@@ -147,8 +162,6 @@ impl Pages {
                 page.say(FULL_STOP)
             );
         }
-        let (language, text) = place.choose_about(languages).unwrap_or((page.tag(), ""));
-        page.html += &place_page::told(place, language, text, page.language);
         page.html += "<dl>";
         page.fact(PLACE, &escaped(place.name_in(page.tag())));
         page.fact(AREA, &escaped(place.area()));
@@ -163,10 +176,18 @@ impl Pages {
             let offered: Vec<String> = place.abouts().map(|(language, _)| escaped(endonym(language))).collect();
             page.fact(IN_LANGUAGES, &offered.join(", "));
         }
-        for (name, value) in place_page::provenance(place, page.language) {
-            page.fact(name, &value);
-        }
         page.html += "</dl>";
+        // Whose the plate is and where it leads is what was asked; what is told of the place comes after that.
+        let (language, text) = place.choose_about(languages).unwrap_or((page.tag(), ""));
+        page.html += &place_page::told(place, language, text, page.language);
+        let mut provenance = place_page::provenance(place, page.language).peekable();
+        if provenance.peek().is_some() {
+            page.html += "<dl>";
+            for (name, value) in provenance {
+                page.fact(name, &value);
+            }
+            page.html += "</dl>";
+        }
         page.html += &format!("<p class=soft>{}</p>", page.say(CAUTION));
         page.end(StatusCode::OK, "")
     }
@@ -246,6 +267,7 @@ fn own_page(sign: SignRef<'_>) -> Option<String> {
     is_told.then(|| format!("/{}?c=page", sign.code().grouped()))
 }
 
+/// As text of an element or of a quoted attribute, without control characters: names of a table may have any.
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + text.len() / 8);
     let mut from = 0;
@@ -256,6 +278,8 @@ pub(super) fn escaped(text: &str) -> String {
             b'>' => "&gt;",
             b'"' => "&quot;",
             b'\'' => "&#39;",
+            b'\t' | b'\n' => continue,
+            0..b' ' | 0x7f => "",
             _ => continue,
         };
         escaped.push_str(&text[from..at]);
@@ -283,5 +307,27 @@ pub(super) fn endonym(tag: &str) -> &str {
         "de" => "Deutsch",
         "es" => "Español",
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::scan::Agent;
+    use crate::observe::classify;
+
+    #[test]
+    fn whoever_may_fetch_a_shared_link_is_counted_as_a_program() {
+        let names = ROBOTS.lines().filter_map(|line| line.strip_prefix("User-agent: ")).filter(|name| *name != "*");
+        assert_eq!(names.clone().count(), 9);
+        for name in names {
+            assert_eq!(classify(name.as_bytes()).agent, Agent::Bot, "{name}");
+            assert_eq!(classify(format!("{name}/1.0").as_bytes()).agent, Agent::Bot, "{name}");
+        }
+    }
+
+    #[test]
+    fn control_characters_and_markup_are_no_part_of_a_text() {
+        assert_eq!(escaped("a\u{1}\u{0}<b>\n\t\r\u{7f}&\"'đ"), "a&lt;b&gt;\n\t&amp;&quot;&#39;đ");
     }
 }

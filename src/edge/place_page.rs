@@ -4,6 +4,7 @@
 //! parts around what is the sign's own, in one piece of memory. Everything of a table is text here, and none of it
 //! reaches out of its element, whichever way it is written.
 
+use arrayvec::ArrayString;
 use hyper::StatusCode;
 
 use super::pages::{AREA, LANGUAGES, Pages, Phrase, STYLE, endonym, escaped, ours};
@@ -13,10 +14,12 @@ use crate::registry::{MakePage, PlacePage, PlaceRef, SignRef};
 
 /// Characters of the text that go with a link that is shared.
 const DESCRIPTION: usize = 200;
-/// Most bytes of a position as a link.
-const MOST_OF_SIGN: usize = 128;
+/// Most bytes of a position as a link: its two numbers, of at most 11 bytes each, three times.
+const MOST_OF_POSITION: usize = 128;
 
 const NAMESAKE: Phrase = ["Đặt tên theo", "Named after", "名称来源"];
+/// Chinese has its own colon, and no space after it.
+const COLON: Phrase = [": ", ": ", "："];
 const SIGN: Phrase = ["Biển", "Sign", "标牌"];
 const COMPILED: Phrase = ["Biên soạn ngày", "Compiled on", "编写日期"];
 const SOURCE: Phrase = ["Nguồn", "Source", "来源"];
@@ -47,8 +50,12 @@ impl Pages {
         );
         let label = |phrase: Phrase| Label { phrase, words, page: language };
         if let Some((tag, namesake)) = in_language(place.namesakes(), language) {
-            before +=
-                &format!("<p class=soft>{}: <bdi lang={tag}>{}</bdi></p>", label(NAMESAKE).span(), escaped(namesake));
+            before += &format!(
+                "<p class=soft>{}{}<bdi lang={tag}>{}</bdi></p>",
+                label(NAMESAKE).span(),
+                COLON[words],
+                escaped(namesake)
+            );
         }
         before += &text_of(language, text);
         before += "<dl>";
@@ -80,17 +87,20 @@ impl Pages {
 
 /// The page of a sign's place, with what is the sign's own: its code and where it hangs.
 pub(super) fn place(sign: SignRef<'_>, page: &PlacePage) -> Response {
-    let code = sign.code().grouped().to_string();
+    use std::fmt::Write as _;
+    let code = sign.code().grouped();
+    let mut position = ArrayString::<MOST_OF_POSITION>::new();
+    if let Some((lat, lon)) = sign.position() {
+        // RFC 5870; the second time it has Android show a pin there.
+        write!(position, "<br><a href=\"geo:{lat},{lon}?q={lat},{lon}\">{lat}, {lon}</a>").expect("it has room");
+    }
     let parts = [&*page.before, &*page.after];
     let holes = parts.iter().map(|part| part.matches(PlacePage::CODE).count()).sum::<usize>();
-    let length = parts.map(str::len).iter().sum::<usize>() + holes * code.len() + MOST_OF_SIGN;
+    // To the byte, so that the response takes it as it is: each hole is one byte.
+    let length = parts.map(str::len).iter().sum::<usize>() + holes * (code.len() - 1) + position.len();
     let mut html = String::with_capacity(length);
     fill(&mut html, &page.before, &code);
-    if let Some((lat, lon)) = sign.position() {
-        use std::fmt::Write as _;
-        // RFC 5870; the second time it has Android show a pin there.
-        write!(html, "<br><a href=\"geo:{lat},{lon}?q={lat},{lon}\">{lat}, {lon}</a>").expect("a string takes all");
-    }
+    html.push_str(&position);
     fill(&mut html, &page.after, &code);
     response::page(StatusCode::OK, html, sign.place().abouts().len() > 1)
 }
@@ -108,8 +118,8 @@ fn fill(html: &mut String, part: &str, code: &str) {
 pub(super) fn told(place: PlaceRef<'_>, language: &str, text: &str, words: usize) -> String {
     let mut html = String::new();
     if let Some((tag, namesake)) = in_language(place.namesakes(), language) {
-        let name = NAMESAKE[words];
-        html += &format!("<p class=soft>{name}: <bdi lang={tag}>{}</bdi></p>", escaped(namesake));
+        let (name, colon) = (NAMESAKE[words], COLON[words]);
+        html += &format!("<p class=soft>{name}{colon}<bdi lang={tag}>{}</bdi></p>", escaped(namesake));
     }
     if !text.is_empty() {
         html += &text_of(language, text);

@@ -119,6 +119,8 @@ fn body(status: StatusCode, content_type: &'static str, text: impl Into<Bytes>) 
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
+    // Those of a page and of its connection, at once.
+    headers.reserve(8);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -401,6 +401,12 @@ other other coccoc bot | Mozilla/5.0 (compatible; coccocbot-web/1.0; +http://hel
 other other telegram bot | TelegramBot (like TwitterBot)
 other other whatsapp bot | WhatsApp/2.23.20.0
 other other viber bot | Viber
+other other other bot | Twitterbot/1.0
+other other other bot | Facebot/1.0
+other other other bot | LinkedInBot/1.0 (compatible; Mozilla/5.0; Jakarta Commons-HttpClient/4.3 +http://www.linkedin.com)
+other other other bot | Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)
+other other other bot | Mozilla/5.0 (compatible; Discordbot/2.0; +https://discordapp.com)
+desktop windows other bot | Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5
 other other other bot | facebookexternalhit/1.1
 other other other bot | Mozilla/5.0
 other android other bot | Dalvik/2.1.0 (Linux; U; Android 13; SM-A536E)

@@ -5,6 +5,7 @@
 //! one validator, wherever they come from. Nothing is guessed: each problem has its table, line and
 //! column, and with one problem there is no registry.
 
+use std::borrow::Cow;
 use std::hash::BuildHasher as _;
 
 use super::route::{AliasError, MAX_ALIAS, Route, as_sent};
@@ -22,7 +23,7 @@ use crate::core::{Code, Problems, Tag, day_of, spoiled};
 const MAX_TEXT: usize = u32::MAX as usize;
 /// Longest identifier of a place, in bytes.
 const MAX_PLACE_ID: usize = 64;
-/// Longest name, kind or area, in bytes.
+/// Longest name, kind, area or namesake, in bytes.
 const MAX_NAME: usize = 400;
 /// Languages in one registry.
 const MAX_LANGUAGES: usize = 64;
@@ -115,6 +116,7 @@ impl<'a> RegistryBuilder<'a> {
             let default = self.rules.default_language;
             wrong("name", format!("expected a name in the default language ({default}), found an empty cell"));
         }
+        // Control characters were taken here before anything was told of a place: a table that has served goes on serving.
         for (column, text) in [("name", name), ("kind", row.kind), ("area", row.area)] {
             if text.len() > MAX_NAME {
                 wrong(column, format!("expected at most {MAX_NAME} bytes, found {}", text.len()));
@@ -141,8 +143,7 @@ impl<'a> RegistryBuilder<'a> {
         if row.namesakes.is_empty() && row.abouts.is_empty() && row.source.is_empty() && row.compiled.is_empty() {
             return;
         }
-        let one_line = |text: &str| story::line(text, MAX_NAME).map(|()| text.to_owned());
-        let namesakes = self.texts(row, "namesake", row.namesakes, one_line);
+        let namesakes = self.texts(row, "namesake", row.namesakes, |text| story::line(text, MAX_NAME));
         let abouts = self.texts(row, "about", row.abouts, story::about);
         let mut wrong = |key: &str, text: String| self.problems.add(self.tables.places, row.line, key, text);
         if !row.abouts.is_empty() && in_default(row.abouts).is_empty() {
@@ -158,7 +159,7 @@ impl<'a> RegistryBuilder<'a> {
         }
         let source = story::source(row.source).unwrap_or_else(|error| {
             wrong("source", error.to_string());
-            String::new()
+            Cow::default()
         });
         let source = self.text(&source);
         self.registry.stories.insert(place, Story { namesakes, abouts, source, compiled: compiled.unwrap_or(NO_DATE) });
@@ -170,7 +171,7 @@ impl<'a> RegistryBuilder<'a> {
         row: &PlaceRow<'_>,
         column: &str,
         texts: &[Text<'_>],
-        read: impl Fn(&str) -> Result<String, StoryError>,
+        read: impl Fn(&str) -> Result<Cow<'_, str>, StoryError>,
     ) -> Variants {
         let start = count(self.registry.variants.len());
         for &Text { language, text } in texts {
@@ -178,7 +179,7 @@ impl<'a> RegistryBuilder<'a> {
             let text = read(text).unwrap_or_else(|error| {
                 let column = language.map_or(column.to_owned(), |tag| format!("{column}:{tag}"));
                 self.problems.add(self.tables.places, row.line, &column, error.to_string());
-                String::new()
+                Cow::default()
             });
             self.variant(language, &text);
         }

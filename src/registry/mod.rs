@@ -23,6 +23,7 @@ pub use coverage::{Coverage, Gap, InLanguage, gaps};
 pub use route::{AliasError, Route, as_sent};
 pub use rows::{OverrideRow, PlaceRow, SignRow, TableNames, Text};
 pub use rules::{HostPattern, HostPatternError, Rules, TargetError, TimeError};
+pub use story::MAX_ABOUT;
 
 use self::story::Story;
 use crate::core::{Code, LanguagePreference, Tag};
@@ -117,6 +118,8 @@ struct Sign {
 
 // As the module's first lines say.
 const _: () = assert!(size_of::<Sign>() == 48);
+// What is told of places lies elsewhere, so that those of which nothing is told stay as small.
+const _: () = assert!(size_of::<Place>() == 36);
 
 const NO_SIGN: u32 = u32::MAX;
 const NO_POSITION: i32 = i32::MIN;

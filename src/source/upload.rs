@@ -29,7 +29,7 @@ pub struct UploadedRow {
     pub line: u64,
     /// Its key (see [`super::CellChange`]), or what is wrong with it.
     pub key: Result<String, String>,
-    /// A cell for each of [`Upload::columns`], trimmed.
+    /// A cell for each of [`Upload::columns`], trimmed; its lines end with `\n`.
     pub cells: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ impl Sources {
                 None => table.key(&places, key_cell).ok_or_else(|| no_key(table, key_cell)),
             };
             let cells = headings.iter().zip(row.record).filter(|(heading, _)| !heading.name.is_empty());
-            let cells = cells.map(|(_, cell)| with_formula(cell).to_owned()).collect();
+            let cells = cells.map(|(_, cell)| with_formula(cell).replace("\r\n", "\n")).collect();
             rows.push(UploadedRow { line: row.line, key, cells });
         }
         let columns = headings.iter().filter(|heading| !heading.name.is_empty()).map(|heading| heading.text());

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::office::{NEW_PAGE, Office, PASSWORD, Person, SIGN, STREET, STREET_PAGE};
 use crate::support::browser::{DESK, PHONE};
+use crate::told::TOLD;
 
 const LOOKS: [(&str, crate::support::browser::Look); 4] =
     [("360-light", PHONE), ("360-dark", PHONE.dark()), ("1280-light", DESK), ("1280-dark", DESK.dark())];
@@ -181,6 +182,37 @@ fn pages_of_changes_in_every_state() {
     inspection.see(&editor, "/history?action=approved", "history-filtered");
     inspection.see(&editor, &format!("/places/{STREET}"), "place-with-history");
     inspection.assert_nothing(16);
+}
+
+#[test]
+#[ignore = "needs Chromium: tests/run"]
+fn pages_of_what_is_told() {
+    let (office, inspection) = (crate::told::office(), Inspection::default());
+    let editor = office.person(DESK, "Hoàng Thị Lan", &["--role", "editor", "--applies-first"]);
+    for (path, page) in [
+        ("/", "home-with-own-pages"),
+        ("/places?answer=own_page", "places-with-own-page"),
+        ("/signs", "signs-with-own-page"),
+        ("/places/told", "place-told"),
+        (&format!("/signs/{TOLD}"), "sign-told"),
+        ("/about/told", "about"),
+    ] {
+        inspection.see(&editor, path, page);
+    }
+    editor.write("[name=source]", "http://langson.gov.vn/");
+    editor.write("[name=reason]", "Nguồn mới");
+    editor.act("submit");
+    inspection.look(&editor, "about-refused");
+    editor.see("/about/told");
+    editor.write("[name=about]", "Vua Hùng dựng nước Văn Lang.\nĐường dài 2 km.");
+    editor.write("[name='about:en']", "The Hùng kings founded Văn Lang.");
+    editor.write("[name=reason]", "Đo lại");
+    editor.act("submit");
+    inspection.look(&editor, "change-of-a-text");
+    editor.see("/places/both");
+    editor.point_elsewhere("", "Trang của phường đóng");
+    inspection.look(&editor, "change-to-own-page");
+    inspection.assert_nothing(9);
 }
 
 #[test]

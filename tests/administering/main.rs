@@ -26,3 +26,4 @@ mod scheduled;
 mod security;
 mod story;
 mod texts;
+mod told;

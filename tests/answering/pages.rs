@@ -87,7 +87,7 @@ fn with_lang(path: &str, lang: &str) -> String {
 }
 
 /// The text of a page as a person reads it.
-fn shown(html: &str) -> String {
+pub(super) fn shown(html: &str) -> String {
     let body = html.split_once("</style>").map_or(html, |(_, body)| body);
     let mut text = String::new();
     for piece in body.split('<') {
@@ -103,7 +103,7 @@ fn shown(html: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn title(html: &str) -> &str {
+pub(super) fn title(html: &str) -> &str {
     html.split_once("<title>").unwrap().1.split_once("</title>").unwrap().0
 }
 
@@ -289,7 +289,14 @@ fn a_home_of_ones_own_takes_the_place_of_ours() {
 fn the_small_fixed_answers_are_there() {
     let edge = edge();
     let robots = edge.scan("/robots.txt");
-    assert_eq!((robots.status, robots.body.as_str()), (200, "User-agent: *\nDisallow: /\n"));
+    assert_eq!((robots.status, robots.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+    // Everybody but those that fetch what a link looks like where it is shared.
+    let (previewers, others) = robots.body.split_once("\n\n").unwrap();
+    assert_eq!(others, "User-agent: *\nDisallow: /\n");
+    assert!(previewers.starts_with("User-agent: Discordbot\n") && previewers.ends_with("\nAllow: /"), "{previewers}");
+    for name in ["facebookexternalhit", "TelegramBot", "Twitterbot", "WhatsApp"] {
+        assert!(previewers.contains(&format!("User-agent: {name}\n")), "{previewers}");
+    }
     let icon = edge.scan("/favicon.ico");
     assert_eq!((icon.status, icon.header("content-type")), (200, Some("image/svg+xml")));
     assert!(icon.body.starts_with("<svg ") && !icon.body.contains("<script"));
@@ -335,7 +342,7 @@ fn chromium_shows_every_page() {
 }
 
 /// The document as Chromium has it once it is loaded.
-fn dumped_by_chromium(profile: &std::path::Path, url: &str) -> String {
+pub(super) fn dumped_by_chromium(profile: &std::path::Path, url: &str) -> String {
     let mut chromium = Command::new("chromium");
     chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
     chromium.args([

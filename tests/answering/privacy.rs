@@ -37,6 +37,9 @@ fn scan_from_everywhere(edge: &Edge) {
             "/GONE1",
             "/N0SUCH",
             "/A1B2C3+",
+            "/T01D1?qzquery=1",
+            "/T01D1?lang=qzx&c=page",
+            "/T01D1+",
             "/",
             "/qzquery/x",
             "/go?code=qz+qz",
@@ -49,7 +52,8 @@ fn scan_from_everywhere(edge: &Edge) {
                     ("Referer", "https://qzref.example/"),
                     ("Cookie", "qzcookie=1"),
                 ];
-                http::request(edge.address(), "GET", path, &headers).unwrap();
+                let reply = http::request(edge.address(), "GET", path, &headers).unwrap();
+                assert_unmarked(path, reply.body.as_bytes());
             }
         }
         http::raw(
@@ -92,8 +96,8 @@ fn nothing_of_a_visitor_is_left_behind() {
         .set("observe", "repeat_window", "\"1h\"")
         .set("journal", "seal_after", "\"1s\"")
         .registry(
-            "place,name,target\none,Một,https://example.vn/one\n",
-            "code,place,status\nA1B2C3,one,active\nA1B2C4,one,active\nGONE1,one,retired\n",
+            "place,name,target,about,about:en\none,Một,https://example.vn/one,,\ntold,Kể,,Danh tướng.,A general.\n",
+            "code,place,status\nA1B2C3,one,active\nA1B2C4,one,active\nGONE1,one,retired\nT01D1,told,active\n",
         )
         .start();
     scan_from_everywhere(&edge);

@@ -30,12 +30,13 @@ struct Row {
     bytes: Option<Vec<u8>>,
     status: u16,
     location: Option<&'static str>,
+    tells: &'static str,
     record: Option<Record>,
 }
 
 fn get(path: impl Into<String>) -> Row {
     let path = path.into();
-    Row { method: "GET", path, headers: Vec::new(), bytes: None, status: 404, location: None, record: None }
+    Row { method: "GET", path, headers: Vec::new(), bytes: None, status: 404, location: None, tells: "", record: None }
 }
 
 impl Row {
@@ -64,6 +65,12 @@ impl Row {
         self
     }
 
+    /// The page of a place, with this text.
+    fn tells(mut self, text: &'static str) -> Self {
+        (self.status, self.tells) = (200, text);
+        self
+    }
+
     fn recorded(mut self, facts: &str) -> Self {
         let facts: Vec<String> = facts.split(' ').map(|word| word.replace('_', "")).collect();
         let [code, outcome, channel, lang, served] = facts.try_into().expect("five facts");
@@ -86,10 +93,13 @@ only,Kỳ Lừa,Một,One,https://example.vn/vi/only,,,,,,,,
 past,Kỳ Lừa,Trước,Before,https://example.vn/past,,,,,,,,
 now,Kỳ Lừa,Nay,Now,https://example.vn/now,,,,,,,,
 next,Kỳ Lừa,Sau,After,https://example.vn/next,,,,,,,,
-told,Kỳ Lừa,Kể,Told,,,,,Chuyện,A story,故事,,이야기
-both,Kỳ Lừa,Cả hai,Both,https://example.vn/both,,,,Chuyện,A story,,,
-hans,Kỳ Lừa,Giản,Hans,,,,,Chuyện,,故事,故事,
-mute,Kỳ Lừa,Không,Mute,,,,,,,,,
+told,Kỳ Lừa,Kể,Told,,,,,Danh tướng.,A general.,名将。,名將。,장군.
+mono,Kỳ Lừa,Đơn,Mono,,,,,Một thứ tiếng.,,,,
+both,Kỳ Lừa,Đôi,Both,https://example.vn/both,,,,Danh tướng.,A general.,,,
+bare,Kỳ Lừa,Trống,Bare,,,,,,,,,
+told.past,Kỳ Lừa,Kể trước,Told,,,,,Danh tướng.,A general.,,,
+told.now,Kỳ Lừa,Kể nay,Told,,,,,Danh tướng.,A general.,,,
+told.next,Kỳ Lừa,Kể sau,Told,,,,,Danh tướng.,A general.,,,
 ";
 
 const SIGNS: &str = "\
@@ -104,22 +114,65 @@ PAST1,past,active,,,,
 NOW1,now,active,,,,
 NOW2,now,active,,,,
 NEXT1,next,active,,,,
-T01D,told,active,,,,/ke/chuyen?id=1
-T02D,told,planned,,,,
-T03D,told,active,https://example.vn/own,,,
-T04D,told,retired,,,,
-T05D,told,active,,,,
-T06D,told,active,,,,
-T07D,told,active,,,,
-B07H,both,active,,,,
-HANS1,hans,active,,,,
-MVTE,mute,retired,,,,
-MVTE2,mute,active,https://example.vn/own,,,
+T01D1,told,active,,,,/cu/told?id=7
+T01D2,told,planned,,,,
+T01D3,told,active,https://example.vn/own,,,
+T01D4,told,retired,,,,
+M0N01,mono,active,,,,
+B0TH1,both,active,,,,
+BARE1,bare,retired,,,,
+T01DPAST,told.past,active,,,,
+T01DN0W,told.now,active,,,,
+T01DNEXT,told.next,active,,,,
 ";
 
 fn rows() -> Vec<Row> {
+    let mut rows = rows_of_targets();
+    rows.extend(rows_of_texts());
+    rows
+}
+
+/// Where a place has a text.
+fn rows_of_texts() -> Vec<Row> {
+    vec![
+        // A place with a text and no target is answered by a page of ours, in the best language of the text.
+        get("/T01D1").tells("Danh tướng.").recorded("T01D1 found qr _ vi"),
+        get("/told-1/").tells("Danh tướng.").recorded("T01D1 found qr _ vi"),
+        get("/cu/told?id=7").tells("Danh tướng.").recorded("T01D1 found qr _ vi"),
+        get("/T01D1?c=nfc").tells("Danh tướng.").recorded("T01D1 found nfc _ vi"),
+        get("/T01D1?c=typed").tells("Danh tướng.").recorded("T01D1 found typed _ vi"),
+        get("/T01D1").accept("vi-VN,vi;q=0.9").tells("Danh tướng.").recorded("T01D1 found qr vi vi"),
+        get("/T01D1").accept("en-US,en;q=0.9").tells("A general.").recorded("T01D1 found qr en en"),
+        get("/T01D1").accept("zh-CN,zh;q=0.9").tells("名将。").recorded("T01D1 found qr zh zh"),
+        get("/T01D1").accept("zh-TW,zh;q=0.9").tells("名將。").recorded("T01D1 found qr zh zh-Hant"),
+        get("/T01D1").accept("ko-KR").tells("장군.").recorded("T01D1 found qr ko ko"),
+        get("/T01D1").accept("fr").tells("Danh tướng.").recorded("T01D1 found qr fr vi"),
+        get("/T01D1?lang=ko").accept("en").tells("장군.").recorded("T01D1 found qr ko ko"),
+        get("/T01D1?lang=xx").accept("en").tells("A general.").recorded("T01D1 found qr other en"),
+        get("/T01D2").tells("Danh tướng.").recorded("T01D2 found qr _ vi"),
+        get("/M0N01").accept("en").tells("Một thứ tiếng.").recorded("M0N01 found qr en vi"),
+        // Another language of it, chosen on the page, is no scan; nor is anything else that says so.
+        get("/T01D1?lang=en&c=page").accept("vi").tells("A general."),
+        get("/T01D1/?c=page").tells("Danh tướng."),
+        get("/7K3M9QX5?c=page").leads_to(VI),
+        get("/T01D1").method("HEAD").answers(200),
+        get("/T01D1+").tells("Danh tướng."),
+        get("/T01D1+").accept("en").tells("A general."),
+        // A target comes first: the sign's own, the place's, an override's in its time.
+        get("/T01D3").accept("en").leads_to("https://example.vn/own").recorded("T01D3 found qr en vi"),
+        get("/B0TH1").accept("en").leads_to("https://example.vn/both").recorded("B0TH1 found qr en vi"),
+        get("/T01DPAST").tells("Danh tướng.").recorded("T01DPAST found qr _ vi"),
+        get("/T01DN0W").accept("en").leads_to("https://example.vn/festival").recorded("T01DN0W found qr en vi"),
+        get("/T01DNEXT").accept("en").tells("A general.").recorded("T01DNEXT found qr en en"),
+        // A retired sign is gone, whatever its place has.
+        get("/T01D4").answers(410).recorded("T01D4 retired qr _ _"),
+        get("/BARE1").answers(410).recorded("BARE1 retired qr _ _"),
+        get("/BARE1+").answers(200),
+    ]
+}
+
+fn rows_of_targets() -> Vec<Row> {
     let many = |spelling: &str| get(spelling).leads_to(VI).recorded("7K3M9QX5 found qr _ vi");
-    let told = |path: &str, languages, facts| get(path).accept(languages).answers(200).recorded(facts);
     let wanted = |languages, location, facts| get("/7K3M9QX5").accept(languages).leads_to(location).recorded(facts);
     vec![
         // Spellings of one code.
@@ -183,38 +236,6 @@ fn rows() -> Vec<Row> {
         get("/NOW1").leads_to("https://example.vn/festival").recorded("N0W1 found qr _ vi"),
         get("/NOW2").leads_to("https://example.vn/sign-festival").recorded("N0W2 found qr _ vi"),
         get("/NEXT1").leads_to("https://example.vn/next").recorded("NEXT1 found qr _ vi"),
-        // A place with a text and no target: a page of ours, in the best language of the text.
-        told("/T01D", "vi-VN,vi;q=0.9", "T01D found qr vi vi"),
-        told("/t01d", "en-US,en;q=0.9", "T01D found qr en en"),
-        told("/T01D/", "zh-CN,zh;q=0.9", "T01D found qr zh zh"),
-        told("/T01D", "zh-TW", "T01D found qr zh zh"),
-        told("/T01D?c=nfc", "ko-KR,ko;q=0.9", "T01D found nfc ko ko"),
-        told("/T01D", "fr, de;q=0.5", "T01D found qr fr vi"),
-        told("/T01D", "*", "T01D found qr _ vi"),
-        told("/T01D?lang=en", "zh", "T01D found qr en en"),
-        told("/T01D?lang=xx", "zh", "T01D found qr other zh"),
-        told("/ke/chuyen?id=1", "en", "T01D found qr en en"),
-        told("/T02D", "en", "T02D found qr en en"),
-        told("/HANS1", "zh-TW", "HANS1 found qr zh zh-Hant"),
-        told("/HANS1", "zh-CN", "HANS1 found qr zh zh"),
-        told("/HANS1", "en", "HANS1 found qr en vi"),
-        get("/T01D").method("HEAD").answers(200),
-        get("/T01D").method("POST").answers(405),
-        get("/T01D+").answers(200),
-        // Another language that was chosen on such a page is no scan.
-        get("/T01D?lang=en&c=page").answers(200),
-        get("/T01D?c=page").answers(200),
-        get("/7K3M9QX5?c=page").leads_to(VI),
-        // A target takes over: the sign's own, its place's, an override for its time.
-        get("/T03D").leads_to("https://example.vn/own").recorded("T03D found qr _ vi"),
-        get("/B07H").accept("en").leads_to("https://example.vn/both").recorded("B07H found qr en vi"),
-        get("/T05D").leads_to("https://example.vn/festival").recorded("T05D found qr _ vi"),
-        told("/T06D", "en", "T06D found qr en en"),
-        told("/T07D", "en", "T07D found qr en en"),
-        get("/T04D").answers(410).recorded("T04D retired qr _ _"),
-        get("/MVTE").answers(410).recorded("MVTE retired qr _ _"),
-        get("/MVTE+").answers(200),
-        get("/MVTE2").leads_to("https://example.vn/own").recorded("MVTE2 found qr _ vi"),
         // What is not a redirect.
         get("/GONE1").accept("en").answers(410).recorded("G0NE1 retired qr en _"),
         get("/old/gone").answers(410).recorded("G0NE1 retired qr _ _"),
@@ -265,9 +286,9 @@ fn overrides() -> String {
          now,{},{},https://example.vn/festival\n\
          NOW2,{},{},https://example.vn/sign-festival\n\
          next,{},{},https://example.vn/festival\n\
-         T05D,{},{},https://example.vn/festival\n\
-         T06D,{},{},https://example.vn/festival\n\
-         T07D,{},{},https://example.vn/festival\n",
+         told.past,{},{},https://example.vn/festival\n\
+         told.now,{},{},https://example.vn/festival\n\
+         told.next,{},{},https://example.vn/festival\n",
         at(-48),
         at(-24),
         at(-72),
@@ -278,12 +299,12 @@ fn overrides() -> String {
         at(2),
         at(24),
         at(48),
+        at(-48),
+        at(-24),
         at(-1),
         at(1),
-        at(-2),
-        at(-1),
-        at(1),
-        at(2),
+        at(24),
+        at(48)
     )
 }
 
@@ -298,22 +319,22 @@ fn edge() -> Edge {
     setup().start()
 }
 
-/// Sends a row and gives status and `Location`.
-fn play(row: &Row, way: Way, address: SocketAddr) -> (u16, Option<String>) {
+/// Sends a row and gives status, `Location` and body.
+fn play(row: &Row, way: Way, address: SocketAddr) -> (u16, Option<String>, String) {
     if let Some(bytes) = &row.bytes {
         let answer = http::raw_over(way.open(address).unwrap(), bytes);
         let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-        let location = answer.lines().find_map(|line| line.strip_prefix("location: "));
-        return (status, location.map(str::to_owned));
+        let location = answer.lines().find_map(|line| line.strip_prefix("location: ")).map(str::to_owned);
+        return (status, location, answer);
     }
     let mut request = Request::builder().method(Method::from_bytes(row.method.as_bytes()).unwrap());
     request = request.uri(format!("http://{address}{}", row.path)).header("User-Agent", PHONE);
     for (name, value) in &row.headers {
         request = request.header(*name, *value);
     }
-    let reply = way.agent(address).run(request.body(()).unwrap()).unwrap();
+    let mut reply = way.agent(address).run(request.body(()).unwrap()).unwrap();
     let location = reply.headers().get("location").map(|value| value.to_str().unwrap().to_owned());
-    (reply.status().as_u16(), location)
+    (reply.status().as_u16(), location, reply.body_mut().read_to_string().unwrap())
 }
 
 fn recorded(edge: &Edge) -> Vec<Record> {
@@ -338,8 +359,9 @@ fn every_row_is_answered_and_recorded(way: Way, mut edge: Edge, addresses: &[Soc
     for &address in addresses {
         for row in rows() {
             let what = format!("{} {} {:?} to {address}, {way:?}", row.method, row.path, row.headers);
-            let (status, location) = play(&row, way, address);
+            let (status, location, body) = play(&row, way, address);
             assert_eq!(status, row.status, "{what}");
+            assert!(body.contains(row.tells), "{what}: {body}");
             if row.status == 302 || location.is_some() && row.status != 303 {
                 assert_eq!(location.as_deref(), row.location, "{what}");
             }
@@ -378,8 +400,6 @@ fn the_headers_are_those_of_the_table() {
     assert_eq!(reply.header("content-length"), Some("0"));
     assert_eq!(reply.header("vary"), Some("Accept-Language"), "the place has targets in several languages");
     assert_eq!(edge.scan("/ON1").header("vary"), None, "the place has one");
-    let page = edge.scan("/T01D");
-    assert_eq!((page.header("cache-control"), page.header("vary")), (Some("no-store"), Some("Accept-Language")));
     let typed = edge.scan("/go?code=7k3m-9qx5");
     assert_eq!((typed.status, typed.location()), (303, Some("/7K3M9QX5?c=typed")));
     for path in ["/go/?code=7k3m-9qx5", "/go?code=7k3m+9qx5", "/go?x=1&code=%37k3m9qx5"] {
@@ -392,7 +412,7 @@ fn the_headers_are_those_of_the_table() {
 #[test]
 fn a_head_request_gets_the_headers_of_a_get() {
     let edge = edge();
-    for path in ["/7K3M9QX5", "/GONE1", "/NOSUCH", "/", "/7K3M9QX5+", "/T01D", "/T01D+"] {
+    for path in ["/7K3M9QX5", "/GONE1", "/NOSUCH", "/", "/7K3M9QX5+", "/T01D1", "/T01D1+"] {
         let get = edge.scan(path);
         let head = http::request(edge.address(), "HEAD", path, &[("User-Agent", PHONE)]).unwrap();
         let without_date = |reply: &http::Reply| {
@@ -401,6 +421,22 @@ fn a_head_request_gets_the_headers_of_a_get() {
         };
         assert_eq!((head.status, without_date(&head)), (get.status, without_date(&get)), "{path}");
     }
+}
+
+#[test]
+fn what_is_chosen_on_the_page_of_a_place_is_counted_as_a_page_and_no_scan() {
+    let edge = edge();
+    let counts = || {
+        let metrics = edge.metrics();
+        ["found", "page"].map(|outcome| metrics.get(&format!("waypost_requests_total{{outcome=\"{outcome}\"}}")))
+    };
+    edge.scan("/T01D1");
+    assert_eq!(counts(), [1.0, 0.0]);
+    edge.scan("/T01D1?lang=en&c=page");
+    edge.scan("/T01D1?c=page&lang=en");
+    assert_eq!(counts(), [1.0, 2.0]);
+    edge.wait_until_stored();
+    assert_eq!(edge.counts().values().sum::<u64>(), 1);
 }
 
 #[test]

@@ -29,7 +29,9 @@ fn setup(engine: &ClickHouse) -> Setup {
     rows[last] = set(&rows[last], &none);
     let mut places = csv::Writer::from_writer(Vec::new());
     places.write_record(&header).unwrap();
-    rows.iter().for_each(|row| places.write_record(row).unwrap());
+    for row in &rows {
+        places.write_record(row).unwrap();
+    }
     let places = String::from_utf8(places.into_inner().unwrap()).unwrap();
     let signs = table("signs.csv").replace(&format!(",{gone},active,"), &format!(",{gone},retired,"));
     Setup::new()

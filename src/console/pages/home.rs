@@ -11,12 +11,13 @@ use super::super::figures::Snapshot;
 use super::super::lists::last_scan;
 use super::super::page::page;
 use super::super::search::{last_of, state_of};
+use super::super::words;
 use super::changes::waiting;
 use crate::accounts::Right;
 use crate::changes::{ChangeSet, State};
 use crate::health;
 use crate::history::{Action, Entry, Filter, list};
-use crate::registry::{SignRef, Status};
+use crate::registry::{self, SignRef, Status};
 
 /// Rows of each list; the rest is a link away.
 const MOST: usize = 8;
@@ -134,6 +135,21 @@ fn health_line(visit: &Visit<'_>, figures: &Snapshot) -> Markup {
             @match figures.taken {
                 Some(taken) => { (language.say("Số liệu lúc", "Figures as of")) " " (time(visit, taken)) "." },
                 None => { (language.say("Chưa có số liệu lượt quét.", "Nothing is known of scans yet.")) },
+            }
+        }
+    };
+    let body = html! {
+        (body)
+        // All of them have a target: nothing is to be done.
+        @if registry.places_with(registry::Answer::Target) < registry.places().len() {
+            p {
+                (language.say("Địa điểm dẫn đến", "Places lead to")) ": "
+                @for (at, answer) in registry::Answer::ALL.into_iter().enumerate() {
+                    @if at > 0 { ", " }
+                    a href={ "/places?answer=" (answer.as_str()) } { (words::answer(language, answer)) }
+                    " (" (language.number(registry.places_with(answer) as u64)) ")"
+                }
+                "."
             }
         }
     };

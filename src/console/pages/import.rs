@@ -17,6 +17,7 @@ use super::super::forms::{self, reason_field};
 use super::super::page::page_with;
 use super::super::tables::tables;
 use super::super::words;
+use super::signs::multilingual;
 use crate::accounts::Right;
 use crate::changes::{Draft, ImportKind, PlanError, Refused, State, import};
 use crate::core::Code;
@@ -213,7 +214,7 @@ fn file(visit: &Visit<'_>, table: TableName, with_rows: bool) -> Answer {
         .map_err(|problems| Failure::Wrong(texts(&problems)))?
         .cells(table)
         .map_err(|problems| Failure::Wrong(texts(&problems)))?;
-    let columns: Vec<String> = if cells.columns().is_empty() {
+    let mut columns: Vec<String> = if cells.columns().is_empty() {
         // The one table that may be absent.
         let targets = visit.registry.languages().iter().skip(1).map(|tag| format!("target:{tag}"));
         let first = ["scope", "from", "until", "target"].map(str::to_owned).into_iter();
@@ -221,6 +222,13 @@ fn file(visit: &Visit<'_>, table: TableName, with_rows: bool) -> Answer {
     } else {
         cells.columns().to_vec()
     };
+    if table == TableName::Places && !with_rows {
+        // What a table may have that was begun without it.
+        let told = ["namesake", "about"].iter().flat_map(|word| multilingual(&visit.registry, word));
+        let told = told.chain(["source", "compiled"].map(str::to_owned));
+        let lacking: Vec<String> = told.filter(|column| !columns.contains(column)).collect();
+        columns.extend(lacking);
+    }
     let is_code = |column: &str| table == TableName::Signs && matches!(column, "code" | "successor");
     let row = |key: &str| -> Vec<Cow<'static, str>> {
         let cell = |column: &String| {
@@ -260,6 +268,15 @@ mod tests {
         }
         assert!(text(upload(&office, "reason=another")).contains("href=\"/changes/2\""));
         assert_eq!(office.parts.changes.list(&[], 0, 10).expect("sets").len(), 2);
+    }
+
+    #[test]
+    fn the_header_of_places_has_what_can_be_told_in_each_language() {
+        let office = Office::open(&tables(), Role::Editor, &[]);
+        assert_eq!(
+            text(get(&office.visit("/import?table=places&get=header"), "")),
+            "\u{feff}place,kind,area,name,target,target:en,note,namesake,namesake:en,about,about:en,source,compiled\r\n"
+        );
     }
 
     #[test]

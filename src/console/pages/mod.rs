@@ -1,5 +1,6 @@
 //! The pages, a file each.
 
+pub(super) mod about;
 pub(super) mod account;
 pub(super) mod accounts;
 pub(super) mod change;

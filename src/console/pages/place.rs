@@ -5,16 +5,20 @@ use maud::{Markup, html};
 
 use super::super::Visit;
 use super::super::answer::{Answer, Failure};
-use super::super::beside::{history, leads, pending, periods};
+use super::super::beside::{history, leads, own_page, pending, periods};
 use super::super::chart;
-use super::super::elements::{facts, table, text_or_dash};
+use super::super::elements::{about_path, facts, prose, table, text_or_dash, url_link};
 use super::super::figures::Snapshot;
+use super::super::forms::{Refusal, may_not_propose};
+use super::super::language::date_text;
 use super::super::lists::{days_of, health_badge, last_scan, sign_cell, status_badge};
 use super::super::page::page_with;
-use super::super::repoint::{self, Refusal, Subject};
+use super::super::repoint::{self, Subject};
 use super::super::search::{last_of, state_of};
 use super::super::words;
-use crate::registry::{PlaceRef, SignRef};
+use crate::core::Code;
+use crate::health::date_of;
+use crate::registry::{self, PlaceRef, SignRef, Status};
 use crate::source::TableName;
 
 /// Signs that are shown; a link leads to all of them.
@@ -26,7 +30,8 @@ pub(in crate::console) fn get(visit: &Visit<'_>, rest: &str) -> Answer {
 
 pub(in crate::console) fn post(visit: &Visit<'_>, rest: &str) -> Answer {
     let place = visit.registry.place(rest).ok_or(Failure::NotFound)?;
-    repoint::answer_to(visit, Subject::Place(place), |refusal| show(visit, place, Some(&refusal)))
+    repoint::take(visit, Subject::Place(place))
+        .unwrap_or_else(|problems| show(visit, place, Some(&Refusal { fields: &visit.fields, problems })))
 }
 
 fn show(visit: &Visit<'_>, place: PlaceRef<'_>, refusal: Option<&Refusal<'_>>) -> Answer {
@@ -37,6 +42,8 @@ fn show(visit: &Visit<'_>, place: PlaceRef<'_>, refusal: Option<&Refusal<'_>>) -
     let own = signs.iter().filter(|sign| sign.own_targets().is_some()).count();
     let mut objects = vec![format!("places {}", place.id())];
     objects.extend(signs.iter().take(MOST).map(|sign| format!("signs {}", sign.code().text())));
+    let follows = signs.iter().find(|sign| sign.status() != Status::Retired && sign.own_targets().is_none());
+    let follows = follows.map(|sign| sign.code());
     let form = repoint::form(visit, Subject::Place(place), refusal);
     let main = html! {
         div.columns {
@@ -50,12 +57,9 @@ fn show(visit: &Visit<'_>, place: PlaceRef<'_>, refusal: Option<&Refusal<'_>>) -
                             (leads(language, &period.targets))
                             p.soft { (language.say("Vì:", "Why:")) " " (words::source(language, period.targets.source())) }
                             h3 { (language.say("Bình thường dẫn đến", "Usually leads to")) }
-                            (leads(language, &place.targets()))
+                            (usual(visit, place, None))
                         }
-                        None => (leads(language, &place.targets())),
-                    }
-                    @if place.targets().iter().next().is_none() {
-                        p { (language.say("Địa điểm này không có trang đích.", "This place has no target.")) }
+                        None => (usual(visit, place, follows)),
                     }
                     @if own > 0 {
                         p.soft {
@@ -65,6 +69,7 @@ fn show(visit: &Visit<'_>, place: PlaceRef<'_>, refusal: Option<&Refusal<'_>>) -
                     }
                     (periods(visit, place.overrides()))
                 }
+                (told(visit, place))
                 @if refusal.is_none() { (form) }
                 section {
                     h2 { (language.say("Lượt quét của mọi biển", "Use of all its signs")) }
@@ -92,6 +97,46 @@ fn show(visit: &Visit<'_>, place: PlaceRef<'_>, refusal: Option<&Refusal<'_>>) -
 
 fn holds(visit: &Visit<'_>, from_ms: i64, until_ms: i64) -> bool {
     (from_ms..until_ms).contains(&visit.now.as_millisecond())
+}
+
+/// Where the signs lead that follow the place, `code` among them, while no override holds.
+fn usual(visit: &Visit<'_>, place: PlaceRef<'_>, code: Option<Code>) -> Markup {
+    let language = visit.language;
+    match place.answer() {
+        registry::Answer::Target => leads(language, &place.targets()),
+        registry::Answer::OwnPage => own_page(visit, place, code),
+        registry::Answer::Neither => html! {
+            p {
+                (language.say("Địa điểm này chưa có trang đích, cũng chưa có nội dung giới thiệu.",
+                    "This place has neither a target nor a text."))
+            }
+        },
+    }
+}
+
+/// What is told of the place, with the way to change it.
+fn told(visit: &Visit<'_>, place: PlaceRef<'_>) -> Markup {
+    let language = visit.language;
+    let label = |word: &str, tag: &str| format!("{} ({})", words::column(language, word), words::tongue(language, tag));
+    let namesakes = place.namesakes().map(|(tag, name)| (label("namesake", tag), html! { bdi lang=(tag) { (name) } }));
+    let abouts = place.abouts().map(|(tag, text)| (label("about", tag), prose(tag, text)));
+    let mut rows: Vec<(String, Markup)> = namesakes.chain(abouts).collect();
+    if !place.source().is_empty() {
+        rows.push((words::column(language, "source"), url_link(place.source())));
+    }
+    if let Some(day) = place.compiled() {
+        rows.push((words::column(language, "compiled"), html! { (date_text(date_of(day))) }));
+    }
+    html! {
+        section #about {
+            h2 { (language.say("Thông tin về địa điểm", "What is told of it")) }
+            @if rows.is_empty() { p.soft { (language.say("Chưa có thông tin.", "Nothing yet.")) } }
+            @else { (facts(rows)) }
+            @if may_not_propose(visit, place.area()).is_none() {
+                p { a.button href=(about_path(place.id())) { (language.say("Sửa thông tin", "Edit")) } }
+            }
+        }
+    }
 }
 
 fn card(visit: &Visit<'_>, place: PlaceRef<'_>, signs: &[SignRef<'_>]) -> Markup {

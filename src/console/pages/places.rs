@@ -9,13 +9,14 @@ use super::super::chart;
 use super::super::csv::download_list;
 use super::super::elements::{pager, place_link, table, text_or_dash};
 use super::super::figures::Snapshot;
-use super::super::lists::{days_of, filter_form, last_scan, page_of, sort_choice};
+use super::super::lists::{answer_choice, days_of, filter_form, last_scan, page_of, sort_choice};
 use super::super::page::page;
 use super::super::search::{Filters, Index, last_of};
 use super::super::words;
 use super::signs::multilingual;
 use crate::core::{Code, Tag};
-use crate::registry::{PlaceRef, Registry, SignRef};
+use crate::health::date_of;
+use crate::registry::{self, PlaceRef, Registry, SignRef};
 
 #[expect(clippy::unnecessary_wraps, reason = "the form of a handler")]
 pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
@@ -48,7 +49,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
             html! { bdi { (place.id()) } },
             text_or_dash(words::kind(language, place.kind())),
             text_or_dash(place.area()),
-            page_of(&place.targets()),
+            page_of(language, &place.targets(), place.answer() == registry::Answer::OwnPage),
             html! { span.number { (language.number(index.signs_of(at).len() as u64)) } },
             html! {
                 @if figures.taken.is_some() { (chart::small(language, &chart::sum(days.iter()))) } @else { span.soft { "–" } }
@@ -57,7 +58,10 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
         ]
     });
     let main = html! {
-        (filter_form(visit, &filters, &index, &figures, sort_choice(language, &filters)))
+        (filter_form(visit, &filters, &index, &figures, html! {
+            (answer_choice(language, &filters))
+            (sort_choice(language, &filters))
+        }))
         div.row {
             p { strong { (language.number(found.len() as u64)) } " " (language.count(found.len(), "địa điểm", "place", "places")) }
             a href={ "/places?" (visit.fields.with(&[("page", ""), ("format", "csv")])) } {
@@ -82,8 +86,8 @@ fn latest(codes: impl Iterator<Item = Code>, figures: &Snapshot) -> Option<Times
 /// The columns, as in the tables where they are the tables'.
 fn header(registry: &Registry) -> Vec<String> {
     let mut header: Vec<String> = ["place", "kind", "area"].map(str::to_owned).to_vec();
-    header.extend(multilingual(registry, "name"));
-    header.extend(multilingual(registry, "target"));
+    header.extend(["name", "target", "namesake", "about"].iter().flat_map(|word| multilingual(registry, word)));
+    header.extend(["source", "compiled"].map(str::to_owned));
     header.extend(["signs", "scans_30_days", "last_scan"].map(str::to_owned));
     header
 }
@@ -98,10 +102,14 @@ fn cells(
     let codes = || index.signs_of(at).iter().map(|&sign| signs[sign]);
     let mut cells = [place.id(), place.kind(), place.area()].map(str::to_owned).to_vec();
     let tags = || registry.languages().iter().map(Tag::as_str);
-    let text = |found: Option<&str>| found.unwrap_or("").to_owned();
-    cells.extend(tags().map(|tag| text(place.names().find(|(known, _)| *known == tag).map(|(_, name)| name))));
-    let targets = place.targets();
-    cells.extend(tags().map(|tag| text(targets.iter().find(|target| target.language == tag).map(|target| target.url))));
+    let targets: Vec<_> = place.targets().iter().map(|target| (target.language, target.url)).collect();
+    let (names, namesakes, abouts) = (place.names().collect(), place.namesakes().collect(), place.abouts().collect());
+    for texts in [names, targets, namesakes, abouts] {
+        let text = |tag| texts.iter().find(|(known, _): &&(&str, &str)| *known == tag).map_or("", |(_, text)| *text);
+        cells.extend(tags().map(|tag| text(tag).to_owned()));
+    }
+    cells.push(place.source().to_owned());
+    cells.push(place.compiled().map_or(String::new(), |day| date_of(day).to_string()));
     cells.push(codes().count().to_string());
     let scans: u64 = codes().map(|code| figures.scans(code)).sum();
     cells.push(if figures.taken.is_some() { scans.to_string() } else { String::new() });

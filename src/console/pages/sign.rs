@@ -5,13 +5,14 @@ use maud::{Markup, html};
 
 use super::super::Visit;
 use super::super::answer::{Answer, Response, see_other};
-use super::super::beside::{history, leads, pending, periods};
+use super::super::beside::{history, is_own_page, leads, own_page, pending, periods};
 use super::super::chart;
 use super::super::elements::{facts, place_link, sign_link, text_or_dash, time};
+use super::super::forms::Refusal;
 use super::super::language::date_text;
 use super::super::lists::{days_of, health_badge, status_badge};
 use super::super::page::page_with;
-use super::super::repoint::{self, Refusal, Subject};
+use super::super::repoint::{self, Subject};
 use super::super::search::{last_of, near, state_of};
 use super::super::words;
 use super::map;
@@ -35,7 +36,8 @@ pub(in crate::console) fn get(visit: &Visit<'_>, rest: &str) -> Answer {
 pub(in crate::console) fn post(visit: &Visit<'_>, rest: &str) -> Answer {
     let sign = Code::parse(rest.as_bytes()).ok().and_then(|code| visit.registry.sign(code));
     match sign {
-        Some(sign) => repoint::answer_to(visit, Subject::Sign(sign), |refusal| show(visit, sign, Some(&refusal))),
+        Some(sign) => repoint::take(visit, Subject::Sign(sign))
+            .unwrap_or_else(|problems| show(visit, sign, Some(&Refusal { fields: &visit.fields, problems }))),
         None => Ok(unknown(visit, rest)),
     }
 }
@@ -58,7 +60,9 @@ fn show(visit: &Visit<'_>, sign: SignRef<'_>, refusal: Option<&Refusal<'_>>) -> 
                 section {
                     h2 { (language.say("Đang dẫn đến", "Leads to")) }
                     (leads(language, &targets))
-                    @if targets.iter().next().is_none() {
+                    @if is_own_page(sign, &targets) {
+                        (own_page(visit, place, Some(code)))
+                    } @else if targets.iter().next().is_none() {
                         p { (language.say("Biển này không có trang đích.", "This sign has no target.")) }
                     } @else {
                         p.soft { (language.say("Vì:", "Why:")) " " (words::source(language, targets.source())) }
@@ -93,6 +97,7 @@ fn show(visit: &Visit<'_>, sign: SignRef<'_>, refusal: Option<&Refusal<'_>>) -> 
 fn plate(visit: &Visit<'_>, sign: SignRef<'_>) -> Markup {
     let language = visit.language;
     let (code, place) = (sign.code(), sign.place());
+    let namesake = place.namesakes().next().map_or("", |(_, name)| name);
     let mut rows = vec![
         (language.say("Mã", "Code").to_owned(), html! { span.code { (code.grouped()) } }),
         (
@@ -100,6 +105,7 @@ fn plate(visit: &Visit<'_>, sign: SignRef<'_>) -> Markup {
             html! { span.url { (visit.parts.public_url.trim_end_matches('/')) "/" (code.text()) } },
         ),
         (language.say("Địa điểm", "Place").to_owned(), place_link(visit, place)),
+        (words::column(language, "namesake"), text_or_dash(namesake)),
         (language.say("Loại", "Kind").to_owned(), text_or_dash(words::kind(language, place.kind()))),
         (language.say("Khu vực", "Area").to_owned(), text_or_dash(place.area())),
         (language.say("Tình trạng", "Status").to_owned(), status_badge(language, sign.status())),

@@ -4,6 +4,7 @@ use maud::html;
 
 use super::super::Visit;
 use super::super::answer::Answer;
+use super::super::beside::{is_own_page, own_page_url};
 use super::super::chart;
 use super::super::csv::download_list;
 use super::super::elements::{pager, place_link, table, text_or_dash};
@@ -25,7 +26,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
     let found = filters.signs(&visit.registry, &index, &figures);
     let now_ms = visit.now.as_millisecond();
     if visit.fields.get("format") == "csv" {
-        let rows = found.iter().map(|sign| cells(&visit.registry, *sign, &figures, now_ms));
+        let rows = found.iter().map(|sign| cells(visit, *sign, &figures));
         return Ok(download_list("signs.csv", header(&visit.registry), rows));
     }
     let (shown, number, pages) = filters.shown(&found);
@@ -51,7 +52,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
             },
             sign_cell(language, *sign),
             text_or_dash(place.area()),
-            page_of(&sign.targets(now_ms)),
+            page_of(language, &sign.targets(now_ms), is_own_page(*sign, &sign.targets(now_ms))),
             html! { @if figures.taken.is_some() { (chart::small(language, &days)) } @else { span.soft { "–" } } },
             last_scan(visit, last_of(sign.code(), &figures)),
         ]
@@ -76,7 +77,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
 }
 
 /// The columns, as in the tables where they are the tables'; `leads_to` is where a sign leads now, overrides
-/// and its place considered.
+/// and its place considered: the address of our own page, too.
 fn header(registry: &Registry) -> Vec<String> {
     let columns = ["code", "place", "name", "kind", "area", "status", "lat", "lon", "mounted", "successor"];
     let mut header: Vec<String> = columns.map(str::to_owned).to_vec();
@@ -92,8 +93,9 @@ pub(super) fn multilingual(registry: &Registry, word: &str) -> Vec<String> {
     languages.map(|(at, tag)| if at == 0 { word.to_owned() } else { format!("{word}:{tag}") }).collect()
 }
 
-fn cells(registry: &Registry, sign: SignRef<'_>, figures: &Snapshot, now_ms: i64) -> Vec<String> {
-    let place = sign.place();
+fn cells(visit: &Visit<'_>, sign: SignRef<'_>, figures: &Snapshot) -> Vec<String> {
+    let (registry, place) = (&visit.registry, sign.place());
+    let now = sign.targets(visit.now.as_millisecond());
     let (lat, lon) = sign.position().map_or_else(Default::default, |(lat, lon)| (lat.to_string(), lon.to_string()));
     let mut cells = vec![
         sign.code().grouped().to_string(),
@@ -107,10 +109,17 @@ fn cells(registry: &Registry, sign: SignRef<'_>, figures: &Snapshot, now_ms: i64
         sign.mounted().map_or(String::new(), |day| crate::health::date_of(day).to_string()),
         sign.successor().map_or(String::new(), |sign| sign.code().grouped().to_string()),
     ];
-    for targets in [sign.own_targets(), Some(sign.targets(now_ms))] {
+    for targets in [sign.own_targets(), Some(now)] {
         for tag in registry.languages() {
             let target = targets.and_then(|targets| targets.iter().find(|target| target.language == tag.as_str()));
-            cells.push(target.map_or(String::new(), |target| target.url.to_owned()));
+            let is_told = || place.abouts().any(|(known, _)| known == tag.as_str());
+            cells.push(match target {
+                Some(target) => target.url.to_owned(),
+                None if targets.is_some() && is_own_page(sign, &now) && is_told() => {
+                    own_page_url(&visit.parts.public_url, sign.code(), tag.as_str())
+                }
+                None => String::new(),
+            });
         }
     }
     cells.push(if figures.taken.is_some() { figures.scans(sign.code()).to_string() } else { String::new() });

@@ -249,18 +249,25 @@ def fill_signs(store, history, database):
             status = "active" if generation == 1 and sign.status == "retired" else sign.status
             names = {tag: place[f"name:{tag}"] for tag in ("en", "zh") if place[f"name:{tag}"]}
             targets = {tag: target for tag, target in sign.targets.items() if tag != "vi"}
+            # A sign of a place with a page of ours has none, and what its pages are in stands under `told`.
+            languages = ["vi", *targets] if sign.targets["vi"] else []
+            named, told, targeted = (
+                [tag for tag in ("vi", "en", "zh") if place[column if tag == "vi" else f"{column}:{tag}"]]
+                for column in ("name", "about", "target")
+            )
             # A sign that was put up elsewhere since.
             lat = sign.lat and sign.lat + (0.0004 if generation == 1 and sign.code == history.notable["busy"] else 0)
             rows.append(
                 f"('edge-a', {generation}, toDateTime64({published}, 3, 'UTC'), {text(sign.code)}, {text(status)}, {text(place['place'])}, "
                 f"{text(place['kind'])}, {text(place['area'])}, {text(place['name'])}, {literal_map(names)}, {lat or 'NULL'}, {sign.lon or 'NULL'}, "
-                f"{text(sign.mounted) if sign.mounted else 'NULL'}, {text(sign.targets['vi'])}, {literal_map(targets)}, {['vi', *targets]})"
+                f"{text(sign.mounted) if sign.mounted else 'NULL'}, {text(sign.targets['vi'])}, {literal_map(targets)}, {languages}, "
+                f"{text(place['namesake'])}, {named}, {told}, {targeted}, {text(place['compiled']) if place['compiled'] else 'NULL'})"
             )
             if generation == 1 and sign.code == history.notable["busy"]:
                 rows += [rows[-1].replace(text(sign.code), text(code)) for code in history.deleted]
         store.do(
             f"INSERT INTO {database}.signs (edge, generation, published, code, status, place, kind, area, name, names, lat, lon, mounted, "
-            f"target, targets, languages) VALUES {', '.join(rows)}"
+            f"target, targets, languages, namesake, named, told, targeted, compiled) VALUES {', '.join(rows)}"
         )
 
 
