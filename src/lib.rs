@@ -6,7 +6,8 @@
 //! worker thread (one per core, its own listeners, its own runtime)            edge/worker.rs
 //!   accept, if there is room → PROXY header, TLS, where they are spoken        edge/transport/
 //!          → read the head → canonical code → sign in this generation
-//!          → target in the visitor's language → who and where, made anonymous
+//!          → target in the visitor's language, or else the page that was made of the
+//!            place's text → who and where, made anonymous
 //!          → append to this worker's segment → respond                        edge/scan.rs
 //!                    │  mapped memory, which outlives the process
 //!                    ▼
