@@ -12,8 +12,15 @@ told,Kỳ Lừa,Kể,Told,,Chuyện,A story,2024-02-29
 both,Kỳ Lừa,Cả hai,,https://example.vn/both,Chuyện,,
 only,Tam Thanh,Một,,https://example.vn/only,,,
 ";
-const SIGNS: &str =
-    "code,place,status\nT01D,told,active\nT02D,told,planned\nB07H,both,active\nONLY1,only,active\nGONE1,only,retired\n";
+const SIGNS: &str = "\
+code,place,status
+T01D,told,active
+T02D,told,planned
+T03D,told,active
+B07H,both,active
+ONLY1,only,active
+GONE1,only,retired
+";
 
 /// Scans of text pages and of a redirect, with what is none among them, over some kills; what was scanned.
 fn scans_and_kills(edge: &mut Edge) -> [u64; 3] {
@@ -52,12 +59,22 @@ fn counted(edge: &Edge) -> [u64; 3] {
     ["T01D", "T02D", "B07H"].map(all)
 }
 
+/// The signs that `usage --silent` lists without a scan.
+fn silent(edge: &Edge) -> Vec<String> {
+    let usage = edge.usage(&["--silent"]);
+    let without = usage["rows"].as_array().unwrap().iter().filter(|row| row["all"] == 0);
+    let mut signs: Vec<_> = without.map(|row| row["sign"].as_str().unwrap().to_owned()).collect();
+    signs.sort();
+    signs
+}
+
 #[test]
 fn scans_of_text_pages_are_counted_once_by_the_embedded_store() {
     let setup = Setup::new().set("edge", "workers", "2").registry(PLACES, SIGNS);
     let mut edge = setup.start();
     let scans = scans_and_kills(&mut edge);
     assert_eq!(counted(&edge), scans);
+    assert_eq!(silent(&edge), ["0N1Y1", "G0NE1", "T03D"], "whether it has a target or a text alone");
     let languages =
         "SELECT group_concat(DISTINCT served) FROM (SELECT served FROM scans WHERE code = 'T01D' ORDER BY served)";
     let languages: String = edge.database().query_row(languages, [], |row| row.get(0)).unwrap();
@@ -76,6 +93,7 @@ fn scans_of_text_pages_are_counted_once_by_clickhouse() {
     proxy.set(Mood::Pass);
     let scans = scans_and_kills(&mut edge);
     assert_eq!(counted(&edge), scans);
+    assert_eq!(silent(&edge), ["G0NE1", "T03D"]);
     let stored = engine.number("SELECT count() FROM {db}.scans");
     assert_eq!(
         (engine.number("SELECT uniqExact(batch, seq) FROM {db}.scans"), stored),
