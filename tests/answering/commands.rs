@@ -295,6 +295,37 @@ fn codes_go_into_tables_in_groups_and_to_programs_as_they_are() {
     }
 }
 
+#[test]
+fn no_table_for_a_spreadsheet_runs_a_name_as_a_formula() {
+    // What spreadsheets begin a formula with, those of East Asia among them.
+    for sign in ["=", "+", "-", "@", "＝", "＋", "－", "＠"] {
+        let (name, area) = (format!("{sign}HYPERLINK(\"https://example.com\")"), format!("{sign}1+1"));
+        let quoted = name.replace('"', "\"\"");
+        let setup = Setup::new().registry(
+            &format!("place,name,area,target\none,\"{quoted}\",{area},https://example.vn/one\n"),
+            "code,place,status\nA1,one,active\n",
+        );
+        for (arguments, column, expected) in [
+            (&["usage", "--silent"][..], 1, &name),
+            (&["usage", "--silent", "--by", "place"], 1, &name),
+            (&["usage", "--silent", "--by", "area"], 0, &area),
+            (&["health"], 1, &name),
+            (&["health"], 2, &area),
+            (&["coverage"], 0, &area),
+            (&["coverage", "--list"], 2, &name),
+            (&["coverage", "--list"], 3, &area),
+        ] {
+            let (code, csv, error) = said(&setup.run(&[arguments, &["--format", "csv"]].concat()));
+            let rows: Vec<_> = csv::Reader::from_reader(csv.as_bytes()).into_records().map(Result::unwrap).collect();
+            assert_eq!((code, rows.len()), (0, 1), "{arguments:?}: {csv}{error}");
+            assert_eq!(rows[0][column], format!("'{expected}"), "{arguments:?}: {csv}");
+            // Programs get it as it is.
+            let json = said(&setup.run(&[arguments, &["--format", "json"]].concat())).1;
+            assert!(json.contains(&json!(expected).to_string()), "{arguments:?}: {json}");
+        }
+    }
+}
+
 /// An edge that was killed with seven scans in its journal.
 fn killed() -> Edge {
     let mut edge = Setup::new().set("journal", "seal_after", "\"1h\"").start();
