@@ -80,7 +80,7 @@ impl Resolve {
         }
         let shown = match (target, told) {
             (Some(target), _) => format!("{answer} {}", target.url),
-            (None, Some(_)) => format!("{answer} the place's own page"),
+            (None, Some((language, _))) => format!("{answer} the place's own page in {language}"),
             (None, None) => answer.to_string(),
         };
         let mut rows = vec![

@@ -33,13 +33,14 @@ Disallow: /
 pub(super) const FAVICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
 <path fill=\"#0b5\" d=\"M7 1h2v1h4l2 2-2 2H9v9H7V6H2V2h5z\"/></svg>";
 
+/// `word-break` is for phones from before `overflow-wrap:anywhere` (Chrome 80, Safari 15.4).
 pub(super) const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1b1f23;--soft:#57606a;--paper:#fff;--line:#d0d7de;--go:#0a5c2f}\
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9aa4af;--paper:#111519;--line:#3d444d;--go:#3fb56f}}\
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);\
 font:1.0625rem/1.5 system-ui,-apple-system,\"Segoe UI\",Roboto,\"Noto Sans\",\"Noto Sans SC\",sans-serif}\
-main{max-width:32rem;margin:0 auto;padding:2rem 1.25rem;overflow-wrap:anywhere}h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}\
-p{margin:0 0 1rem}.text{white-space:pre-line}.soft{color:var(--soft)}a{color:var(--go)}\
+main{max-width:32rem;margin:0 auto;padding:2rem 1.25rem;word-break:break-word;overflow-wrap:anywhere}h1{font-size:1.5rem;line-height:1.25;margin:0 0 1rem}\
+p{margin:0 0 1rem}.text{white-space:pre-line;font-size:1.125rem}.soft{color:var(--soft)}a{color:var(--go)}\
 dl{margin:0 0 1.5rem;border-top:1px solid var(--line)}dl div{padding:.6rem 0;border-bottom:1px solid var(--line)}\
 dt{color:var(--soft);font-size:.875rem}dd{margin:0}\
 .code{font:600 1.125rem/1.4 ui-monospace,Menlo,Consolas,monospace;letter-spacing:.08em}\

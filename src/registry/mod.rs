@@ -203,7 +203,7 @@ pub struct PlacePage {
 }
 
 impl PlacePage {
-    /// Stands for the code; no text of a table holds it.
+    /// Stands for the code. No text on a page holds it: control characters are left out where it is escaped.
     pub const CODE: char = '\u{1}';
 }
 

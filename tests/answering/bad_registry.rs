@@ -40,7 +40,8 @@ fn a_wrong_place_is_told_with_its_line_and_field() {
             ("", ":1: header: expected the columns place, name, found no header"),
             (
                 "place,name,colour\none,Một,red\n",
-                ":1: header: expected one of place, name, name:LANGUAGE, kind, area, target, target:LANGUAGE, note, found \"colour\"",
+                ":1: header: expected one of place, name, name:LANGUAGE, kind, area, target, target:LANGUAGE, \
+                 namesake, namesake:LANGUAGE, about, about:LANGUAGE, source, compiled, note, found \"colour\"",
             ),
             ("place,name,name\none,Một,Một\n", ":1: header: expected each column once, found \"name\" again"),
             (
@@ -83,6 +84,63 @@ fn a_wrong_place_is_told_with_its_line_and_field() {
             ),
         ],
     );
+}
+
+#[test]
+fn a_wrong_text_about_a_place_is_told_with_its_column_and_language() {
+    let place = |column: &str, cell: &str| {
+        let about = if column.starts_with("about:") { (",about", ",Một") } else { ("", "") };
+        let cell = cell.replace('"', "\"\"");
+        format!(
+            "place,name,target{},{column}\none,Một,https://example.vn/{},\ntwo,Hai,https://example.vn/{},\"{cell}\"\n",
+            about.0, about.1, about.1
+        )
+    };
+    let (long, name) = ("ệ".repeat(1001), "x".repeat(401));
+    let address = format!("https://example.vn/{}", "x".repeat(2030));
+    for (column, cell, expected) in [
+        ("about", &*long, "expected at most 1000 characters, found 1001"),
+        ("about:en", &*long, "expected at most 1000 characters, found 1001"),
+        ("about:zh-Hant", "a\u{1}b", "expected text without control characters, found '\\u{1}'"),
+        ("namesake:en", &*name, "expected at most 400 bytes, found 401"),
+        ("namesake", "a\nb", "expected one line, found a line break"),
+        (
+            "source",
+            "http://example.vn/",
+            "expected text, or an address that begins https://, found \"http://example.vn/\"",
+        ),
+        ("source", "https://u:secret@example.vn/", "expected no user info before the host, found some"),
+        ("source", &*name, "expected at most 400 bytes, found 401"),
+        ("source", &*address, "expected at most 2048 bytes, found 2049"),
+        ("compiled", "31.3.2026", "expected a date such as 2026-03-14 or 14/3/2026, found \"31.3.2026\""),
+    ] {
+        refused("places.csv", &[(&place(column, cell), &format!(":3: {column}: {expected}"))]);
+    }
+    refused(
+        "places.csv",
+        &[(
+            "place,name,about,about:en\none,Một,,About one.\n",
+            ":2: about: expected a text in the default language (vi) beside those in others, found an empty cell",
+        )],
+    );
+    // All at once.
+    let (good, said) = check(&[(
+        "places.csv",
+        "place,name,namesake:en,about,about:en,source,compiled\none,Một,O\u{1},a\u{1},b\u{1},ftp://x,soon\n".as_bytes(),
+    )]);
+    let columns: Vec<&str> = said.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
+    assert_eq!((good, columns), (false, vec!["namesake:en", "about", "about:en", "compiled", "source"]), "{said}");
+}
+
+#[test]
+fn a_text_with_line_ends_of_any_system_and_a_cell_of_64_kib_are_read() {
+    let text = "Một \"hai\",\r\nba\rbốn\n\nnăm".replace('"', "\"\"");
+    let places = |text: &str| format!("place,name,about\r\none,Một,\"{text}\"\r\n");
+    assert!(check(&[("places.csv", places(&text).as_bytes())]).0);
+    // A letter, and each of its two accents typed after it: 1,000 characters in 5,000 bytes.
+    assert!(check(&[("places.csv", places(&"e\u{323}\u{302}".repeat(1000)).as_bytes())]).0);
+    let found = ":2: about: expected at most 1000 characters, found 65536";
+    refused("places.csv", &[(&places(&"x".repeat(64 << 10)), found)]);
 }
 
 #[test]
@@ -241,7 +299,8 @@ fn a_wrong_header_and_what_spans_signs_is_told() {
     assert!(
         !good
             && said
-                == "signs.csv:2: target: expected a target, the sign's own or that of its place one, found neither\n",
+                == "signs.csv:2: target: expected a target, the sign's own or that of its place one, or a text about that place, \
+                    found neither\n",
         "{said}"
     );
     let mut circle = "code,place,status,successor\n".to_owned();

@@ -24,12 +24,13 @@ fn alone(arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["serve"],
         &["check"],
         &["probe"],
         &["resolve"],
         &["usage"],
+        &["coverage"],
         &["codes", "new"],
         &["journal", "ls"],
         &["journal", "cat"],
@@ -61,6 +62,9 @@ fn arguments_that_are_not_understood_exit_2() {
         &["codes", "new", "--count", "six"],
         &["resolve", "A1", "--format", "xml"],
         &["usage", "--by", "visitor"],
+        &["coverage", "--by", "place"],
+        &["coverage", "--list", "--by", "kind"],
+        &["coverage", "--list", "--older-than", "1y"],
     ] {
         let (code, out, error) = alone(arguments);
         assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {error}");
@@ -164,18 +168,82 @@ fn resolve_tells_where_a_code_leads_and_why() {
         let (code, out, error) = said(&setup.run(&[&["resolve"], arguments, &["--format", "json"]].concat()));
         assert_eq!(code, 0, "{error}");
         let answer: Value = serde_json::from_str(&out).unwrap();
-        let found = (&answer["target"], &answer["language"], &answer["why"]);
-        assert_eq!(
-            found,
-            (&json!(format!("https://example.vn/{target}")), &json!(language), &json!(why)),
-            "{arguments:?}"
-        );
+        let found = (&answer["answer"], &answer["target"], &answer["language"], &answer["why"]);
+        let target_url = json!(format!("https://example.vn/{target}"));
+        assert_eq!(found, (&json!(302), &target_url, &json!(language), &json!(why)), "{arguments:?}");
         let (code, table, _) = said(&setup.run(&[&["resolve"], arguments].concat()));
         assert!(
             code == 0 && table.contains(&format!("302 https://example.vn/{target}\n")) && table.contains(why),
             "{table}"
         );
     }
+}
+
+/// A place that has a text alone, with a sign that leads elsewhere and an override.
+fn told() -> Setup {
+    Setup::new()
+        .registry(
+            "place,name,name:en,target,about,about:en\n\
+             one,Một,One,,Kể về một.,About one.\n\
+             two,Hai,Two,,,\n",
+            "code,place,status,target\n\
+             A1,one,active,\n\
+             A2,one,active,https://example.vn/own\n\
+             A3,one,retired,\n\
+             B1,two,planned,https://example.vn/two\n",
+        )
+        .file(
+            "config/overrides.csv",
+            "scope,from,until,target\none,2027-02-27T00:00,2027-03-05T00:00,https://example.vn/festival\n",
+        )
+}
+
+#[test]
+fn resolve_knows_the_page_of_a_place_and_what_takes_over() {
+    let setup = told();
+    let told = "no target is in force, and the place has a text";
+    for (arguments, answer, target, language, languages, why) in [
+        (&["A1", "--at", "2027-01-01"][..], 200, None, Some("vi"), &["vi", "en"][..], told),
+        (&["A1", "--at", "2027-01-01", "--lang", "en-GB,vi;q=0.5"], 200, None, Some("en"), &["vi", "en"], told),
+        (&["A1", "--at", "2027-01-01", "--lang", "ko"], 200, None, Some("vi"), &["vi", "en"], told),
+        (&["A2", "--at", "2027-01-01"], 302, Some("own"), Some("vi"), &["vi"], "the sign has a target of its own"),
+        (
+            &["A1", "--at", "2027-03-01", "--lang", "en"],
+            302,
+            Some("festival"),
+            Some("vi"),
+            &["vi"],
+            "an override of the place holds at this time",
+        ),
+        (&["A1", "--at", "2027-03-05"], 200, None, Some("vi"), &["vi", "en"], told),
+        (&["A3", "--at", "2027-01-01"], 410, None, None, &[], "the sign is retired: a page says so"),
+    ] {
+        let (code, out, error) = said(&setup.run(&[&["resolve"], arguments, &["--format", "json"]].concat()));
+        assert_eq!(code, 0, "{error}");
+        let found: Value = serde_json::from_str(&out).unwrap();
+        let target = target.map(|path| format!("https://example.vn/{path}"));
+        let expected = json!([answer, target, language, languages, why]);
+        let names = ["answer", "target", "language", "languages", "why"];
+        assert_eq!(json!(names.map(|name| &found[name])), expected, "{arguments:?}");
+    }
+    let table = said(&setup.run(&["resolve", "A1", "--at", "2027-01-01", "--lang", "en"])).1;
+    let expected = "code       A1 (active)\nplace      Một (one)\nat         2027-01-01 00:00:00 +07:00\n\
+        answer     200 the place's own page in en\nwhy        no target is in force, and the place has a text\n\
+        language   en (of vi, en)\n";
+    assert_eq!(table, expected);
+}
+
+#[test]
+fn check_warns_of_places_that_show_nothing_and_counts_our_own_pages() {
+    let (code, out, _) = said(&told().run(&["check"]));
+    assert_eq!(code, 0);
+    let warning = "warning: places.csv: expected a target or a text (about) of each place, found neither of two\n";
+    assert!(out.contains(warning), "{out}");
+    assert!(out.contains("configuration OK: 2 places (1 with a page of our own), 4 signs"), "{out}");
+    let rows: String = (1..=25).map(|n| format!("p{n},Một\n")).collect();
+    let setup = Setup::new().registry(&format!("place,name\n{rows}"), "code,place,status\nA1,p1,retired\n");
+    let (code, out, _) = said(&setup.run(&["check"]));
+    assert!(code == 0 && out.contains(", p19, p20 and 5 more (waypost coverage --list)\n"), "{out}");
 }
 
 #[test]
@@ -202,7 +270,7 @@ fn resolve_tells_what_stands_behind_a_code() {
     let answer = said(&setup.run(&["resolve", "b-1", "--format", "json", "--at", "2027-01-01"])).1;
     let expected = json!({
         "code": "B1", "status": "retired", "place": "st1", "name": "Đường Một", "area": "Kỳ Lừa",
-        "at": "2026-12-31T17:00:00Z", "target": null, "language": null, "languages": ["vi", "en", "zh"],
+        "at": "2026-12-31T17:00:00Z", "answer": 410, "target": null, "language": null, "languages": ["vi", "en", "zh"],
         "why": "the sign is retired: a page says so", "successor": "7K3M9QX5",
     });
     assert_eq!(serde_json::from_str::<Value>(&answer).unwrap(), expected);

@@ -30,6 +30,7 @@ mod commands;
 mod configuration;
 mod console_access;
 mod country;
+mod coverage;
 mod forwarded;
 mod last_answer;
 mod limits;

@@ -106,6 +106,22 @@ fn the_page_says_what_the_row_says_in_the_language_asked_for() {
 }
 
 #[test]
+fn where_the_sign_hangs_and_where_the_text_is_from_are_links() {
+    let edge = edge();
+    let html = edge.scan("/KEY1WXYZ").body;
+    // RFC 5870, and what has Android show a pin.
+    let position = "<a href=\"geo:21.853708,106.761519?q=21.853708,106.761519\">21.853708, 106.761519</a>";
+    assert!(html.contains(position), "{html}");
+    let html = edge.scan("/M0N01").body;
+    assert!(!html.contains("geo:"), "the table has no position of it: {html}");
+    let source = "https://example.vn/sach?a=1&amp;b=2";
+    assert!(
+        html.contains(&format!("<a href=\"{source}\" rel=\"nofollow noopener noreferrer\">{source}</a>")),
+        "{html}"
+    );
+}
+
+#[test]
 fn whatever_a_row_has_comes_out_as_text() {
     let edge = edge();
     let longest = on_one_line(&longest());
@@ -146,7 +162,7 @@ fn a_link_that_is_shared_has_a_title_and_the_first_words() {
     let chinese = "友谊关".repeat(100);
     let places = format!("place,name,about,about:zh\none,Một,{long},{chinese}\ntwo,Hai,\"Dòng một\nDòng  hai\",\n");
     let edge = Setup::new()
-        .set("pages", "authority", "\"Tỉnh Lạng Sơn\"")
+        .set("pages", "authority", "\"Tỉnh <Lạng Sơn>\"")
         .registry(&places, "code,place,status\nC0DE1,one,active\nC0DE2,two,active\n")
         .start();
     for (path, text) in [("/C0DE1", &long), ("/C0DE1?lang=zh", &chinese)] {
@@ -157,7 +173,7 @@ fn a_link_that_is_shared_has_a_title_and_the_first_words() {
     }
     let html = edge.scan("/C0DE2").body;
     assert_eq!(meta(&html, "og:description"), "Dòng một Dòng hai");
-    assert_eq!(meta(&html, "og:site_name"), "Tỉnh Lạng Sơn");
+    assert_eq!(meta(&html, "og:site_name"), "Tỉnh <Lạng Sơn>");
     assert_eq!((meta(&html, "og:type"), meta(&html, "og:locale")), ("article".to_owned(), "vi_VN".to_owned()));
     // Whole lines of the sources, none of which is read as an attribute of its own.
     assert!(html.contains("content=\"Dòng một Dòng hai\""), "{html}");

@@ -100,4 +100,16 @@ fn the_dashboard_counts_what_the_command_counts() {
     let selection = opened().choose("kind", Choice::several(&["street"]));
     let shown = selection.ask_panel(&engine, &dashboard, "Địa điểm");
     assert_eq!(figures(&shown, &["with_target", "own_page", "neither"]), counts(streets, &answers), "filtered");
+
+    // An edge of an earlier release publishes the same places after that.
+    engine.query(
+        "INSERT INTO {db}.signs (edge, generation, published, code, status, place, area, name, target)
+         SELECT 'old', 1, now64(3) + INTERVAL 1 MINUTE, code, status, place, area, name, target FROM {db}.signs_current",
+    );
+    let unknown = ask("Địa điểm");
+    for name in ["with_target", "own_page", "neither", "older"] {
+        assert!(unknown.column(name)[0].is_null(), "{name} is not known, and not nought: {unknown:?}");
+    }
+    assert!(ask("Địa điểm theo khu vực").rows.is_empty() && ask("Địa điểm theo ngôn ngữ").rows.is_empty());
+    assert_eq!(figures(&ask("Biển QR"), &["planned"]), counts(total, &["planned"]), "what it does know");
 }
