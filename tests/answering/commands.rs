@@ -24,17 +24,24 @@ fn alone(arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 17] = [
         &["serve"],
         &["check"],
         &["probe"],
         &["resolve"],
         &["usage"],
+        &["health"],
         &["coverage"],
         &["codes", "new"],
         &["journal", "ls"],
         &["journal", "cat"],
+        &["journal", "retry"],
         &["journal", "verify"],
+        &["console", "invite"],
+        &["console", "reset"],
+        &["schema"],
+        &["backfill"],
+        &["audit", "verify"],
     ];
     let (code, top, _) = alone(&["--help"]);
     assert_eq!(code, 0);
@@ -46,6 +53,10 @@ fn every_command_has_help_with_an_example() {
         assert!(help.contains("--config <FILE>") && help.contains("config/waypost.toml"), "{help}");
         assert!(top.contains(&format!("\n  {} ", command[0])), "{top}");
     }
+    // None is left out: these and `help` are listed.
+    let listed = top.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let listed: BTreeSet<&str> = listed.filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(listed, commands.iter().map(|command| command[0]).chain(["help"]).collect(), "{top}");
     assert_eq!(alone(&["--version"]).1, concat!("waypost ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
@@ -118,8 +129,9 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let (places, signs, _) = many_signs(2000);
     let setup = Setup::new().registry(&places, &signs);
     setup.write_config();
-    for format in ["table", "csv", "json"] {
-        let mut command = setup.command(&["usage", "--silent", "--format", format]);
+    let commands: [&[&str]; 2] = [&["usage", "--silent"], &["coverage", "--list"]];
+    for (command, format) in commands.into_iter().flat_map(|command| ["table", "csv", "json"].map(|f| (command, f))) {
+        let mut command = setup.command(&[command, &["--format", format]].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // More is written than a pipe without a reader takes: nothing.
         drop(child.stdout.take());
@@ -240,10 +252,17 @@ fn check_warns_of_places_that_show_nothing_and_counts_our_own_pages() {
     let warning = "warning: places.csv: expected a target or a text (about) of each place, found neither of two\n";
     assert!(out.contains(warning), "{out}");
     assert!(out.contains("configuration OK: 2 places (1 with a page of our own), 4 signs"), "{out}");
-    let rows: String = (1..=25).map(|n| format!("p{n},Một\n")).collect();
-    let setup = Setup::new().registry(&format!("place,name\n{rows}"), "code,place,status\nA1,p1,retired\n");
-    let (code, out, _) = said(&setup.run(&["check"]));
-    assert!(code == 0 && out.contains(", p19, p20 and 5 more (waypost coverage --list)\n"), "{out}");
+    for (count, named) in [
+        (1, "of p1\n"),
+        (2, "of p1, p2\n"),
+        (20, ", p19, p20\n"),
+        (21, ", p19, p20 and 1 more (waypost coverage --list)\n"),
+    ] {
+        let rows: String = (1..=count).map(|n| format!("p{n},Một\n")).collect();
+        let setup = Setup::new().registry(&format!("place,name\n{rows}"), "code,place,status\nA1,p1,retired\n");
+        let (code, out, _) = said(&setup.run(&["check"]));
+        assert!(code == 0 && out.contains(named) && out.contains(&format!("OK: {count} places, 1 signs")), "{out}");
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The three tables: any bytes are a registry of which every sign leads to an allowed host or to a text about its place,
-//! which is as its limits say, or problems, each with its file and line.
+//! The three tables: any bytes are a registry of which every sign leads to an allowed host or to a text about its place
+//! that keeps its limits, or problems, each with its file and line.
 
 use std::path::Path;
 use std::sync::LazyLock;
