@@ -14,6 +14,7 @@
 
 // The tests' journal settings and scan.
 #[path = "../tests/support/handler.rs"]
+#[allow(clippy::format_collect, reason = "it is made once")]
 mod handler;
 #[path = "../tests/support/mod.rs"]
 #[allow(

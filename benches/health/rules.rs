@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use waypost::health::{Assessment, BUDGET, Day, Observations, State, examine};
+use waypost::core::Day;
+use waypost::health::{Assessment, BUDGET, Observations, State, examine};
 
 use crate::world::{Dice, World, f64_of, of, own};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::f64::consts::{PI, TAU};
 use std::ops::Range;
 
-use waypost::core::Code;
-use waypost::health::{Day, Observations, Own, Sign};
+use waypost::core::{Code, Day};
+use waypost::health::{Observations, Own, Sign};
 use waypost::registry::Status;
 
 /// Signs and their scans. A sign lives all the time; who asks how a death is found cuts its hours off.

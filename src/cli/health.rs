@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{CommandError, TableFormat, of_csv, registry, time};
 use crate::config::Config;
-use crate::core::defused;
-use crate::health::{Assessment, Group, GroupKind, Report, State, Suspicion, date_of};
+use crate::core::{date_of, defused};
+use crate::health::{Assessment, Group, GroupKind, Report, State, Suspicion};
 use crate::registry::{Registry, SignRef};
 use crate::store;
 

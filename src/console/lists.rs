@@ -10,8 +10,8 @@ use super::figures::{DAYS, Snapshot};
 use super::language::{Language, date_text};
 use super::search::{Filters, Index, Sort};
 use super::words;
-use crate::core::Code;
-use crate::health::{State, date_of};
+use crate::core::{Code, date_of};
+use crate::health::State;
 use crate::registry::{Answer, SignRef, Status, Targets};
 
 /// Characters of a path in a list.

@@ -20,8 +20,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::core::Code;
-pub use crate::core::{Day, date_of, day_of};
+use crate::core::{Code, Day};
 use crate::registry::{SignRef, Status};
 use clock::{Clock, History};
 use rate::{Posterior, Prior};

@@ -11,9 +11,9 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
 use super::{ClickHouse, ClickHouseSettings, Kind, Settings, Sqlite, StoreError};
-use crate::core::Code;
 use crate::core::scan::Outcome;
-use crate::health::{Day, OWN_DAYS, Observations, Own, RECENT_DAYS, Recent, Report, date_of, day_of};
+use crate::core::{Code, Day, date_of, day_of};
+use crate::health::{OWN_DAYS, Observations, Own, RECENT_DAYS, Recent, Report};
 
 pub(super) const HOUR_MS: i64 = 60 * 60 * 1000;
 pub(super) const DAY_MS: i64 = 24 * HOUR_MS;

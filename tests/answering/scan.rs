@@ -283,6 +283,45 @@ fn rows_of_targets() -> Vec<Row> {
     ]
 }
 
+/// Rows of places that have a text.
+fn rows_of_pages() -> Vec<Row> {
+    vec![
+        // A place with a text and no target is answered by a page of ours, in the best language of the text.
+        get("/T01D1").tells("Danh tướng.").recorded("T01D1 found qr _ vi"),
+        get("/told-1/").tells("Danh tướng.").recorded("T01D1 found qr _ vi"),
+        get("/cu/told?id=7").tells("Danh tướng.").recorded("T01D1 found qr _ vi"),
+        get("/T01D1?c=nfc").tells("Danh tướng.").recorded("T01D1 found nfc _ vi"),
+        get("/T01D1?c=typed").tells("Danh tướng.").recorded("T01D1 found typed _ vi"),
+        get("/T01D1").accept("vi-VN,vi;q=0.9").tells("Danh tướng.").recorded("T01D1 found qr vi vi"),
+        get("/T01D1").accept("en-US,en;q=0.9").tells("A general.").recorded("T01D1 found qr en en"),
+        get("/T01D1").accept("zh-CN,zh;q=0.9").tells("名将。").recorded("T01D1 found qr zh zh"),
+        get("/T01D1").accept("zh-TW,zh;q=0.9").tells("名將。").recorded("T01D1 found qr zh zh-Hant"),
+        get("/T01D1").accept("ko-KR").tells("장군.").recorded("T01D1 found qr ko ko"),
+        get("/T01D1").accept("fr").tells("Danh tướng.").recorded("T01D1 found qr fr vi"),
+        get("/T01D1?lang=ko").accept("en").tells("장군.").recorded("T01D1 found qr ko ko"),
+        get("/T01D1?lang=xx").accept("en").tells("A general.").recorded("T01D1 found qr other en"),
+        get("/T01D2").tells("Danh tướng.").recorded("T01D2 found qr _ vi"),
+        get("/M0N01").accept("en").tells("Một thứ tiếng.").recorded("M0N01 found qr en vi"),
+        // Another language of it, chosen on the page, is no scan; nor is anything else that says so.
+        get("/T01D1?lang=en&c=page").accept("vi").tells("A general."),
+        get("/T01D1/?c=page").tells("Danh tướng."),
+        get("/7K3M9QX5?c=page").leads_to(VI),
+        get("/T01D1").method("HEAD").answers(200),
+        get("/T01D1+").tells("Danh tướng."),
+        get("/T01D1+").accept("en").tells("A general."),
+        // A target comes first: the sign's own, the place's, an override's in its time.
+        get("/T01D3").accept("en").leads_to("https://example.vn/own").recorded("T01D3 found qr en vi"),
+        get("/B0TH1").accept("en").leads_to("https://example.vn/both").recorded("B0TH1 found qr en vi"),
+        get("/T01DPAST").tells("Danh tướng.").recorded("T01DPAST found qr _ vi"),
+        get("/T01DN0W").accept("en").leads_to("https://example.vn/festival").recorded("T01DN0W found qr en vi"),
+        get("/T01DNEXT").accept("en").tells("A general.").recorded("T01DNEXT found qr en en"),
+        // A retired sign is gone, whatever its place has.
+        get("/T01D4").answers(410).recorded("T01D4 retired qr _ _"),
+        get("/BARE1").answers(410).recorded("BARE1 retired qr _ _"),
+        get("/BARE1+").answers(200),
+    ]
+}
+
 /// Overrides around the present: over, in force (the sign's beats its place's), to come.
 fn overrides() -> String {
     let at = |hours: i64| Timestamp::from_second(Timestamp::now().as_second() + hours * 3600).unwrap();
@@ -364,7 +403,7 @@ fn recorded(edge: &Edge) -> Vec<Record> {
 fn every_row_is_answered_and_recorded(way: Way, mut edge: Edge, addresses: &[SocketAddr]) {
     let mut expected = Vec::new();
     for &address in addresses {
-        for row in rows() {
+        for row in rows().into_iter().chain(rows_of_pages()) {
             let what = format!("{} {} {:?} to {address}, {way:?}", row.method, row.path, row.headers);
             let (status, location, body) = play(&row, way, address);
             assert_eq!(status, row.status, "{what}");

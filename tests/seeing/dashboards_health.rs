@@ -5,7 +5,8 @@ use crate::month::{DAY_MS, HOUR_MS};
 use crate::plates::{Asked, History, MARKET, NOW, SIGNS, day, deliver, keep, rows};
 use crate::support::clickhouse::ClickHouse;
 use serde_json::Value;
-use waypost::health::{Group, GroupKind, Report, State, Suspicion, date_of};
+use waypost::core::date_of;
+use waypost::health::{Group, GroupKind, Report, State, Suspicion};
 
 const STATES: &str = "Tình trạng các biển QR đang sử dụng";
 const COMPUTED: &str = "Lần tính gần nhất";

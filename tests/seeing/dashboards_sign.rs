@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::plates::{Asked, DELETED, SIGNS, rows};
-use waypost::health::{self, State, date_of};
+use waypost::core::date_of;
+use waypost::health::State;
 
 #[test]
 #[ignore = "needs ClickHouse's engine: tests/run"]
@@ -64,7 +65,7 @@ fn the_reasons_are_the_rules(asked: &Asked) {
         } else {
             "ngày sẽ báo nghi hỏng nếu không có lượt quét"
         };
-        let date = |day: health::Day| date_of(day).strftime("%d/%m/%Y").to_string();
+        let date = |day: waypost::core::Day| date_of(day).strftime("%d/%m/%Y").to_string();
         assert_eq!(facts[alarm], judged.alarm_on.map_or("chưa đánh giá được".to_owned(), date), "{code}");
         let chance = match judged.one_in {
             None => "chưa đánh giá được".to_owned(),

@@ -283,8 +283,8 @@ fn registered() -> Vec<health::Sign> {
 }
 
 /// Of a time in milliseconds, in the province's time zone.
-pub fn day(ms: i64) -> health::Day {
-    (ms + 7 * HOUR_MS).div_euclid(DAY_MS) as health::Day
+pub fn day(ms: i64) -> waypost::core::Day {
+    (ms + 7 * HOUR_MS).div_euclid(DAY_MS) as waypost::core::Day
 }
 
 /// The dashboards over the made history, in a time range of 90 days. The states were computed twice: nine

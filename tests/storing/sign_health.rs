@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use jiff::civil::date;
 use jiff::tz::TimeZone;
 use rusqlite::{Connection, OptionalExtension as _};
-use waypost::core::Code;
 use waypost::core::scan::{Agent, Outcome, Scan};
+use waypost::core::{Code, Day};
 use waypost::health::{
-    Assessment, BUDGET, Day, Group, GroupKind, OWN_DAYS, Observations, Own, RECENT_DAYS, Recent, Report, Sign, State,
+    Assessment, BUDGET, Group, GroupKind, OWN_DAYS, Observations, Own, RECENT_DAYS, Recent, Report, Sign, State,
     Suspicion, examine,
 };
 use waypost::registry::Status;

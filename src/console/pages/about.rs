@@ -14,8 +14,7 @@ use super::super::language::Language;
 use super::super::page::page_with;
 use super::super::words;
 use super::signs::multilingual;
-use crate::core::Tag;
-use crate::health::date_of;
+use crate::core::{Tag, date_of};
 use crate::registry::{self, MAX_ABOUT, PlaceRef};
 use crate::source::{CellChange, Cells, TableName};
 

@@ -16,8 +16,7 @@ use super::super::page::page_with;
 use super::super::repoint::{self, Subject};
 use super::super::search::{last_of, state_of};
 use super::super::words;
-use crate::core::Code;
-use crate::health::date_of;
+use crate::core::{Code, date_of};
 use crate::registry::{self, PlaceRef, SignRef, Status};
 use crate::source::TableName;
 

@@ -14,8 +14,7 @@ use super::super::page::page;
 use super::super::search::{Filters, Index, last_of};
 use super::super::words;
 use super::signs::multilingual;
-use crate::core::{Code, Tag};
-use crate::health::date_of;
+use crate::core::{Code, Tag, date_of};
 use crate::registry::{self, PlaceRef, Registry, SignRef};
 
 #[expect(clippy::unnecessary_wraps, reason = "the form of a handler")]

@@ -16,8 +16,7 @@ use super::super::repoint::{self, Subject};
 use super::super::search::{last_of, near, state_of};
 use super::super::words;
 use super::map;
-use crate::core::Code;
-use crate::health::date_of;
+use crate::core::{Code, date_of};
 use crate::registry::SignRef;
 use crate::source::TableName;
 

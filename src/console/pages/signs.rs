@@ -106,7 +106,7 @@ fn cells(visit: &Visit<'_>, sign: SignRef<'_>, figures: &Snapshot) -> Vec<String
         sign.status().as_str().to_owned(),
         lat,
         lon,
-        sign.mounted().map_or(String::new(), |day| crate::health::date_of(day).to_string()),
+        sign.mounted().map_or(String::new(), |day| crate::core::date_of(day).to_string()),
         sign.successor().map_or(String::new(), |sign| sign.code().grouped().to_string()),
     ];
     for targets in [sign.own_targets(), Some(now)] {

@@ -8,8 +8,9 @@
 
 use uuid::Uuid;
 
+use crate::core::Day;
 use crate::core::scan::{COLUMNS, Column, Field, Scan};
-use crate::health::{Day, Report};
+use crate::health::Report;
 use crate::registry::{Registry, SignRef, Targets};
 
 /// One block under construction.

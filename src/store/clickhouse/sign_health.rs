@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::client::{Client, Content};
 use super::{ClickHouse, classify, encode, in_turn, is_away};
-use crate::health::{Report, date_of};
+use crate::core::date_of;
+use crate::health::Report;
 use crate::store::StoreError;
 use crate::store::sign_health::{DAY_MS, Gathering, Until};
 

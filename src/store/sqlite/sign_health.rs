@@ -6,7 +6,8 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::Sqlite;
 use super::hours::Uncounted;
 use super::tables::{HEADLINE, VERSION};
-use crate::health::{Report, date_of};
+use crate::core::date_of;
+use crate::health::Report;
 use crate::store::StoreError;
 use crate::store::sign_health::{Days, Gathering, HOUR_MS, Until};
 
