@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{CommandError, TableFormat, of_csv, registry, time};
 use crate::config::Config;
-use crate::core::date_of;
+use crate::core::{date_of, defused};
 use crate::health::{Assessment, Group, GroupKind, Report, State, Suspicion};
 use crate::registry::{Registry, SignRef};
 use crate::store;
@@ -131,8 +131,8 @@ fn print_csv(report: &Report, rows: &[Row<'_>], out: &mut dyn Write) -> Result<(
         // A spreadsheet is likely to read it: codes in groups survive there.
         csv.write_record([
             assessment.code.grouped().as_str(),
-            name,
-            area,
+            &defused(name),
+            &defused(area),
             assessment.state.as_str(),
             since,
             &format!("{:.1}", assessment.expected),

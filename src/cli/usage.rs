@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::{CommandError, TableFormat, of_csv, registry, time};
 use crate::config::Config;
-use crate::core::Code;
 use crate::core::scan::DEFINITION;
+use crate::core::{Code, defused};
 use crate::store::{self, By, Gone, Question, Row, Tally, Usage};
 
 /// Count scans by sign, place, area, day, hour, language, country or app
@@ -117,8 +117,8 @@ fn print_csv(by: By, usage: &Usage, out: &mut dyn Write) -> Result<(), CommandEr
         let Tally { scans, repeats, bots, all } = row.tally;
         // A spreadsheet is likely to read it: codes in groups survive there.
         let code = row.key.parse::<Code>().ok().filter(|code| by == By::Sign && code.text().as_str() == row.key);
-        let mut cells = vec![code.map_or_else(|| row.key.clone(), |code| code.grouped().to_string())];
-        cells.extend(has_names(by).then(|| row.name.clone()));
+        let mut cells = vec![code.map_or_else(|| defused(&row.key).into_owned(), |code| code.grouped().to_string())];
+        cells.extend(has_names(by).then(|| defused(&row.name).into_owned()));
         cells.extend([scans, repeats, bots, all].map(|figure| figure.to_string()));
         csv.write_record(cells).map_err(of_csv)?;
     }

@@ -537,7 +537,10 @@ fn days(cell: &str) -> Option<i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use jiff::tz::TimeZone;
+    use proptest::prelude::*;
 
     use super::super::rules::HostPattern;
     use super::*;
@@ -593,6 +596,69 @@ mod tests {
         assert!(build(room).is_ok());
         let problems = build(room - 1).expect_err("one byte too much").to_string();
         assert!(problems.starts_with("places.csv: expected at most 4294967295 bytes of names, texts"), "{problems}");
+    }
+
+    /// Any cell, and such as is near the limits of one of the columns.
+    fn cell() -> impl Strategy<Value = String> {
+        prop_oneof![
+            2 => Just(String::new()),
+            2 => any::<String>(),
+            2 => "[a-zđ ]{1,9}[\\x00-\\x1f\u{85}\u{2028}]{0,2}",
+            2 => "[0-9]{1,4}[-/][0-9]{1,2}[-/][0-9]{1,4}",
+            2 => "(https?|ftp)://[a-z@ .]{1,9}",
+            1 => "[e\u{323}\u{302}\u{1ec7}]{995,1005}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_cell_about_a_place_is_kept_or_told_with_its_column_and_all_at_once(
+            [namesake, about, english, source, compiled] in prop::array::uniform5(cell()),
+        ) {
+            let en = Tag::from("en").expect("short");
+            let mut namesakes = Vec::from(text(&namesake));
+            let mut abouts = Vec::from([Text { language: None, text: &about }, Text { language: Some(en), text: &english }]);
+            for texts in [&mut namesakes, &mut abouts] {
+                texts.retain(|of| !of.text.is_empty());
+            }
+            let wrong = [
+                ("namesake", story::line(&namesake, MAX_NAME).is_err()),
+                ("about", story::about(&about).is_err() || about.is_empty() && !english.is_empty()),
+                ("about:en", story::about(&english).is_err()),
+                ("source", story::source(&source).is_err()),
+                ("compiled", !compiled.is_empty() && days(&compiled).is_none()),
+            ];
+            let wrong: BTreeSet<&str> = wrong.into_iter().filter_map(|(key, is_wrong)| is_wrong.then_some(key)).collect();
+
+            let rules = rules();
+            let mut builder = RegistryBuilder::new(&rules, TABLES);
+            builder.language("places.csv", 1, "about", en);
+            let (names, targets) = (text("Một"), text("https://example.vn/"));
+            let row = place(&names, &targets);
+            let (source, compiled) = (source.as_str(), compiled.as_str());
+            builder.place(&PlaceRow { namesakes: &namesakes, abouts: &abouts, source, compiled, ..row });
+            match builder.build() {
+                Ok(registry) => {
+                    prop_assert!(wrong.is_empty(), "nothing is said of {wrong:?}");
+                    let place = registry.place("one").expect("the place");
+                    let kept: Vec<_> = abouts.iter().filter_map(|of| story::about(of.text).ok()).collect();
+                    prop_assert_eq!(place.abouts().map(|(_, text)| text).collect::<Vec<_>>(), kept);
+                    prop_assert_eq!(place.namesakes().map(|(_, text)| text).collect::<String>(), namesake);
+                    prop_assert_eq!(Ok(Cow::from(place.source())), story::source(source));
+                    prop_assert_eq!(place.compiled(), days(compiled));
+                }
+                Err(problems) => {
+                    let told: BTreeSet<&str> = problems.list.iter().map(|problem| problem.key.as_str()).collect();
+                    prop_assert_eq!(told, wrong);
+                    for problem in &problems.list {
+                        prop_assert_eq!((problem.file.as_str(), problem.line), ("places.csv", 2));
+                        let said = problem.to_string();
+                        prop_assert!(said.contains("expected ") && said.contains(", found "), "{}", said);
+                        prop_assert!(!said.contains(char::is_control), "{:?}", said);
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -150,7 +150,11 @@ mod tests {
             ("", ""),
             ("Từ điển bách khoa Việt Nam, tập 2 (2002): tr. 5", "Từ điển bách khoa Việt Nam, tập 2 (2002): tr. 5"),
             ("Xem https://example.vn/1", "Xem https://example.vn/1"),
+            ("Xem https://example.vn/1 trang 3", "Xem https://example.vn/1 trang 3"),
+            ("Sách: Lịch sử xứ Lạng", "Sách: Lịch sử xứ Lạng"),
+            // No page makes a link of them.
             ("javascript:alert(1)", "javascript:alert(1)"),
+            ("mailto:a@example.vn", "mailto:a@example.vn"),
             ("https:example.vn", "https:example.vn"),
             ("HTTPS://EXAMPLE.VN/Một", "https://example.vn/M%E1%BB%99t"),
             ("https://ví-dụ.vn/\"><b>", "https://xn--v-d-rma6749a.vn/%22%3E%3Cb%3E"),

@@ -186,6 +186,26 @@ fn the_status_says_how_everything_stands() {
 }
 
 #[test]
+fn every_place_is_counted_once_by_what_it_has() {
+    let places = "place,name,target,about\n\
+        both,Một,https://example.vn/one,Kể về một.\ntarget,Hai,https://example.vn/two,\n\
+        ours-1,Ba,,Kể về ba.\nours-2,Bốn,,Kể về bốn.\nours-3,Năm,,Kể về năm.\nneither,Sáu,,\n";
+    let edge = Setup::new().registry(places, "code,place,status\nA1,both,active\n").start();
+    let has = |edge: &Edge| {
+        ["target", "own_page", "neither"]
+            .map(|has| edge.metrics().get(&format!("waypost_registry_places{{has=\"{has}\"}}")))
+    };
+    assert_eq!(has(&edge), [2.0, 3.0, 1.0]);
+    assert_eq!(edge.metrics().sum("waypost_registry_places"), 6.0);
+    assert_eq!(edge.status()["registry"]["places"], 6);
+    // They are those of the registry that serves.
+    let places = places.replace("neither,Sáu,,", "neither,Sáu,,Kể về sáu.").replace("/two", "/second");
+    fs::write(edge.setup.path("config/places.csv"), places).unwrap();
+    assert_eq!(reload(&edge, "").0, 200);
+    assert_eq!(has(&edge), [2.0, 4.0, 0.0]);
+}
+
+#[test]
 fn a_reload_says_whether_it_published() {
     let edge = edge();
     let first = generation(&edge);

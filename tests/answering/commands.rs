@@ -24,17 +24,24 @@ fn alone(arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 17] = [
         &["serve"],
         &["check"],
         &["probe"],
         &["resolve"],
         &["usage"],
+        &["health"],
         &["coverage"],
         &["codes", "new"],
         &["journal", "ls"],
         &["journal", "cat"],
+        &["journal", "retry"],
         &["journal", "verify"],
+        &["console", "invite"],
+        &["console", "reset"],
+        &["schema"],
+        &["backfill"],
+        &["audit", "verify"],
     ];
     let (code, top, _) = alone(&["--help"]);
     assert_eq!(code, 0);
@@ -46,6 +53,10 @@ fn every_command_has_help_with_an_example() {
         assert!(help.contains("--config <FILE>") && help.contains("config/waypost.toml"), "{help}");
         assert!(top.contains(&format!("\n  {} ", command[0])), "{top}");
     }
+    // None is left out: these and `help` are listed.
+    let listed = top.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let listed: BTreeSet<&str> = listed.filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(listed, commands.iter().map(|command| command[0]).chain(["help"]).collect(), "{top}");
     assert_eq!(alone(&["--version"]).1, concat!("waypost ", env!("CARGO_PKG_VERSION"), "\n"));
 }
 
@@ -118,8 +129,9 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let (places, signs, _) = many_signs(2000);
     let setup = Setup::new().registry(&places, &signs);
     setup.write_config();
-    for format in ["table", "csv", "json"] {
-        let mut command = setup.command(&["usage", "--silent", "--format", format]);
+    let commands: [&[&str]; 2] = [&["usage", "--silent"], &["coverage", "--list"]];
+    for (command, format) in commands.into_iter().flat_map(|command| ["table", "csv", "json"].map(|f| (command, f))) {
+        let mut command = setup.command(&[command, &["--format", format]].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // More is written than a pipe without a reader takes: nothing.
         drop(child.stdout.take());
@@ -240,10 +252,17 @@ fn check_warns_of_places_that_show_nothing_and_counts_our_own_pages() {
     let warning = "warning: places.csv: expected a target or a text (about) of each place, found neither of two\n";
     assert!(out.contains(warning), "{out}");
     assert!(out.contains("configuration OK: 2 places (1 with a page of our own), 4 signs"), "{out}");
-    let rows: String = (1..=25).map(|n| format!("p{n},Một\n")).collect();
-    let setup = Setup::new().registry(&format!("place,name\n{rows}"), "code,place,status\nA1,p1,retired\n");
-    let (code, out, _) = said(&setup.run(&["check"]));
-    assert!(code == 0 && out.contains(", p19, p20 and 5 more (waypost coverage --list)\n"), "{out}");
+    for (count, named) in [
+        (1, "of p1\n"),
+        (2, "of p1, p2\n"),
+        (20, ", p19, p20\n"),
+        (21, ", p19, p20 and 1 more (waypost coverage --list)\n"),
+    ] {
+        let rows: String = (1..=count).map(|n| format!("p{n},Một\n")).collect();
+        let setup = Setup::new().registry(&format!("place,name\n{rows}"), "code,place,status\nA1,p1,retired\n");
+        let (code, out, _) = said(&setup.run(&["check"]));
+        assert!(code == 0 && out.contains(named) && out.contains(&format!("OK: {count} places, 1 signs")), "{out}");
+    }
 }
 
 #[test]
@@ -359,6 +378,37 @@ fn codes_go_into_tables_in_groups_and_to_programs_as_they_are() {
         for code in [&row[0], &row[9]] {
             let read = code.parse::<Code>().ok();
             assert!(code.is_empty() || read.is_some_and(|read| read.grouped().as_str() == code), "{code}");
+        }
+    }
+}
+
+#[test]
+fn no_table_for_a_spreadsheet_runs_a_name_as_a_formula() {
+    // What spreadsheets begin a formula with, those of East Asia among them.
+    for sign in ["=", "+", "-", "@", "＝", "＋", "－", "＠"] {
+        let (name, area) = (format!("{sign}HYPERLINK(\"https://example.com\")"), format!("{sign}1+1"));
+        let quoted = name.replace('"', "\"\"");
+        let setup = Setup::new().registry(
+            &format!("place,name,area,target\none,\"{quoted}\",{area},https://example.vn/one\n"),
+            "code,place,status\nA1,one,active\n",
+        );
+        for (arguments, column, expected) in [
+            (&["usage", "--silent"][..], 1, &name),
+            (&["usage", "--silent", "--by", "place"], 1, &name),
+            (&["usage", "--silent", "--by", "area"], 0, &area),
+            (&["health"], 1, &name),
+            (&["health"], 2, &area),
+            (&["coverage"], 0, &area),
+            (&["coverage", "--list"], 2, &name),
+            (&["coverage", "--list"], 3, &area),
+        ] {
+            let (code, csv, error) = said(&setup.run(&[arguments, &["--format", "csv"]].concat()));
+            let rows: Vec<_> = csv::Reader::from_reader(csv.as_bytes()).into_records().map(Result::unwrap).collect();
+            assert_eq!((code, rows.len()), (0, 1), "{arguments:?}: {csv}{error}");
+            assert_eq!(rows[0][column], format!("'{expected}"), "{arguments:?}: {csv}");
+            // Programs get it as it is.
+            let json = said(&setup.run(&[arguments, &["--format", "json"]].concat())).1;
+            assert!(json.contains(&json!(expected).to_string()), "{arguments:?}: {json}");
         }
     }
 }

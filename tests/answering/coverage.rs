@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::{Random, Setup};
+use jiff::ToSpan as _;
 use serde_json::{Map, Value, json};
 
 /// Counts under the names of the CSV's columns.
@@ -163,6 +164,27 @@ fn an_age_is_one_of_years_months_weeks_or_days() {
         let expected = "--older-than: expected an age in years, months, weeks or days such as 2y, 18mo or 90d, found";
         assert_eq!((output.status.code(), said.trim_end()), (Some(1), format!("{expected} {age:?}").as_str()));
     }
+}
+
+#[test]
+fn a_text_is_old_once_more_than_the_age_has_passed() {
+    let province = jiff::tz::TimeZone::get("Asia/Ho_Chi_Minh").unwrap();
+    let today = jiff::Timestamp::now().to_zoned_datetime(province).date();
+    // Days around the edge, in one of the two ways in which dates are written and then in the other.
+    let days: Vec<jiff::civil::Date> = (87..=93).map(|ago| today.checked_sub(ago.days()).unwrap()).collect();
+    let rows = days.iter().enumerate().map(|(n, day)| {
+        let written = if n % 2 == 0 { day.to_string() } else { day.strftime("%d/%m/%Y").to_string() };
+        format!("p{n},Một,Kể về một.,{written}\n")
+    });
+    let places = format!("place,name,about,compiled\n{}", rows.collect::<String>());
+    let setup = Setup::new().registry(&places, "code,place,status\nA1,p1,active\n");
+    let answer = parsed(&setup, &["--older-than", "90d"]);
+    let before: jiff::civil::Date = answer["older_means_compiled_before"].as_str().unwrap().parse().unwrap();
+    // A day later if midnight has passed meanwhile.
+    assert!([90, 89].map(|ago| today.checked_sub(ago.days()).unwrap()).contains(&before), "{before}");
+    // The text of that day itself is just so old, and not older.
+    let older = days.iter().filter(|day| **day < before).count();
+    assert_eq!((&answer["total"]["compiled"], &answer["total"]["older"]), (&json!(days.len()), &json!(older)));
 }
 
 #[test]

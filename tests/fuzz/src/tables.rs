@@ -1,13 +1,14 @@
-//! The three tables: any bytes are a registry of which every sign leads to an allowed host, or problems, each with its
-//! file and line.
+//! The three tables: any bytes are a registry of which every sign leads to an allowed host or to a text about its place
+//! that keeps its limits, or problems, each with its file and line.
 
 use std::path::Path;
 use std::sync::LazyLock;
 
+use unicode_normalization::UnicodeNormalization as _;
 use url::Url;
 use waypost::config::Registry as Settings;
 use waypost::core::LanguagePreference;
-use waypost::registry::{PlaceRef, Registry, SignRef, Status};
+use waypost::registry::{MAX_ABOUT, PlaceRef, Registry, SignRef, Status};
 use waypost::source::Sources;
 
 /// What stands on a line of its own between two tables.
@@ -40,6 +41,7 @@ fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
 
 fn check(registry: &Registry) {
     assert!(registry.loss(registry).abs() < f64::EPSILON, "a sign is not found by its code");
+    registry.places().for_each(check_story);
     for sign in registry.signs() {
         assert_eq!(registry.sign(sign.code()).map(SignRef::code), Some(sign.code()));
         let place = sign.place();
@@ -53,9 +55,25 @@ fn check(registry: &Registry) {
         for time in TIMES {
             let targets = sign.targets(time);
             let chosen = targets.choose(&LanguagePreference::read(Some("en"), None));
-            assert!(chosen.is_some() || sign.status() == Status::Retired, "{:?} leads nowhere", sign.code());
+            let leads = chosen.is_some() || place.choose_about(&LanguagePreference::default()).is_some();
+            assert!(leads || sign.status() == Status::Retired, "{:?} leads nowhere", sign.code());
             targets.iter().for_each(|target| check_target(target.url));
         }
+    }
+}
+
+/// What is told of a place is seen by whoever reads it, and its source leads nowhere but to the address that is read.
+fn check_story(place: PlaceRef<'_>) {
+    for line in place.namesakes().map(|(_, text)| text).chain([place.source()]) {
+        assert!(!line.contains(|c: char| c.is_control() || "\u{2028}\u{2029}".contains(c)), "{line:?}");
+    }
+    for (language, text) in place.abouts() {
+        assert!(!text.contains(|c: char| c.is_control() && !"\n\t".contains(c)), "{language}: {text:?}");
+        assert!(text.nfc().count() <= MAX_ABOUT, "{language}: {text:?}");
+    }
+    if place.source().starts_with("https://") {
+        let url = Url::parse(place.source()).unwrap_or_else(|error| panic!("{:?}: {error}", place.source()));
+        assert!(url.username().is_empty() && url.password().is_none(), "{url} looks like another host");
     }
 }
 
