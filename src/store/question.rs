@@ -79,7 +79,7 @@ pub struct Tally {
     pub repeats: u64,
     /// By a bot, or a browser that fetched ahead.
     pub bots: u64,
-    /// Everything answered with a target; the sum of the others.
+    /// Everything answered with a target or the page of its place; the sum of the others.
     pub all: u64,
 }
 
