@@ -115,7 +115,7 @@ impl Office {
                 files.clone(),
                 rules(),
                 0.5,
-                Box::new(|_, _| PlacePage { before: "".into(), after: "".into() }),
+                Box::new(|_, _| PlacePage { head: "".into(), before: "".into(), after: "".into() }),
                 last_good,
             )
             .expect("good tables"),

@@ -1,7 +1,7 @@
 //! The page of a place that has a text and no target, and what is told of any place on the page about its plate.
 //!
-//! Owns how that looks. The page is made when the registry is, in each language of the text; a worker joins its two
-//! parts around what is the sign's own, in one piece of memory. Everything of a table is text here, and none of it
+//! Owns how that looks. The page is made when the registry is, in each language of the text; a worker joins its
+//! parts with the style, and with what is the sign's own, in one piece of memory. Everything of a table is text here, and none of it
 //! reaches out of its element, whichever way it is written.
 
 use arrayvec::ArrayString;
@@ -37,17 +37,18 @@ impl Pages {
         let (tag, name) = in_language(place.names(), language).unwrap_or_default();
         let text = place.abouts().find(|(tag, _)| *tag == language).map_or("", |(_, text)| text);
         let (title, description) = (escaped(name), escaped(&beginning(text)));
-        let mut before = format!(
+        let head = format!(
             "<!doctype html><html lang={language}><meta charset=utf-8>\
              <meta name=viewport content=\"width=device-width,initial-scale=1\"><meta name=robots content=noindex>\
              <title>{title}</title><meta name=description content=\"{description}\">\
              <meta property=\"og:type\" content=\"article\"><meta property=\"og:title\" content=\"{title}\">\
              <meta property=\"og:description\" content=\"{description}\">\
              <meta property=\"og:site_name\" content=\"{}\"><meta property=\"og:locale\" content=\"{}\">\
-             <style>{STYLE}</style><main><h1 dir=auto lang={tag}>{title}</h1>",
+             <style>",
             escaped(&self.authority[words]),
             locale(language),
         );
+        let mut before = format!("</style><main><h1 dir=auto lang={tag}>{title}</h1>");
         let label = |phrase: Phrase| Label { phrase, words, page: language };
         if let Some((tag, namesake)) = in_language(place.namesakes(), language) {
             before += &format!(
@@ -81,7 +82,7 @@ impl Pages {
             after += "</nav>";
         }
         after += "</main></html>";
-        PlacePage { before: before.into(), after: after.into() }
+        PlacePage { head: head.into(), before: before.into(), after: after.into() }
     }
 }
 
@@ -97,8 +98,11 @@ pub(super) fn place(sign: SignRef<'_>, page: &PlacePage) -> Response {
     let parts = [&*page.before, &*page.after];
     let holes = parts.iter().map(|part| part.matches(PlacePage::CODE).count()).sum::<usize>();
     // To the byte, so that the response takes it as it is: each hole is one byte.
-    let length = parts.map(str::len).iter().sum::<usize>() + holes * (code.len() - 1) + position.len();
+    let of_sign = holes * (code.len() - 1) + position.len();
+    let length = page.head.len() + STYLE.len() + parts.map(str::len).iter().sum::<usize>() + of_sign;
     let mut html = String::with_capacity(length);
+    html.push_str(&page.head);
+    html.push_str(STYLE);
     fill(&mut html, &page.before, &code);
     html.push_str(&position);
     fill(&mut html, &page.after, &code);

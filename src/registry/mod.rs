@@ -192,18 +192,20 @@ impl Answer {
     }
 }
 
-/// A page of a place in one language, made before the registry serves, so that no worker has to. What it says of the
-/// sign stands between its two parts, and [`Self::CODE`] in either for the sign's code.
+/// A page of a place in one language, made before the registry serves, so that no worker has to: three parts, and
+/// [`Self::CODE`] in the last two for the sign's code. What all pages have in common is not in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlacePage {
-    /// Up to what it says of the sign.
+    /// Up to the style.
+    pub head: Box<str>,
+    /// From there to what it says of the sign.
     pub before: Box<str>,
-    /// From there on.
+    /// The rest.
     pub after: Box<str>,
 }
 
 impl PlacePage {
-    /// Stands for the code. No text on a page holds it: control characters are left out where it is escaped.
+    /// Stands for the code. A name or an area may hold it: whoever makes the page leaves control characters out.
     pub const CODE: char = '\u{1}';
 }
 

@@ -171,7 +171,7 @@ mod tests {
             ("https://a b/", "expected an address without spaces, found \"https://a b/\""),
             (
                 "https://example.vn/a\u{a0}b",
-                "expected an address without spaces, found \"https://example.vn/a\u{a0}b\"",
+                "expected an address without spaces, found \"https://example.vn/a\\u{a0}b\"",
             ),
             ("https://u:secret@example.vn/", "expected no user info before the host, found some"),
             ("http://u:secret@example.vn/", "expected no user info before the host, found some"),
