@@ -184,6 +184,30 @@ fn an_older_table_becomes_what_a_new_one_is_and_its_edges_go_on() {
 
 #[test]
 #[ignore = "needs ClickHouse's engine: tests/run"]
+fn an_edge_that_is_newer_than_the_table_stores_scans_and_the_registry_once_it_can() {
+    let engine = ClickHouse::start();
+    let setup = registry(Setup::new().clickhouse(&engine, engine.address).set("store", "apply_schema", "false"));
+    let apply = |setup: &Setup| assert!(setup.run(&["schema", "--apply"]).status.success());
+    apply(&setup);
+    for column in NEW_IN_SIGNS {
+        engine.query(&format!("ALTER TABLE {{db}}.signs DROP COLUMN {column}"));
+    }
+    let edge = setup.start();
+    assert_eq!(edge.scan("/S001").status, 302);
+    edge.wait_until_stored();
+    assert_eq!(engine.number("SELECT count() FROM {db}.scans"), 1);
+    wait_for("the registry is refused", || edge.log().contains("the registry is not stored").then_some(()));
+    assert_eq!(engine.number("SELECT count() FROM {db}.signs"), 0);
+
+    apply(&edge.setup);
+    wait_for("the registry is stored", || {
+        (engine.number("SELECT count() FROM {db}.signs_current") == 40).then_some(())
+    });
+    assert_eq!(engine.query("SELECT DISTINCT named, told, targeted FROM {db}.signs_current"), "['vi']\t[]\t['vi']");
+}
+
+#[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
 fn the_schema_is_shown_for_one_node_and_for_a_cluster() {
     let one = Setup::new();
     // Without its comments.
