@@ -113,7 +113,7 @@ impl Closed {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
-    /// Redirects, HEAD included.
+    /// Redirects and pages of places, HEAD included.
     pub found: Counter,
     /// `410`, HEAD included.
     pub retired: Counter,
@@ -125,7 +125,7 @@ pub struct Counters {
     pub head: Counter,
     /// `/CODE+`
     pub inspected: Counter,
-    /// `/`, `/go`, `/robots.txt` and `/favicon.ico`.
+    /// `/`, `/go`, `/robots.txt` and `/favicon.ico`, and what was chosen on the page of a place (`c=page`).
     pub page: Counter,
     /// Of the unknown and inspected, those beyond what an address may miss in a minute.
     pub misses_throttled: Counter,

@@ -50,8 +50,9 @@ impl Metrics {
     fn requests(&self, families: &mut Families) {
         let mut requests = families.counters(
             "waypost_requests_total",
-            "Requests of visitors that were answered, by outcome: found (a redirect), retired, unknown (no sign has \
-             the code), inspected (CODE+), page, other (404), method_not_allowed, to_https (sent on to the public \
+            "Requests of visitors that were answered, by outcome: found (a redirect, or the page of a place), retired, \
+             unknown (no sign has the code), inspected (CODE+), page (any other of ours, or another language chosen on \
+             the page of a place), other (404), method_not_allowed, to_https (sent on to the public \
              URL), challenge (of an ACME server).",
         );
         let outcomes: [Named; 9] = [

@@ -42,8 +42,9 @@ use self::run::{Run, Stage};
 use self::trouble::Trouble;
 use crate::support::{Random, wait_for};
 
-/// What a run must have seen, or else it proves nothing.
-const MUST_HAPPEN: [&str; 21] = [
+/// What a run must have seen, or else it proves nothing. (Whether somebody gives way to a newcomer depends on how busy
+/// the machine is; `answering/limits` holds that.)
+const MUST_HAPPEN: [&str; 20] = [
     "scans answered, plain",
     "scans answered, TLS",
     "scans answered, PROXY header",
@@ -58,7 +59,6 @@ const MUST_HAPPEN: [&str; 21] = [
     "certificates: written in two steps",
     "certificates: refused, the old one serves",
     "store: locked until a batch failed",
-    "closed: evicted",
     "closed: per_address",
     "closed: handshake",
     "closed: proxy_header",
