@@ -174,7 +174,9 @@ impl ScanHandler {
 
     /// A scan that leads somewhere, in a language; or a visitor who chose another one on the page that a scan led to.
     fn found(&self, request: &Request<'_>, registry: &Registry, scanned: &Scanned<'_>, language: &str) {
-        if request.query.is_from_page {
+        // An old address has a query of its own, whatever it says.
+        let is_by_code = matches!(request.route, Route::Code(code) if code == scanned.code);
+        if is_by_code && request.query.is_from_page {
             self.counters.page.add();
             return;
         }

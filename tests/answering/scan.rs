@@ -115,7 +115,7 @@ PAST1,past,active,,,,
 NOW1,now,active,,,,
 NOW2,now,active,,,,
 NEXT1,next,active,,,,
-T01D1,told,active,,,,/cu/told?id=7
+T01D1,told,active,,,,/cu/told?id=7 /index?c=page&id=7
 T01D2,told,planned,,,,
 T01D3,told,active,https://example.vn/own,,,
 T01D4,told,retired,,,,
@@ -160,6 +160,8 @@ fn rows_of_texts() -> Vec<Row> {
         get("/T01D1?lang=en&c=page").accept("vi").tells("A general."),
         get("/T01D1/?c=page").tells("Danh tướng."),
         get("/7K3M9QX5?c=page").leads_to(VI),
+        // An old address that is printed somewhere says it of its own: that is a scan.
+        get("/index?c=page&id=7").tells("Danh tướng.").recorded("T01D1 found qr _ vi"),
         get("/T01D1").method("HEAD").answers(200),
         get("/T01D1").method("POST").answers(405),
         get("/T01D1+").tells("Danh tướng."),
