@@ -172,7 +172,7 @@ impl Pages {
             page.fact(LEADS_TO, &format!("<a href=\"{0}\">{0}</a>", escaped(target.url)));
             let offered: Vec<String> = targets.iter().map(|target| escaped(endonym(target.language))).collect();
             page.fact(IN_LANGUAGES, &offered.join(", "));
-        } else if let Some(own) = own_page(sign).filter(|_| !is_retired) {
+        } else if let Some(own) = own_page(sign) {
             page.fact(LEADS_TO, &format!("<a href=\"{own}\">{}</a>", page.say(OWN_PAGE)));
             let offered: Vec<String> = place.abouts().map(|(language, _)| escaped(endonym(language))).collect();
             page.fact(IN_LANGUAGES, &offered.join(", "));
@@ -262,9 +262,11 @@ pub(super) fn ours(tag: &str) -> Option<usize> {
 }
 
 /// The address of our page about a sign's place, for one who comes from another page of ours: that is no scan. `None`
-/// where there is no such page.
+/// where there is no such page, as for a retired sign.
 fn own_page(sign: SignRef<'_>) -> Option<String> {
-    let is_told = sign.targets(i64::MIN).iter().next().is_none() && sign.place().abouts().len() > 0;
+    let is_told = sign.status() != Status::Retired
+        && sign.targets(i64::MIN).iter().next().is_none()
+        && sign.place().abouts().len() > 0;
     is_told.then(|| format!("/{}?c=page", sign.code().grouped()))
 }
 

@@ -18,7 +18,9 @@ const SIGNS: &str = "code,place,status,lat,lon,successor,aliases\n\
     BAD1,bad,active,,,,\n\
     W1DE1,wide,active,,,,\n\
     M1N1,mini,active,,,,\n\
-    0LD1,mono,retired,,,KEY1WXYZ,\n";
+    0LD1,mono,retired,,,KEY1WXYZ,\n\
+    0LD2,mono,retired,,,0LD3,\n\
+    0LD3,ky,retired,,,,\n";
 
 /// Markup, quotes, marks from right to left, an override that is never closed, and a farmer of three code points.
 const NASTY: &str = "</title><b>\"A\" & 'B'</b><script>hit=1</script>\u{200f}\u{1f469}\u{200d}\u{1f33e}\u{202e}abc";
@@ -228,6 +230,11 @@ fn our_other_pages_lead_to_it_and_that_is_no_scan() {
         assert!(html.contains("href=\"/KEY1-WXYZ?c=page\""), "{path}: {html}");
     }
     assert_eq!(edge.scan("/KEY1-WXYZ?c=page").status, 200);
+    let gone = edge.scan("/0LD2").body;
+    assert!(
+        gone.contains("<strong>Đền Kỳ Cùng</strong>") && !gone.contains("c=page"),
+        "its successor is gone too: {gone}"
+    );
     edge.wait_until_stored();
     assert_eq!(edge.counts().get("KEY1WXYZ"), None);
 }
