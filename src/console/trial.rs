@@ -115,7 +115,7 @@ impl Office {
                 files.clone(),
                 rules(),
                 0.5,
-                Box::new(|_, _| PlacePage { head: "".into(), before: "".into(), after: "".into() }),
+                Box::new(|_, _| PlacePage { head: String::new(), before: String::new(), after: String::new() }),
                 last_good,
             )
             .expect("good tables"),

@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use super::pages::{AREA, LANGUAGES, Pages, Phrase, STYLE, endonym, escaped, ours};
 use super::response::{self, Response};
 use crate::core::{Day, Tag, date_of};
-use crate::registry::{MakePage, PlacePage, PlaceRef, SignRef};
+use crate::registry::{CODE_HOLE, MakePage, PlacePage, PlaceRef, SignRef};
 
 /// Characters of the text that go with a link that is shared.
 const DESCRIPTION: usize = 200;
@@ -32,7 +32,7 @@ impl Pages {
         Box::new(move |place, language| pages.place_page(place, language))
     }
 
-    fn place_page(&self, place: PlaceRef<'_>, language: &str) -> PlacePage {
+    fn place_page(&self, place: PlaceRef<'_>, language: &str) -> PlacePage<String> {
         let words = words_for(language, self.default_language);
         let (tag, name) = in_language(place.names(), language).unwrap_or_default();
         let text = place.abouts().find(|(tag, _)| *tag == language).map_or("", |(_, text)| text);
@@ -63,7 +63,7 @@ impl Pages {
         if !place.area().is_empty() {
             before += &label(AREA).fact(&format!("<bdi>{}</bdi>", escaped(place.area())));
         }
-        before += &format!("<div>{}<dd><span class=code>{}</span>", label(SIGN).term(), PlacePage::CODE);
+        before += &format!("<div>{}<dd><span class=code>{}</span>", label(SIGN).term(), CODE_HOLE);
         let mut after = "</dd></div>".to_owned();
         for (phrase, value) in provenance(place, words) {
             after += &label(phrase).fact(&value);
@@ -75,19 +75,19 @@ impl Pages {
             for tag in others {
                 after += &format!(
                     "<a href=\"/{}?lang={tag}&amp;c=page\" lang={tag} hreflang={tag}>{}</a>",
-                    PlacePage::CODE,
+                    CODE_HOLE,
                     endonym(tag)
                 );
             }
             after += "</nav>";
         }
         after += "</main></html>";
-        PlacePage { head: head.into(), before: before.into(), after: after.into() }
+        PlacePage { head, before, after }
     }
 }
 
 /// The page of a sign's place, with what is the sign's own: its code and where it hangs.
-pub(super) fn place(sign: SignRef<'_>, page: &PlacePage) -> Response {
+pub(super) fn place(sign: SignRef<'_>, page: PlacePage<&str>) -> Response {
     use std::fmt::Write as _;
     let code = sign.code().grouped();
     let mut position = ArrayString::<MOST_OF_POSITION>::new();
@@ -95,22 +95,22 @@ pub(super) fn place(sign: SignRef<'_>, page: &PlacePage) -> Response {
         // RFC 5870; the second time it has Android show a pin there.
         write!(position, "<br><a href=\"geo:{lat},{lon}?q={lat},{lon}\">{lat}, {lon}</a>").expect("it has room");
     }
-    let parts = [&*page.before, &*page.after];
-    let holes = parts.iter().map(|part| part.matches(PlacePage::CODE).count()).sum::<usize>();
+    let parts = [page.before, page.after];
+    let holes = parts.iter().map(|part| part.matches(CODE_HOLE).count()).sum::<usize>();
     // To the byte, so that the response takes it as it is: each hole is one byte.
     let of_sign = holes * (code.len() - 1) + position.len();
     let length = page.head.len() + STYLE.len() + parts.map(str::len).iter().sum::<usize>() + of_sign;
     let mut html = String::with_capacity(length);
-    html.push_str(&page.head);
+    html.push_str(page.head);
     html.push_str(STYLE);
-    fill(&mut html, &page.before, &code);
+    fill(&mut html, page.before, &code);
     html.push_str(&position);
-    fill(&mut html, &page.after, &code);
+    fill(&mut html, page.after, &code);
     response::page(StatusCode::OK, html, sign.place().abouts().len() > 1)
 }
 
 fn fill(html: &mut String, part: &str, code: &str) {
-    let mut pieces = part.split(PlacePage::CODE);
+    let mut pieces = part.split(CODE_HOLE);
     html.push_str(pieces.next().unwrap_or_default());
     for piece in pieces {
         html.push_str(code);

@@ -52,7 +52,10 @@ pub struct Registry {
     /// Of the places of which something is told, by number.
     stories: HashMap<u32, Story, Hasher>,
     /// Of the places that have a text and no target, by number: a page for each language of the text, in its order.
-    pages: HashMap<u32, Vec<PlacePage>, Hasher>,
+    pages: HashMap<u32, Vec<PageSpans>, Hasher>,
+    /// Their text, in one piece of memory: it goes back to the system as a whole. In pieces of a few KB it would be spread
+    /// over the heaps of all threads that read tables, and stay there.
+    page_text: String,
     signs: Vec<Sign>,
     /// Numbers of signs, by code.
     by_code: HashTable<u32>,
@@ -193,24 +196,29 @@ impl Answer {
 }
 
 /// A page of a place in one language, made before the registry serves, so that no worker has to: three parts, and
-/// [`Self::CODE`] in the last two for the sign's code. What all pages have in common is not in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlacePage {
+/// [`CODE_HOLE`] in the last two for the sign's code. What all pages have in common is not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlacePage<T> {
     /// Up to the style.
-    pub head: Box<str>,
+    pub head: T,
     /// From there to what it says of the sign.
-    pub before: Box<str>,
+    pub before: T,
     /// The rest.
-    pub after: Box<str>,
+    pub after: T,
 }
 
-impl PlacePage {
-    /// Stands for the code. A name or an area may hold it: whoever makes the page leaves control characters out.
-    pub const CODE: char = '\u{1}';
-}
+/// Stands for the code on a page. A name or an area may hold it: whoever makes the page leaves control characters out.
+pub const CODE_HOLE: char = '\u{1}';
 
 /// Makes a page of a place in one of the languages of its text.
-pub type MakePage = dyn Fn(PlaceRef<'_>, &str) -> PlacePage + Send + Sync;
+pub type MakePage = dyn Fn(PlaceRef<'_>, &str) -> PlacePage<String> + Send + Sync;
+
+/// Where a page's three parts end in the text of all pages, and where the first begins.
+#[derive(Debug, Clone, Copy)]
+struct PageSpans {
+    start: usize,
+    ends: [usize; 3],
+}
 
 /// Which row gave a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,11 +297,21 @@ impl Registry {
     /// Makes the pages of the places that have a text and no target. Done once, before the registry serves.
     pub fn make_pages(&mut self, make: &MakePage) {
         let place = |number| PlaceRef { registry: self, number };
-        let pages = self.stories.keys().map(|&number| (number, place(number)));
-        let pages = pages.filter(|(_, place)| place.answer() == Answer::OwnPage);
-        let of = |place: PlaceRef<'_>| place.abouts().map(|(language, _)| make(place, language)).collect();
-        let pages = pages.map(|(number, place)| (number, of(place))).collect();
-        self.pages = pages;
+        let told = self.stories.keys().map(|&number| (number, place(number)));
+        let told = told.filter(|(_, place)| place.answer() == Answer::OwnPage);
+        let mut text = String::new();
+        let mut keep = |page: PlacePage<String>| {
+            let start = text.len();
+            let ends = [page.head, page.before, page.after].map(|part| {
+                text.push_str(&part);
+                text.len()
+            });
+            PageSpans { start, ends }
+        };
+        let mut of = |place: PlaceRef<'_>| place.abouts().map(|(language, _)| keep(make(place, language))).collect();
+        let pages = told.map(|(number, place)| (number, of(place))).collect();
+        text.shrink_to_fit();
+        (self.pages, self.page_text) = (pages, text);
     }
 
     /// The languages of names, targets and texts, the default first.
@@ -535,11 +553,13 @@ impl<'a> PlaceRef<'a> {
     /// The page of ours that is best for a visitor, and its language; `None` where it has a target or no text, or
     /// [`Registry::make_pages`] was not called.
     #[must_use]
-    pub fn page(self, preference: &LanguagePreference<'_>) -> Option<(&'a str, &'a PlacePage)> {
-        let pages = self.registry.pages.get(&self.number)?;
+    pub fn page(self, preference: &LanguagePreference<'_>) -> Option<(&'a str, PlacePage<&'a str>)> {
+        let (pages, text) = (self.registry.pages.get(&self.number)?, &self.registry.page_text);
         let mut languages = self.abouts().map(|(language, _)| language);
         let at = preference.choose(languages.clone()).unwrap_or(0);
-        Some((languages.nth(at)?, pages.get(at)?))
+        let &PageSpans { start, ends: [head, before, after] } = pages.get(at)?;
+        let page = PlacePage { head: &text[start..head], before: &text[head..before], after: &text[before..after] };
+        Some((languages.nth(at)?, page))
     }
 
     fn pairs(self, run: Option<Variants>) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone {
