@@ -12,7 +12,7 @@ use std::thread;
 use hyper::{Method, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 
-use super::request::Query;
+use super::request::{FROM_PAGE, Query};
 use super::response::{self, Response};
 use super::scan::ScanHandler;
 use crate::core::scan::Channel;
@@ -84,7 +84,9 @@ fn location(https: &str, code: Code, query: Query<'_>) -> String {
         location.push('=');
         location.push_str(value);
     };
-    if query.channel != Channel::Qr {
+    if query.is_from_page {
+        add("c", FROM_PAGE);
+    } else if query.channel != Channel::Qr {
         add("c", query.channel.as_str());
     }
     if let Some(language) = query.lang.and_then(parse_tag) {
@@ -154,6 +156,8 @@ mod tests {
             ("c=nfc&lang=ZH-hant&x=1", "https://a.vn/7K3M9QX2?c=nfc&lang=zh-Hant"),
             ("lang=%0d%0aX:&c=typed", "https://a.vn/7K3M9QX2?c=typed"),
             ("lang=en", "https://a.vn/7K3M9QX2?lang=en"),
+            // By a link on the page about the plate, which is not sent on: it is no scan by https either.
+            ("lang=en&c=page", "https://a.vn/7K3M9QX2?c=page&lang=en"),
         ] {
             let code = "7k3m-9qx2".parse().expect("a code");
             assert_eq!(location("https://a.vn", code, Query::read(Some(query))), expected, "{query}");

@@ -82,6 +82,9 @@ impl<'a> Request<'a> {
     }
 }
 
+/// What `c` says where a link on a page of ours was followed.
+pub(super) const FROM_PAGE: &str = "page";
+
 /// The two parameters that are read: how the visitor came, and a language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Query<'a> {
@@ -99,7 +102,7 @@ impl<'a> Query<'a> {
             match pair.split_once('=') {
                 Some(("c", "nfc")) => read.channel = Channel::Nfc,
                 Some(("c", "typed")) => read.channel = Channel::Typed,
-                Some(("c", "page")) => read.is_from_page = true,
+                Some(("c", FROM_PAGE)) => read.is_from_page = true,
                 Some(("lang", lang)) if !lang.is_empty() => read.lang = Some(lang),
                 _ => {}
             }
