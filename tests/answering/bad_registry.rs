@@ -113,6 +113,7 @@ fn a_wrong_text_about_a_place_is_told_with_its_column_and_language() {
         ("source", &*name, "expected at most 400 bytes, found 401"),
         ("source", &*address, "expected at most 2048 bytes, found 2049"),
         ("compiled", "31/2/2026", "expected a date such as 2026-03-14 or 14/3/2026, found \"31/2/2026\""),
+        ("compiled", "14/3/25", "expected a date such as 2026-03-14 or 14/3/2026, found \"14/3/25\""),
         ("compiled", "31.3.2026", "expected a date such as 2026-03-14 or 14/3/2026, found \"31.3.2026\""),
     ] {
         refused("places.csv", &[(&place(column, cell), &format!(":3: {column}: {expected}"))]);
