@@ -252,10 +252,13 @@ fn list(gaps: &[Gap<'_>], format: TableFormat, out: &mut dyn Write) -> Result<()
 
 /// Aligned columns: the first `texts` to the left, figures to the right.
 fn print(rows: &[Vec<String>], texts: usize, out: &mut dyn Write) -> Result<(), CommandError> {
+    // Names and areas may hold control characters: none of them makes a row of its own, or speaks to the terminal.
+    let seen = |cell: &String| cell.replace(char::is_control, "\u{fffd}");
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(seen).collect()).collect();
     let columns = rows.first().map_or(0, Vec::len);
     let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(&widths).enumerate();
         let cells = cells.map(
             |(at, (cell, &width))| {

@@ -119,6 +119,17 @@ fn its_table_says_what_it_counts() {
 }
 
 #[test]
+fn a_name_or_an_area_makes_no_row_of_its_own_and_says_nothing_to_the_terminal() {
+    let places = "place,area,name,target\none,\"Kỳ\nLừa\u{1b}[2J\",\"Phố\n\u{7}Một\",https://example.vn/1\n";
+    let setup = Setup::new().registry(places, "code,place,status\nA1,one,active\n");
+    let table = printed(&setup, &[]);
+    assert!(table.contains("\nKỳ\u{fffd}Lừa\u{fffd}[2J  ") && !table.contains('\u{1b}'), "{table:?}");
+    let list = printed(&setup, &["--list"]);
+    assert_eq!(list.lines().count(), 2, "{list:?}");
+    assert!(list.contains("Phố\u{fffd}\u{fffd}Một") && !list.contains(['\u{1b}', '\u{7}']), "{list:?}");
+}
+
+#[test]
 fn what_is_missing_is_listed_with_the_columns_that_want_filling_in() {
     let setup = setup();
     let expected = [
