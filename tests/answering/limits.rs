@@ -13,7 +13,8 @@ use crate::support::way::Way;
 use crate::support::{Edge, Metrics, PHONE, Random, SetOnDrop, Setup, wait_for};
 
 /// A connection is cut off when a sweep finds it over its limit of a second: 1 to 1.5 s. A busy machine needs longer.
-const IN_TIME: std::ops::Range<Duration> = Duration::from_millis(900)..Duration::from_secs(6);
+/// (That none is overdue before is held to the tick by the tests of `edge/connection.rs`.)
+const IN_TIME: Duration = Duration::from_secs(6);
 
 /// Timeouts of a second.
 fn short_timeouts() -> Setup {
@@ -28,7 +29,7 @@ fn until_cut_off(edge: &Edge, reads: bool, mut step: impl FnMut(&mut TcpStream) 
     let timeout = Some(Duration::from_millis(20));
     stream.set_read_timeout(timeout).unwrap();
     stream.set_write_timeout(timeout).unwrap();
-    let slow = |kind| matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    let slow = |kind| matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted);
     while begun.elapsed() < Duration::from_secs(20) {
         let sent = step(&mut stream);
         let read = if reads { stream.read(&mut [0; 64]) } else { Err(ErrorKind::WouldBlock.into()) };
@@ -67,9 +68,13 @@ fn while_others_are_served<T>(edge: &Edge, attack: impl FnOnce() -> T) -> T {
 
 #[track_caller]
 fn assert_cut_off_in_time(edge: &Edge, took: Duration) {
-    assert!(IN_TIME.contains(&took), "cut off after {took:?}");
+    let metrics = edge.metrics();
+    let closed = ["slow", "idle", "evicted", "per_address", "descriptors"]
+        .map(|reason| (reason, metrics.get(&format!("waypost_connections_closed_total{{reason=\"{reason}\"}}"))));
+    assert!(took < IN_TIME, "cut off after {took:?}; closed: {closed:?}");
     // On a machine that stands still for a second one of the others may be as well.
-    assert!(edge.metrics().get("waypost_connections_timed_out_total") >= 1.0);
+    let timed_out = metrics.get("waypost_connections_timed_out_total");
+    assert!(timed_out >= 1.0, "cut off after {took:?}, and not for its time; closed: {closed:?}");
 }
 
 #[test]
