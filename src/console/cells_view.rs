@@ -309,14 +309,8 @@ fn tongues<'l>(before: &'l Leads, after: &'l Leads) -> Vec<&'l str> {
 /// The page that somebody with a language gets. Our own is in these pages what is told of the place.
 fn page(visit: &Visit<'_>, leads: &Leads, place: &str, tag: &str) -> Markup {
     let language = visit.language;
-    let instead = |default: &str| {
-        html! {
-            " " span.soft {
-                "(" (language.say("không có trang riêng, dùng", "no page of its own, that of")) " "
-                (words::tongue(language, default)) ")"
-            }
-        }
-    };
+    let instead =
+        |why: &str, default: &str| html! { " " span.soft { "(" (why) " " (words::tongue(language, default)) ")" } };
     match leads {
         Leads::Nowhere => html! { span.soft { (language.say("không có biển này", "there is no such sign")) } },
         Leads::Retired(successor) => html! {
@@ -326,11 +320,16 @@ fn page(visit: &Visit<'_>, leads: &Leads, place: &str, tag: &str) -> Markup {
         Leads::OwnPage(languages) => html! {
             @let text = words::answer(language, Answer::OwnPage);
             @if visit.registry.place(place).is_some() { a href={ (place_path(place)) "#about" } { (text) } } @else { (text) }
-            @if let Some(default) = languages.first().filter(|_| !languages.iter().any(|known| known == tag)) { (instead(default)) }
+            @if let Some(default) = languages.first().filter(|_| !languages.iter().any(|known| known == tag)) {
+                (instead(language.say("nội dung bằng", "its text in"), default))
+            }
         },
         Leads::Pages(pages) => match (pages.iter().find(|(known, _)| known == tag), pages.first()) {
             (Some((_, url)), _) => url_link(url),
-            (None, Some((default, url))) => html! { (url_link(url)) (instead(default)) },
+            (None, Some((default, url))) => html! {
+                (url_link(url))
+                (instead(language.say("không có trang riêng, dùng", "no page of its own, that of"), default))
+            },
             (None, None) => html! { span.soft { (language.say("không có trang đích", "no target")) } },
         },
     }
@@ -395,6 +394,16 @@ mod tests {
         // What is none of them is shown as it is written.
         assert!(shown(Overrides, "until", "soon").contains("soon"));
         assert!(shown(Places, "note", "retired").contains("retired"));
+    }
+
+    #[test]
+    fn our_page_is_not_said_to_lack_a_page() {
+        let office = trial::Office::open(&trial::tables(), crate::accounts::Role::Viewer, &[]);
+        let visit = office.visit("/changes/1");
+        let shown = |tag: &str| page(&visit, &Leads::OwnPage(vec!["vi".to_owned()]), "p1", tag).into_string();
+        let ours = "<a href=\"/places/p1#about\">trang riêng của hệ thống</a>";
+        assert_eq!(shown("vi"), ours);
+        assert_eq!(shown("en"), format!("{ours} <span class=\"soft\">(nội dung bằng Tiếng Việt)</span>"));
     }
 
     #[test]

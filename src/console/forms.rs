@@ -19,6 +19,7 @@ use super::fields::Fields;
 use super::language::Language;
 use super::preview::{Preview, World};
 use super::tables::tables;
+use super::words;
 use crate::accounts::Right;
 use crate::changes::Draft;
 use crate::source::{CellChange, Cells, Sources, TableName};
@@ -226,6 +227,20 @@ pub(super) fn propose(
     // A draft may break a rule: its page says so. Nobody else is asked about one that does.
     let at = wish.effective.filter(|&time| time > visit.now).unwrap_or(visit.now);
     let preview = Preview::of(&cells, &tables, at, &World::of(visit));
+    // Nobody has changed these cells meanwhile: it is the text that no table can hold.
+    let unfit = preview.conflicts.iter().filter(|one| !one.is_ambiguous && one.found == one.change.old);
+    let unfit: Vec<String> = unfit
+        .map(|conflict| {
+            let text = language.say(
+                "quá dài, hoặc có ký tự không thể ghi vào bảng",
+                "too long, or with a character that a table can't hold",
+            );
+            format!("{}: {text}", words::column(language, &conflict.change.column))
+        })
+        .collect();
+    if !unfit.is_empty() {
+        return Err(unfit);
+    }
     if fields.get("action") != "draft" && !preview.problems.is_empty() {
         return Err(texts(&preview.problems));
     }

@@ -251,6 +251,16 @@ mod tests {
     }
 
     #[test]
+    fn a_text_that_no_table_can_hold_is_no_conflict_with_somebody_else() {
+        let office = office(&[]);
+        for about in ["x".repeat((64 << 10) + 1), "a\0b".to_owned()] {
+            let page = sent(&office, "p1", &[("about", &about)]).expect_err("it is refused");
+            assert!(page.contains("Giới thiệu: quá dài, hoặc có ký tự không thể ghi vào bảng"), "{page}");
+        }
+        assert!(office.parts.changes.list(&[], 0, 9).expect("a list").is_empty());
+    }
+
+    #[test]
     fn the_last_text_of_a_place_without_a_target_can_not_be_taken_away() {
         let page = sent(&office(&[]), "p1", &[("about", "")]).expect_err("a sign would lead nowhere");
         assert!(page.contains("found neither"), "{page}");
