@@ -140,8 +140,8 @@ fn whole_place(visit: &Visit<'_>, place: PlaceRef<'_>) -> String {
     };
     let empty = match place.answer() {
         registry::Answer::OwnPage => language.say(
-            "Hiện khách thấy trang riêng của hệ thống; trang đích, khi được nhập, sẽ thay trang đó.",
-            "Visitors see a page of our own now; a target takes over as soon as there is one.",
+            "Khi chưa có trang đích, khách thấy trang riêng của hệ thống; trang đích, khi được nhập, sẽ thay trang đó.",
+            "Without a target visitors see a page of our own; a target takes over as soon as there is one.",
         ),
         registry::Answer::Target if place.abouts().len() > 0 => language.say(
             "Để trống mọi ô: khách thấy trang riêng của hệ thống, với nội dung giới thiệu của địa điểm.",

@@ -90,14 +90,14 @@ fn show(visit: &Visit<'_>, place: PlaceRef<'_>, refusal: Option<&Refusal<'_>>) -
 fn shown_where(language: Language, place: PlaceRef<'_>) -> Markup {
     let text = match place.answer() {
         registry::Answer::Target => language.say(
-            "Địa điểm có trang đích: khách quét biển đến trang đích. Nội dung dưới đây hiện khi kiểm tra biển (thêm dấu + sau mã), \
+            "Địa điểm có trang đích: khách quét biển được dẫn đến đó. Nội dung dưới đây hiện khi kiểm tra biển (thêm dấu + sau mã), \
              và thay cho trang đích khi không còn trang đích.",
             "The place has a target, and who scans a plate gets there. What stands below is shown where a plate is checked (a + behind \
              its code), and takes the target's place where there is none any more.",
         ),
         registry::Answer::OwnPage | registry::Answer::Neither => language.say(
-            "Địa điểm chưa có trang đích: khách quét biển thấy trang riêng của hệ thống với nội dung dưới đây.",
-            "The place has no target: who scans a plate gets a page of our own with what stands below.",
+            "Địa điểm chưa có trang đích: bình thường khách quét biển thấy trang riêng của hệ thống với nội dung dưới đây.",
+            "The place has no target: who scans a plate usually gets a page of our own with what stands below.",
         ),
     };
     notice(Tone::Info, "", html! { p { (text) } })
