@@ -27,10 +27,10 @@ class Bench:
             self.registries[key] = Registry(self.work / f"registry-{signs}-{signs_of_a_place}", *key)
         return self.registries[key]
 
-    def waypost(self, registry, name="waypost", sink=None, countries=True, tls=False, **options):
+    def waypost(self, registry, name="waypost", sink=None, countries=True, tls=False, binary=None, **options):
         geoip = self.geoip if countries else None
         options["certificate"] = self.certificate if tls else None
-        return Waypost(self.binaries["waypost"], geoip, sink or self.sink, self.work / name, registry, **options)
+        return Waypost(binary or self.binaries["waypost"], geoip, sink or self.sink, self.work / name, registry, **options)
 
     def nginx(self, registry, name="nginx", tls=False):
         return Nginx(self.work / name, registry, certificate=self.certificate if tls else None)

@@ -32,7 +32,15 @@ def install():
     needed = dict(PACKAGES)
     if not (os.environ.get("WAYPOST_TEST_GEOIP") or geoip_package().exists()):
         needed["npm"] = "npm"
-    missing = sorted({package for command, package in needed.items() if not shutil.which(command)})
+    install_packages(sorted({package for command, package in needed.items() if not shutil.which(command)}))
+    # A server, and whoever holds connections to it, needs a descriptor for each.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if os.cpu_count() < 2:
+        raise Failure("two cores are needed: one for the server, one for the load")
+
+
+def install_packages(missing):
     if missing and os.geteuid() != 0:
         raise Failure(f"these Debian packages are needed: {' '.join(missing)}; run this as root, or install them")
     if missing:
@@ -40,11 +48,6 @@ def install():
         quiet = {"check": True, "stdout": subprocess.DEVNULL, "env": os.environ | {"DEBIAN_FRONTEND": "noninteractive"}}
         subprocess.run(["apt-get", "update", "-qq"], **quiet)
         subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], **quiet)
-    # A server, and whoever holds connections to it, needs a descriptor for each.
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if os.cpu_count() < 2:
-        raise Failure("two cores are needed: one for the server, one for the load")
 
 
 def geoip_package():
@@ -75,9 +78,11 @@ class Certificate:
         self.both.chmod(0o600)
 
 
-def build():
-    """The release binary and the two servers of ours, by name."""
-    wanted = ["--bin", "waypost", "--example", "bare_hyper", "--example", "clickhouse_sink"]
+def build(*examples):
+    """The release binary and the servers of ours, by name; or some of these servers alone."""
+    wanted = [] if examples else ["--bin", "waypost"]
+    for example in examples or ["bare_hyper", "clickhouse_sink"]:
+        wanted += ["--example", example]
     command = ["cargo", "build", "--release", "--message-format=json-render-diagnostics", *wanted]
     lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     built = [message for message in map(json.loads, lines) if message.get("executable")]

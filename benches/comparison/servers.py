@@ -99,11 +99,13 @@ geoip = [{geoip}]
 [journal]
 dir = "journal"
 [store]
-kind = "clickhouse"
-url = ["http://{sink}"]
-apply_schema = false
-timeout = "10m"
+{store}
 """
+
+STORES = {
+    "clickhouse": 'kind = "clickhouse"\nurl = ["http://{sink}"]\napply_schema = false\ntimeout = "10m"',
+    "sqlite": 'kind = "sqlite"\npath = "waypost.db"',
+}
 
 
 # What OpenSSL's client, which wrk is, asks for first.
@@ -279,20 +281,24 @@ class Waypost(Server):
     # Whether the sink answers.
     delivers = True
 
-    def __init__(self, binary, geoip, sink, *arguments, record=True, workers=1, **options):
+    def __init__(self, binary, geoip, sink, *arguments, record=True, workers=1, store="clickhouse", preload=None, **options):
+        """`preload`: a library that is put before the C library's, such as another allocator."""
         super().__init__(*arguments, **options)
+        self.preload = preload
         self.name = "Waypost" if record else "Waypost, not recording"
         self.logs, self.binary, self.workers, self.admin = record, binary, workers, free_port()
         config = {
             "listen": "" if self.certificate else f'"127.0.0.1:{self.port}"', "tls": self.tls(WAYPOST_TLS),
             "admin": self.admin, "workers": workers, "tables": self.registry.tables(),
-            "geoip": f'"{geoip}"' if geoip else "", "sink": sink.address, "observe": "" if record else "record = false",
+            "geoip": f'"{geoip}"' if geoip else "", "store": STORES[store].format(sink=sink.address),
+            "observe": "" if record else "record = false",
         }
         self.config = self.folder / "waypost.toml"
         self.config.write_text(WAYPOST.format(**config))
 
     def command(self):
-        return [self.binary, "serve", "--config", self.config]
+        environment = ["env", f"LD_PRELOAD={self.preload}"] if self.preload else []
+        return [*environment, self.binary, "serve", "--config", self.config]
 
     def ready(self):
         self.process.running()
