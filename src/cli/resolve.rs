@@ -39,7 +39,7 @@ impl Resolve {
         let targets = sign.targets(now_ms);
         let retired = sign.status() == Status::Retired;
         let target = targets.choose(&preference).filter(|_| !retired);
-        let told = place.choose_about(&preference).filter(|_| !retired && target.is_none());
+        let told = place.choose_about(&preference).filter(|_| sign.has_own_page(&targets));
         let answer = if retired {
             410
         } else if target.is_some() {

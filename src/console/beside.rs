@@ -11,7 +11,7 @@ use super::words;
 use crate::changes::ChangeSet;
 use crate::core::Code;
 use crate::history::{Entry, Filter, list};
-use crate::registry::{Period, PlaceRef, SignRef, Status, Targets};
+use crate::registry::{Period, PlaceRef, Targets};
 use crate::source::TableName;
 
 /// Entries of the history that are shown; the rest is a link away.
@@ -28,13 +28,7 @@ pub(super) fn leads(language: Language, targets: &Targets<'_>) -> Markup {
     }
 }
 
-/// Whether a sign that has these targets is answered by a page of our own, with what is told of its place.
-pub(super) fn is_own_page(sign: SignRef<'_>, targets: &Targets<'_>) -> bool {
-    let has_target = targets.iter().next().is_some();
-    !has_target && sign.status() != Status::Retired && sign.place().abouts().len() > 0
-}
-
-/// The address of that page in one of the languages of its text, for one of the place's signs. Opening it is no scan.
+/// The address of our page about a place in one of the languages of its text, for one of the place's signs. Opening it is no scan.
 pub(super) fn own_page_url(public_url: &str, code: Code, tag: &str) -> String {
     format!("{}/{}?lang={tag}&c=page", public_url.trim_end_matches('/'), code.text())
 }

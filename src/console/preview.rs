@@ -8,7 +8,6 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use jiff::Timestamp;
 
 use super::areas::scope;
-use super::beside::is_own_page;
 use super::{Parts, Visit};
 use crate::core::{Code, Problems};
 use crate::registry::{Registry, Rules, SignRef, Status};
@@ -174,7 +173,7 @@ fn leads(sign: Option<SignRef<'_>>, at: i64) -> Leads {
         Some(sign) if sign.status() == Status::Retired => Leads::Retired(sign.successor().map(SignRef::code)),
         Some(sign) => {
             let pages = sign.targets(at);
-            if is_own_page(sign, &pages) {
+            if sign.has_own_page(&pages) {
                 return Leads::OwnPage(sign.place().abouts().map(|(language, _)| language.to_owned()).collect());
             }
             Leads::Pages(pages.iter().map(|target| (target.language.to_owned(), target.url.to_owned())).collect())

@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use super::place_page;
 use super::response::{self, Response};
 use crate::core::{Code, LanguagePreference, Tag};
-use crate::registry::{SignRef, Status};
+use crate::registry::{SignRef, Status, Targets};
 
 /// `/robots.txt` (RFC 9309): a code is not a page to be listed, and a crawler's visit is not a scan. Those that fetch a
 /// link which somebody shares may, so that it shows a title and a text; what they send is counted as a program's.
@@ -139,8 +139,9 @@ impl Pages {
                 page.say(RETIRED_SUCCESSOR),
                 escaped(last.place().name_in(page.tag()))
             );
-            let go = last.targets(now_ms).choose(languages).map(|target| escaped(target.url));
-            if let Some(go) = go.or_else(|| own_page(last)) {
+            let targets = last.targets(now_ms);
+            let go = targets.choose(languages).map(|target| escaped(target.url));
+            if let Some(go) = go.or_else(|| own_page(last, &targets)) {
                 page.html += &format!("<p><a class=go href=\"{go}\">{}</a></p>", page.say(RETIRED_GO));
             }
         }
@@ -168,19 +169,24 @@ impl Pages {
         page.fact(AREA, &escaped(place.area()));
         page.fact(CODE, &format!("<span class=code>{}</span>", sign.code().grouped()));
         // A retired sign leads nowhere, whatever targets its place has.
-        if let Some(target) = targets.choose(languages).filter(|_| !is_retired) {
-            page.fact(LEADS_TO, &format!("<a href=\"{0}\">{0}</a>", escaped(target.url)));
-            let offered: Vec<String> = targets.iter().map(|target| escaped(endonym(target.language))).collect();
-            page.fact(IN_LANGUAGES, &offered.join(", "));
-        } else if let Some(own) = own_page(sign) {
-            page.fact(LEADS_TO, &format!("<a href=\"{own}\">{}</a>", page.say(OWN_PAGE)));
-            let offered: Vec<String> = place.abouts().map(|(language, _)| escaped(endonym(language))).collect();
+        let target = targets.choose(languages).filter(|_| !is_retired);
+        let target = target.map(|target| {
+            let tags: Vec<&str> = targets.iter().map(|target| target.language).collect();
+            (format!("<a href=\"{0}\">{0}</a>", escaped(target.url)), tags)
+        });
+        let own = || {
+            let link = format!("<a href=\"{}\">{}</a>", own_page(sign, &targets)?, page.say(OWN_PAGE));
+            Some((link, place.abouts().map(|(tag, _)| tag).collect()))
+        };
+        if let Some((link, tags)) = target.or_else(own) {
+            page.fact(LEADS_TO, &link);
+            let offered: Vec<String> = tags.into_iter().map(|tag| escaped(endonym(tag))).collect();
             page.fact(IN_LANGUAGES, &offered.join(", "));
         }
         page.html += "</dl>";
         // Whose the plate is and where it leads is what was asked; what is told of the place comes after that.
         let (language, text) = place.choose_about(languages).unwrap_or((page.tag(), ""));
-        page.html += &place_page::told(place, language, text, page.language);
+        page.html += &place_page::told(place, language, text, page.language, page.tag());
         let mut provenance = place_page::provenance(place, page.language).peekable();
         if provenance.peek().is_some() {
             page.html += "<dl>";
@@ -262,12 +268,9 @@ pub(super) fn ours(tag: &str) -> Option<usize> {
 }
 
 /// The address of our page about a sign's place, for one who comes from another page of ours: that is no scan. `None`
-/// where there is no such page, as for a retired sign.
-fn own_page(sign: SignRef<'_>) -> Option<String> {
-    let is_told = sign.status() != Status::Retired
-        && sign.targets(i64::MIN).iter().next().is_none()
-        && sign.place().abouts().len() > 0;
-    is_told.then(|| format!("/{}?c=page", sign.code().grouped()))
+/// where there is no such page while these targets hold.
+fn own_page(sign: SignRef<'_>, targets: &Targets<'_>) -> Option<String> {
+    sign.has_own_page(targets).then(|| format!("/{}?c=page", sign.code().grouped()))
 }
 
 /// As text of an element or of a quoted attribute, without control characters: names of a table may have any.

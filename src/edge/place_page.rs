@@ -1,8 +1,8 @@
 //! The page of a place that has a text and no target, and what is told of any place on the page about its plate.
 //!
 //! Owns how that looks. The page is made when the registry is, in each language of the text; a worker joins its
-//! parts with the style, and with what is the sign's own, in one piece of memory. Everything of a table is text here, and none of it
-//! reaches out of its element, whichever way it is written.
+//! parts with the style, and with what is the sign's own, in one piece of memory. Everything of a table is text here,
+//! and none of it reaches out of its element, whichever way it is written.
 
 use arrayvec::ArrayString;
 use hyper::StatusCode;
@@ -50,15 +50,7 @@ impl Pages {
         );
         let mut before = format!("</style><main><h1 dir=auto lang={tag}>{title}</h1>");
         let label = |phrase: Phrase| Label { phrase, words, page: language };
-        if let Some((tag, namesake)) = in_language(place.namesakes(), language) {
-            before += &format!(
-                "<p class=soft>{}{}<bdi lang={tag}>{}</bdi></p>",
-                label(NAMESAKE).span(),
-                COLON[words],
-                escaped(namesake)
-            );
-        }
-        before += &text_of(language, text);
+        before += &told(place, language, text, words, language);
         before += "<dl>";
         if !place.area().is_empty() {
             before += &label(AREA).fact(&format!("<bdi>{}</bdi>", escaped(place.area())));
@@ -118,15 +110,15 @@ fn fill(html: &mut String, part: &str, code: &str) {
     }
 }
 
-/// The text and what it is named after, for a page of ours whose words are in another language perhaps.
-pub(super) fn told(place: PlaceRef<'_>, language: &str, text: &str, words: usize) -> String {
+/// What a place is named after and its text in a language, on a page in `page` whose words are ours.
+pub(super) fn told(place: PlaceRef<'_>, language: &str, text: &str, words: usize, page: &str) -> String {
     let mut html = String::new();
     if let Some((tag, namesake)) = in_language(place.namesakes(), language) {
-        let (name, colon) = (NAMESAKE[words], COLON[words]);
-        html += &format!("<p class=soft>{name}{colon}<bdi lang={tag}>{}</bdi></p>", escaped(namesake));
+        let name = Label { phrase: NAMESAKE, words, page }.span();
+        html += &format!("<p class=soft>{name}{}<bdi lang={tag}>{}</bdi></p>", COLON[words], escaped(namesake));
     }
     if !text.is_empty() {
-        html += &text_of(language, text);
+        html += &format!("<p class=text dir=auto lang={language}>{}</p>", escaped(text));
     }
     html
 }
@@ -158,7 +150,11 @@ impl Label<'_> {
     }
 
     fn span(&self) -> String {
-        format!("<span{}>{}</span>", self.lang(), self.phrase[self.words])
+        let words = self.phrase[self.words];
+        match self.lang() {
+            lang if lang.is_empty() => words.to_owned(),
+            lang => format!("<span{lang}>{words}</span>"),
+        }
     }
 
     fn term(&self) -> String {
@@ -168,10 +164,6 @@ impl Label<'_> {
     fn fact(&self, value: &str) -> String {
         format!("<div>{}<dd>{value}</dd></div>", self.term())
     }
-}
-
-fn text_of(language: &str, text: &str) -> String {
-    format!("<p class=text dir=auto lang={language}>{}</p>", escaped(text))
 }
 
 /// The language of our words on a page: its own, or its relative, the configured one, or English.

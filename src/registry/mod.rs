@@ -8,6 +8,7 @@
 
 mod builder;
 mod coverage;
+mod place;
 mod route;
 mod rows;
 mod rules;
@@ -20,6 +21,7 @@ use hashbrown::{HashMap, HashTable};
 
 pub use builder::RegistryBuilder;
 pub use coverage::{Coverage, Gap, InLanguage, gaps};
+pub use place::{Answer, CODE_HOLE, MakePage, PlacePage, PlaceRef};
 pub use route::{AliasError, Route, as_sent};
 pub use rows::{OverrideRow, PlaceRow, SignRow, TableNames, Text};
 pub use rules::{HostPattern, HostPatternError, Rules, TargetError, TimeError};
@@ -168,50 +170,6 @@ impl Status {
         }
     }
 }
-
-/// What a place's signs are answered with that have no target of their own, while no override holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// Its target.
-    Target,
-    /// A page of our own with what is told of it.
-    OwnPage,
-    /// Neither: no sign may be in use.
-    Neither,
-}
-
-impl Answer {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Target, Self::OwnPage, Self::Neither];
-
-    /// The word in the metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Target => "target",
-            Self::OwnPage => "own_page",
-            Self::Neither => "neither",
-        }
-    }
-}
-
-/// A page of a place in one language, made before the registry serves, so that no worker has to: three parts, and
-/// [`CODE_HOLE`] in the last two for the sign's code. What all pages have in common is not in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PlacePage<T> {
-    /// Up to the style.
-    pub head: T,
-    /// From there to what it says of the sign.
-    pub before: T,
-    /// The rest.
-    pub after: T,
-}
-
-/// Stands for the code on a page. A name or an area may hold it: whoever makes the page leaves control characters out.
-pub const CODE_HOLE: char = '\u{1}';
-
-/// Makes a page of a place in one of the languages of its text.
-pub type MakePage = dyn Fn(PlaceRef<'_>, &str) -> PlacePage<String> + Send + Sync;
 
 /// Where a page's three parts end in the text of all pages, and where the first begins.
 #[derive(Debug, Clone, Copy)]
@@ -435,6 +393,13 @@ impl<'a> SignRef<'a> {
         Targets { registry, variants: registry.variants(run), source }
     }
 
+    /// Whether it is answered by the page of its place while these targets hold: there is none of them, and its place
+    /// has a text.
+    #[must_use]
+    pub fn has_own_page(self, targets: &Targets<'_>) -> bool {
+        targets.variants.is_empty() && self.status() != Status::Retired && self.place().abouts().len() > 0
+    }
+
     /// Its own targets; `None` where it leads to its place's.
     #[must_use]
     pub fn own_targets(self) -> Option<Targets<'a>> {
@@ -446,130 +411,6 @@ impl<'a> SignRef<'a> {
     /// Its own overrides, the earliest start first.
     pub fn overrides(self) -> impl Iterator<Item = Period<'a>> {
         self.registry.periods(Scope::Sign(self.number), TargetSource::SignOverride)
-    }
-}
-
-// === impl PlaceRef ===
-
-/// A place of one generation.
-#[derive(Clone, Copy)]
-pub struct PlaceRef<'a> {
-    registry: &'a Registry,
-    number: u32,
-}
-
-impl<'a> PlaceRef<'a> {
-    fn row(self) -> &'a Place {
-        &self.registry.places[self.number as usize]
-    }
-
-    /// Its identifier.
-    #[must_use]
-    pub fn id(self) -> &'a str {
-        self.registry.str(self.row().id)
-    }
-
-    /// Street, relic, …; empty where its row says nothing.
-    #[must_use]
-    pub fn kind(self) -> &'a str {
-        self.registry.str(self.row().kind)
-    }
-
-    /// The commune or ward; empty where its row says nothing.
-    #[must_use]
-    pub fn area(self) -> &'a str {
-        self.registry.str(self.row().area)
-    }
-
-    /// Its name in the default language.
-    #[must_use]
-    pub fn name(self) -> &'a str {
-        self.names().next().map_or("", |(_, name)| name)
-    }
-
-    /// Its name in a language, or else in the default one.
-    #[must_use]
-    pub fn name_in(self, language: &str) -> &'a str {
-        self.names().find(|(tag, _)| *tag == language).map_or(self.name(), |(_, name)| name)
-    }
-
-    /// Languages and names, the default first.
-    pub fn names(self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
-        let registry = self.registry;
-        registry.variants(self.row().names).iter().map(|variant| registry.pair(*variant))
-    }
-
-    /// Its targets, without overrides.
-    #[must_use]
-    pub fn targets(self) -> Targets<'a> {
-        let registry = self.registry;
-        Targets { registry, variants: registry.variants(self.row().targets), source: TargetSource::Place }
-    }
-
-    /// What its signs are answered with, without overrides and targets of their own.
-    #[must_use]
-    pub fn answer(self) -> Answer {
-        match (self.row().targets.len, self.story().map_or(0, |story| story.abouts.len)) {
-            (0, 0) => Answer::Neither,
-            (0, _) => Answer::OwnPage,
-            _ => Answer::Target,
-        }
-    }
-
-    fn story(self) -> Option<&'a Story> {
-        self.registry.stories.get(&self.number)
-    }
-
-    /// Languages, and whom or what it is named after, the default first.
-    pub fn namesakes(self) -> impl Iterator<Item = (&'a str, &'a str)> + Clone {
-        self.pairs(self.story().map(|story| story.namesakes))
-    }
-
-    /// Languages and texts about it, the default first. Lines end with `\n`.
-    pub fn abouts(self) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone {
-        self.pairs(self.story().map(|story| story.abouts))
-    }
-
-    /// The language and the text about it that are best for a visitor; `None` where there is no text.
-    #[must_use]
-    pub fn choose_about(self, preference: &LanguagePreference<'_>) -> Option<(&'a str, &'a str)> {
-        let mut abouts = self.abouts();
-        let at = preference.choose(abouts.clone().map(|(language, _)| language)).unwrap_or(0);
-        abouts.nth(at)
-    }
-
-    /// Where its text is from: an https address, or else text; empty where its row says nothing.
-    #[must_use]
-    pub fn source(self) -> &'a str {
-        self.story().map_or("", |story| self.registry.str(story.source))
-    }
-
-    /// The day on which its text was put together, as days since 1 January 1970.
-    #[must_use]
-    pub fn compiled(self) -> Option<i32> {
-        self.story().map(|story| story.compiled).filter(|&days| days != NO_DATE)
-    }
-
-    /// The page of ours that is best for a visitor, and its language; `None` where it has a target or no text, or
-    /// [`Registry::make_pages`] was not called.
-    #[must_use]
-    pub fn page(self, preference: &LanguagePreference<'_>) -> Option<(&'a str, PlacePage<&'a str>)> {
-        let (pages, text) = (self.registry.pages.get(&self.number)?, &self.registry.page_text);
-        let mut languages = self.abouts().map(|(language, _)| language);
-        let at = preference.choose(languages.clone()).unwrap_or(0);
-        let &PageSpans { start, ends: [head, before, after] } = pages.get(at)?;
-        let page = PlacePage { head: &text[start..head], before: &text[head..before], after: &text[before..after] };
-        Some((languages.nth(at)?, page))
-    }
-
-    fn pairs(self, run: Option<Variants>) -> impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone {
-        let registry = self.registry;
-        registry.variants(run.unwrap_or_default()).iter().map(|variant| registry.pair(*variant))
-    }
-
-    /// Its overrides, the earliest start first.
-    pub fn overrides(self) -> impl Iterator<Item = Period<'a>> {
-        self.registry.periods(Scope::Place(self.number), TargetSource::PlaceOverride)
     }
 }
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::grafana::{Answer, Choice, Dashboard, Selection};
+use crate::support::Setup;
 use crate::support::clickhouse::ClickHouse;
-use crate::support::{Setup, wait_for};
 use serde_json::Value;
 
 /// The sample with a text that is old, and one with neither a target nor a text.
@@ -59,11 +59,7 @@ fn the_dashboard_counts_what_the_command_counts() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     };
-    wait_for("the registry is stored", || {
-        let metrics = edge.metrics();
-        let serves = metrics.get("waypost_registry_generation");
-        (metrics.get("waypost_store_registry_generation") == serves).then_some(())
-    });
+    edge.wait_until_registry_stored();
     let dashboard = Dashboard::load("usage");
     let now = jiff::Timestamp::now().as_millisecond();
     let opened = || Selection::opened(&dashboard, now - 86_400_000, now);

@@ -105,14 +105,6 @@ fn scans_of_text_pages_are_counted_once_by_clickhouse() {
     );
 }
 
-fn wait_until_published(edge: &Edge) {
-    wait_for("the registry is stored", || {
-        let metrics = edge.metrics();
-        let serves = metrics.get("waypost_registry_generation");
-        (metrics.get("waypost_store_registry_generation") == serves).then_some(())
-    });
-}
-
 /// The table as an earlier release made it.
 const BEFORE: &str = "CREATE TABLE {db}.signs (
     edge LowCardinality(String), generation UInt64, published DateTime64(3, 'UTC'), code String,
@@ -137,7 +129,7 @@ fn an_earlier_releases_table_gets_the_columns_and_keeps_its_rows_and_edges() {
     engine.query(INSERT);
     let edge = Setup::new().clickhouse(&engine, engine.address).registry(PLACES, SIGNS).start();
     let told = "SELECT named, told, targeted, namesake, compiled FROM {db}.signs_current WHERE code = 'T01D'";
-    wait_until_published(&edge);
+    edge.wait_until_registry_stored();
     assert_eq!(engine.query(told), "['vi','en']\t['vi','en']\t[]\t\t2024-02-29");
     engine.query(&INSERT.replace("'A1'", "'A2'"));
     let old = "SELECT groupArray((code, name, told, compiled)) FROM (SELECT * FROM {db}.signs WHERE edge = 'old' ORDER BY code)";

@@ -434,6 +434,15 @@ impl Edge {
         wait_for("everything is stored", || (self.metrics().get("waypost_scans_pending") == 0.0).then_some(()));
     }
 
+    /// Waits until the store has the generation that serves.
+    pub fn wait_until_registry_stored(&self) {
+        wait_for("the registry is stored", || {
+            let metrics = self.metrics();
+            let serves = metrics.get("waypost_registry_generation");
+            (metrics.get("waypost_store_registry_generation") == serves).then_some(())
+        });
+    }
+
     /// `waypost usage --format json`.
     pub fn usage(&self, arguments: &[&str]) -> Value {
         let output = self.setup.command(&[&["usage", "--format", "json"], arguments].concat()).output().unwrap();

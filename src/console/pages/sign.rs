@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::super::Visit;
 use super::super::answer::{Answer, Response, see_other};
-use super::super::beside::{history, is_own_page, leads, own_page, pending, periods};
+use super::super::beside::{history, leads, own_page, pending, periods};
 use super::super::chart;
 use super::super::elements::{facts, place_link, sign_link, text_or_dash, time};
 use super::super::forms::Refusal;
@@ -59,7 +59,7 @@ fn show(visit: &Visit<'_>, sign: SignRef<'_>, refusal: Option<&Refusal<'_>>) -> 
                 section {
                     h2 { (language.say("Đang dẫn đến", "Leads to")) }
                     (leads(language, &targets))
-                    @if is_own_page(sign, &targets) {
+                    @if sign.has_own_page(&targets) {
                         (own_page(visit, place, Some(code)))
                     } @else if targets.iter().next().is_none() {
                         p { (language.say("Biển này không có trang đích.", "This sign has no target.")) }

@@ -4,7 +4,7 @@ use maud::html;
 
 use super::super::Visit;
 use super::super::answer::Answer;
-use super::super::beside::{is_own_page, own_page_url};
+use super::super::beside::own_page_url;
 use super::super::chart;
 use super::super::csv::download_list;
 use super::super::elements::{pager, place_link, table, text_or_dash};
@@ -52,7 +52,7 @@ pub(in crate::console) fn get(visit: &Visit<'_>, _rest: &str) -> Answer {
             },
             sign_cell(language, *sign),
             text_or_dash(place.area()),
-            page_of(language, &sign.targets(now_ms), is_own_page(*sign, &sign.targets(now_ms))),
+            page_of(language, &sign.targets(now_ms), sign.has_own_page(&sign.targets(now_ms))),
             html! { @if figures.taken.is_some() { (chart::small(language, &days)) } @else { span.soft { "–" } } },
             last_scan(visit, last_of(sign.code(), &figures)),
         ]
@@ -115,7 +115,7 @@ fn cells(visit: &Visit<'_>, sign: SignRef<'_>, figures: &Snapshot) -> Vec<String
             let is_told = || place.abouts().any(|(known, _)| known == tag.as_str());
             cells.push(match target {
                 Some(target) => target.url.to_owned(),
-                None if targets.is_some() && is_own_page(sign, &now) && is_told() => {
+                None if targets.is_some() && sign.has_own_page(&now) && is_told() => {
                     own_page_url(&visit.parts.public_url, sign.code(), tag.as_str())
                 }
                 None => String::new(),
