@@ -158,11 +158,11 @@ fn encode(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(u64::from(ROWS))).sampling_mode(SamplingMode::Flat).sample_size(30);
 
     group.bench_function("1 native block", |bencher| {
-        bencher.iter(|| encode::scans(batch.id, &batch.edge, black_box(&rows)));
+        bencher.iter(|| encode::scans(batch.id, &batch.edge, black_box(&rows), Vec::new()));
     });
     group.bench_function("2 native block, LZ4", |bencher| {
         bencher.iter(|| {
-            let (block, _) = encode::scans(batch.id, &batch.edge, black_box(&rows));
+            let (block, _) = encode::scans(batch.id, &batch.edge, black_box(&rows), Vec::new());
             compress(&block).for_each(|frame| drop(black_box(frame)));
         });
     });

@@ -38,7 +38,7 @@ use crate::system::activation::{self, ActivationError, Inherited};
 use crate::system::logging::DroppedLines;
 use crate::system::notify::Manager;
 use crate::system::signals::Signals;
-use crate::system::{descriptors, priority};
+use crate::system::{descriptors, pace, priority};
 use console::Console;
 
 /// How long sealing and the delivery may go on at the stop.
@@ -195,8 +195,16 @@ impl App {
             TcpListener::from_std(admin)?
         };
         let (to_make, to_seal) = (parts.journal.clone(), parts.journal.clone());
-        let maker = spawn("journal-make", move || to_make.make_segments())?;
-        let sealer = spawn("journal-seal", move || to_seal.seal_segments())?;
+        let progress = parts.progress();
+        let maker = spawn("journal-make", move || {
+            pace::keep(progress);
+            to_make.make_segments();
+        })?;
+        let progress = parts.progress();
+        let sealer = spawn("journal-seal", move || {
+            pace::keep(progress);
+            to_seal.seal_segments();
+        })?;
         let delivery = parts.start_delivery()?;
         let checkup = parts.start_checkup(console.is_some())?;
         let console_threads = match &mut console {
@@ -237,12 +245,20 @@ impl App {
 }
 
 impl Parts {
+    /// A figure that grows as workers do something.
+    fn progress(&self) -> impl Fn() -> u64 + use<> {
+        let counters = self.counters.clone();
+        move || counters.iter().fold(0, |sum, counters| sum.wrapping_add(counters.progress()))
+    }
+
     fn start_delivery(&self) -> io::Result<JoinHandle<()>> {
         let (delivery, journal) = (self.delivery.clone(), self.journal.clone());
         let registry = self.publisher.subscribe();
         let (store, timezone) = (self.config.store.clone(), self.config.registry.rules.timezone.clone());
+        let progress = self.progress();
         spawn("delivery", move || {
             priority::lower(priority::DELIVERY);
+            pace::keep(progress);
             delivery.deliver(&journal, &registry, &store, &timezone);
         })
     }

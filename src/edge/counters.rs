@@ -57,6 +57,11 @@ impl ServiceTimes {
         self.sum_ns.add_many(ns.saturating_mul(u64::from(count)));
     }
 
+    /// All of them together, in nanoseconds.
+    pub fn sum_ns(&self) -> u64 {
+        self.sum_ns.get()
+    }
+
     /// How many were in each bucket, and their sum in nanoseconds.
     pub fn get(&self) -> ([u64; SERVICE_BOUNDS.len() + 1], u64) {
         (std::array::from_fn(|bucket| self.buckets[bucket].get()), self.sum_ns.get())
@@ -158,6 +163,12 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// A figure that grows with each connection and each response.
+    #[must_use]
+    pub fn progress(&self) -> u64 {
+        self.accepted.get().wrapping_add(self.service.sum_ns())
+    }
+
     /// Connections that were closed for a reason.
     #[must_use]
     pub fn closed(&self, why: Closed) -> &Counter {

@@ -41,7 +41,6 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -197,6 +196,12 @@ impl Journal {
         self.ledger.read(Ledger::counts)
     }
 
+    /// How many sealed segments wait for their delivery, for each worker.
+    #[must_use]
+    pub fn waiting_for_each(&self) -> usize {
+        self.ledger.waiting_segments().div_ceil(self.slots.len().max(1))
+    }
+
     /// Scans that were answered and could not be recorded, by reason.
     #[must_use]
     pub fn dropped(&self) -> [(Dropped, u64); Dropped::ALL.len()] {
@@ -255,7 +260,7 @@ impl Journal {
         if stored < sealed.records {
             return self.set_aside(sealed, SegmentState::Damaged, stored);
         }
-        unless_removed(fs::remove_file(&sealed.path)).map_err(SettleError::Remove)?;
+        folder::remove(&sealed.path).map_err(SettleError::Remove)?;
         // A crash before this line makes the store see the batch again, and know it.
         unless_removed(folder::sync_folder(&self.settings.folder)).map_err(SettleError::Sync)?;
         self.ledger.update(|ledger| ledger.settle(sealed.id, stored));

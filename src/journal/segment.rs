@@ -5,7 +5,7 @@
 //! records a second with a sync every second, 44 ns median against 414 ns for a
 //! `write(2)` each. The file is preallocated, so a full disk is met when a segment
 //! is made and never while one is written (a store into a hole would be SIGBUS),
-//! and its pages are touched beforehand, or the first store to each would fault
+//! and its pages are written and touched beforehand, or the first store to each would fault
 //! (95 ms at worst).
 //!
 //! Why it is sound:
@@ -22,6 +22,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +37,12 @@ use super::format::{
     BLOCK, FRAME_HEADER, HEADER, Header, MAX_PAYLOAD, PUBLISHED_AT, frame_crc, frame_size, frame_word, published_count,
     published_word,
 };
+use crate::system::pace;
+
+/// Bytes that are written or touched at once: some 20 µs.
+const PIECE: usize = 1 << 16;
+/// Bytes that the kernel is told at once to write: some 50 µs.
+const WRITE: usize = 1 << 18;
 
 /// A segment's file and mapping, as everyone but its worker sees it.
 #[derive(Debug)]
@@ -46,6 +53,8 @@ pub(crate) struct Segment {
     map: MmapRaw,
     /// Where the next frame goes; nothing is stored beyond.
     end: AtomicUsize,
+    /// Up to where the kernel has begun to write.
+    begun: AtomicUsize,
     /// Records that are on the disk.
     synced: AtomicU32,
     /// Whether the file's name is on the disk.
@@ -97,6 +106,7 @@ impl Appender {
             file,
             map,
             end: AtomicUsize::new(BLOCK),
+            begun: AtomicUsize::new(0),
             synced: AtomicU32::new(0),
             named: AtomicBool::new(false),
             deferred: AtomicBool::new(false),
@@ -173,13 +183,31 @@ impl Segment {
         }
         // Of a mapping, only what has been written goes to the disk: the pages touched
         // beyond are all zeros, and in a quiet segment most.
-        self.map.flush_range(0, self.end.load(Ordering::Relaxed))?;
+        let end = self.end.load(Ordering::Relaxed);
+        self.start_writing(end);
+        self.map.flush_range(0, end)?;
         if !self.named.load(Ordering::Relaxed) {
             sync_folder(folder_of(&self.path))?;
             self.named.store(true, Ordering::Relaxed);
         }
         self.synced.store(published, Ordering::Relaxed);
         Ok(true)
+    }
+
+    /// Has the kernel begin to write what is to be synced, in pieces, at this thread's pace: a sync of all that a worker
+    /// appends in a second takes a core for 4 ms in one go. That it is on the disk only the sync says.
+    fn start_writing(&self, end: usize) {
+        let begun = self.begun.swap(end, Ordering::Relaxed) / BLOCK * BLOCK;
+        for at in (begun..end).step_by(WRITE) {
+            let len = WRITE.min(end - at);
+            // SAFETY: the descriptor is open, and nothing else is handed over but numbers.
+            #[allow(unsafe_code)]
+            unsafe {
+                let offset = |at: usize| i64::try_from(at).unwrap_or(i64::MAX);
+                libc::sync_file_range(self.file.as_raw_fd(), offset(at), offset(len), libc::SYNC_FILE_RANGE_WRITE);
+            }
+            pace::step();
+        }
     }
 
     /// Its worker keeps it open beyond its age, or no longer.
@@ -220,36 +248,48 @@ impl Segment {
     /// Cuts the file to what is used and brings it to the disk. Its appender must be
     /// gone: nothing may be stored beyond the new end.
     pub fn finish(&self) -> io::Result<()> {
+        self.start_writing(self.end.load(Ordering::Relaxed));
         self.file.set_len(self.end.load(Ordering::Relaxed) as u64)?;
         self.file.sync_all()
     }
 }
 
-/// Reserves blocks, so that no later store can meet a full disk.
+/// Reserves blocks, so that no later store can meet a full disk, and fills them with zeros. The kernel keeps what is
+/// written in larger pieces than what is touched page by page: the life of 16 MiB took 9 ms of CPU time, and 15 without
+/// (ext4, Linux 6.18).
 fn reserve(file: &mut File, size: usize) -> io::Result<()> {
     match rustix::fs::fallocate(&*file, FallocateFlags::empty(), 0, size as u64) {
-        Ok(()) => Ok(()),
-        // Some file systems can't; written zeros reserve as well.
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, size),
+        Ok(()) => write_zeros(file, size),
+        // Some file systems can't; written zeros reserve as well. Some of those find out that there is no room only
+        // when the disk is to take them.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, size).and_then(|()| file.sync_all()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Writes whole blocks of zeros, and waits until the disk has taken them: some file systems find out
-/// only then that there is no room.
+/// Writes whole blocks of zeros.
 fn write_zeros(file: &mut File, size: usize) -> io::Result<()> {
-    let zeros = [0; BLOCK];
-    for _ in 0..size / BLOCK {
-        file.write_all(&zeros)?;
+    let zeros = [0; PIECE];
+    let mut left = size;
+    while left > 0 {
+        let piece = left.min(PIECE);
+        file.write_all(&zeros[..piece])?;
+        left -= piece;
+        pace::step();
     }
-    file.sync_all()
+    Ok(())
 }
 
 /// Touches every page for writing.
 fn prefault(map: &MmapRaw) {
-    // One call from Linux 5.14; before, a store to each page.
-    if map.advise(memmap2::Advice::PopulateWrite).is_err() {
-        touch_pages(map);
+    for at in (0..map.len()).step_by(PIECE) {
+        let piece = PIECE.min(map.len() - at);
+        // From Linux 5.14 on; before, a store to each page.
+        if map.advise_range(memmap2::Advice::PopulateWrite, at, piece).is_err() {
+            touch_pages(map);
+            return;
+        }
+        pace::step();
     }
 }
 

@@ -7,6 +7,7 @@
 //! limits of the embedded store before each batch, and the journal is told when there is no room.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -20,8 +21,10 @@ use uuid::Uuid;
 use super::limits::Room;
 use super::{Batch, Cause, Settings, Store, StoreError, Stored};
 use crate::core::Backoff;
+use crate::core::scan::Scan;
 use crate::journal::{self, Journal, Sealed, SettleError};
 use crate::registry::Registry;
+use crate::system::pace;
 
 /// Between tries of a delivery that failed.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
@@ -100,6 +103,7 @@ impl Delivery {
             said: Room::Enough,
             failed: None,
             untaken: BTreeMap::new(),
+            memory: Vec::new(),
         };
         delivery.run();
     }
@@ -149,6 +153,8 @@ struct DeliveryLoop<'a> {
     failed: Option<Failure>,
     /// Batches that the store has answered and not taken.
     untaken: BTreeMap<Uuid, Untaken>,
+    /// What the last batch was read into.
+    memory: Vec<(u32, Scan)>,
 }
 
 /// How a try failed.
@@ -254,10 +260,11 @@ impl DeliveryLoop<'_> {
             Room::Enough | Room::More | Room::Beyond => {}
         }
         let Some(sealed) = self.next(room) else { return Ok(false) };
+        pace::set_pause(self.pause());
         // A file that was replaced while there was nothing to store gets no batch any more.
         let Some(store) = self.store.as_mut().filter(|store| !store.is_replaced()) else { return Ok(true) };
         self.journal.hold(&sealed);
-        let delivered = deliver_batch(self.figures, self.journal, store, &sealed);
+        let delivered = deliver_batch(self.figures, self.journal, store, &sealed, &mut self.memory);
         self.journal.release();
         match &delivered {
             Ok(Outcome::Stored) => {
@@ -403,6 +410,16 @@ impl DeliveryLoop<'_> {
         waiting.min_by_key(tries)
     }
 
+    /// How long the delivery pauses between pieces of its work while workers are busy, in pieces: the more it is
+    /// behind, the shorter.
+    fn pause(&self) -> u32 {
+        match self.journal.waiting_for_each() {
+            0 | 1 => pace::PAUSE,
+            2 => 3,
+            _ => 1,
+        }
+    }
+
     /// Whether a failure is the store's. What it answers about one batch may be that batch's fault:
     /// only when the store takes no other either, it is the store's.
     fn is_the_stores_fault(&self, error: &StoreError) -> bool {
@@ -431,11 +448,12 @@ fn deliver_batch(
     journal: &Journal,
     store: &mut Store,
     sealed: &Sealed,
+    memory: &mut Vec<(u32, Scan)>,
 ) -> Result<Outcome, StoreError> {
     // A file that can't be removed, or set aside, holds up its own batch and not the others.
     let stuck = |error: SettleError| StoreError::Temporary(Cause::Segment { path: sealed.path.clone(), error });
     let set_aside = || journal.quarantine_batch(sealed).map(|()| Outcome::Gone).map_err(stuck);
-    let contents = match journal::read_batch(sealed) {
+    let contents = match journal::read_batch(sealed, mem::take(memory)) {
         Ok(contents) => contents,
         Err(error) if error.is_not_found() => {
             journal.lose(sealed);
@@ -455,7 +473,11 @@ fn deliver_batch(
     let edge = contents.header.as_ref().map_or(&journal.settings().edge, |header| &header.edge).clone();
     let batch = Batch { id: sealed.id, edge, scans: contents.scans };
     // What is stored in a file that is not the store's any more is not stored.
-    match store.insert(&batch).and_then(|stored| store.ensure_in_place().map(|()| stored)) {
+    let stored = store.insert(&batch).and_then(|stored| store.ensure_in_place().map(|()| stored));
+    // Positions in a segment have 32 bits.
+    let scans = u32::try_from(batch.scans.len()).unwrap_or(u32::MAX);
+    *memory = batch.scans;
+    match stored {
         Ok(stored) => {
             let counter = if stored == Stored::New { &figures.batches } else { &figures.duplicates };
             counter.fetch_add(1, Ordering::Relaxed);
@@ -466,8 +488,6 @@ fn deliver_batch(
                 tracing::warn!(batch = %sealed.id, "stored so late that the store may have forgotten an earlier try");
             }
             figures.last_success_ms.store(now_ms, Ordering::Relaxed);
-            // Positions in a segment have 32 bits.
-            let scans = u32::try_from(batch.scans.len()).unwrap_or(u32::MAX);
             journal.settle(sealed, scans).map(|()| Outcome::Stored).map_err(stuck)
         }
         Err(StoreError::Rejected(reason)) => {

@@ -7,6 +7,7 @@ pub mod activation;
 pub mod descriptors;
 pub mod logging;
 pub mod notify;
+pub mod pace;
 pub mod path_thread;
 pub mod priority;
 pub mod regular_file;

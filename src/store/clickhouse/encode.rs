@@ -12,6 +12,7 @@ use crate::core::Day;
 use crate::core::scan::{COLUMNS, Column, Field, Scan};
 use crate::health::Report;
 use crate::registry::{Registry, SignRef, Targets};
+use crate::system::pace;
 
 /// One block under construction.
 #[derive(Debug)]
@@ -21,7 +22,14 @@ pub(super) struct Block {
 
 impl Block {
     fn new(columns: usize, rows: usize, capacity: usize) -> Self {
-        let mut block = Self { bytes: Vec::with_capacity(capacity) };
+        Self::within(Vec::new(), columns, rows, capacity)
+    }
+
+    /// One in memory that an earlier one had.
+    fn within(mut bytes: Vec<u8>, columns: usize, rows: usize, capacity: usize) -> Self {
+        bytes.clear();
+        bytes.reserve(capacity);
+        let mut block = Self { bytes };
         block.number(columns as u64);
         block.number(rows as u64);
         block
@@ -60,7 +68,7 @@ impl Block {
 
     /// A column of scans. What a column holds is looked at once, and not for each value.
     fn scanned(&mut self, column: &Column, rows: &[&(u32, Scan)]) {
-        let each = || rows.iter().map(|(_, scan)| scan);
+        let each = || in_pieces(rows).map(|(_, scan)| scan);
         match column.field {
             Field::Time(time) => {
                 self.fixed(column.name, "DateTime64(3, 'UTC')", each().map(|scan| time(scan).to_le_bytes()));
@@ -113,6 +121,24 @@ impl Block {
     }
 }
 
+/// Rows of which a column is made between two steps of the pace: some 10 µs.
+pub(super) const PIECE: usize = 1024;
+
+/// Rows in turn, at this thread's pace.
+fn in_pieces<'r, T>(rows: &'r [&T]) -> impl Iterator<Item = &'r T> {
+    rows.chunks(PIECE).inspect(|_| pace::step()).flatten().copied()
+}
+
+/// CRC-32 (IEEE 802.3), at this thread's pace.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for piece in bytes.chunks(1 << 18) {
+        hasher.update(piece);
+        pace::step();
+    }
+    hasher.finalize()
+}
+
 /// Columns of a block that a batch's checksum is of.
 const CHECKSUMMED_COLUMNS: usize = 17;
 
@@ -121,22 +147,22 @@ const CHECKSUMMED_COLUMNS: usize = 17;
 /// A batch whose response was lost is offered again under the same token, perhaps by the next
 /// release. So the checksum is that of the block as it was when tokens were first made, whatever is
 /// sent later: a column that joins the table goes behind these, and is not in it. `tests/storing/token.rs`
-/// holds it.
+/// holds it. `memory` is what an earlier block was made in, or empty.
 #[must_use]
-pub fn scans(id: Uuid, edge: &str, rows: &[&(u32, Scan)]) -> (Vec<u8>, u32) {
+pub fn scans(id: Uuid, edge: &str, rows: &[&(u32, Scan)], memory: Vec<u8>) -> (Vec<u8>, u32) {
     let [columns @ .., generation] = &COLUMNS;
     // About 110 bytes a row.
-    let mut block = Block::new(CHECKSUMMED_COLUMNS, rows.len(), 1024 + rows.len() * 128);
+    let mut block = Block::within(memory, CHECKSUMMED_COLUMNS, rows.len(), 1024 + rows.len() * 128);
     for column in columns {
         block.scanned(column, rows);
     }
-    block.texts("edge", rows.iter().map(|_| edge));
+    block.texts("edge", in_pieces(rows).map(|_| edge));
     block.scanned(generation, rows);
     // Two halves of 64 bits, the upper one first, each little-endian.
     let id = id.as_u128().rotate_left(64).to_le_bytes();
-    block.fixed("batch", "UUID", rows.iter().map(|_| id));
-    block.fixed("seq", "UInt32", rows.iter().map(|(seq, _)| seq.to_le_bytes()));
-    let checksum = crc32fast::hash(&block.bytes);
+    block.fixed("batch", "UUID", in_pieces(rows).map(|_| id));
+    block.fixed("seq", "UInt32", in_pieces(rows).map(|(seq, _)| seq.to_le_bytes()));
+    let checksum = checksum(&block.bytes);
     (block.bytes, checksum)
 }
 

@@ -18,6 +18,7 @@ mod sign_health;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::mem;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ use super::{Batch, Cause, StoreError};
 use crate::core::Secret;
 use crate::core::scan::Scan;
 use crate::registry::Registry;
+use crate::system::pace;
 use client::{Client, Content};
 use connector::Connector;
 
@@ -82,6 +84,8 @@ pub struct ClickHouse {
     timezone: TimeZone,
     /// How many requests have failed: each moves on to the next replica.
     failures: u64,
+    /// What the last block of scans was made in.
+    memory: Vec<u8>,
 }
 
 impl ClickHouse {
@@ -99,8 +103,15 @@ impl ClickHouse {
         };
         let connector = Connector::new(settings).map_err(|error| unusable(error.into()))?;
         let clients = Client::for_each_url(settings, connector.clone()).map_err(unusable)?;
-        let store =
-            Self { runtime, connector, clients, settings: settings.clone(), timezone: timezone.clone(), failures: 0 };
+        let store = Self {
+            runtime,
+            connector,
+            clients,
+            settings: settings.clone(),
+            timezone: timezone.clone(),
+            failures: 0,
+            memory: Vec::new(),
+        };
         if settings.apply_schema {
             store.apply_schema()?;
         }
@@ -143,9 +154,11 @@ impl ClickHouse {
     /// Stores a batch: one insert for each month in it.
     pub fn insert(&mut self, batch: &Batch) -> Result<(), StoreError> {
         for (month, rows) in by_month(&batch.scans) {
-            let (block, checksum) = encode::scans(batch.id, &batch.edge, &rows);
+            let (block, checksum) = encode::scans(batch.id, &batch.edge, &rows, mem::take(&mut self.memory));
             let token = format!("{}-{month}-{checksum:08x}", batch.id);
-            self.insert_block("scans", routing_key(batch.id), &token, block)?;
+            let block = Bytes::from(block);
+            self.insert_block("scans", routing_key(batch.id), &token, &block)?;
+            self.memory = block.try_into_mut().map(Vec::from).unwrap_or_default();
         }
         Ok(())
     }
@@ -156,7 +169,7 @@ impl ClickHouse {
         let content = crc32fast::hash(&encode::signs(edge, 0, registry));
         let token = format!("signs-{edge}-{}-{content:08x}", registry.generation);
         let block = encode::signs(edge, Timestamp::now().as_millisecond(), registry);
-        self.insert_block("signs", crc32fast::hash(edge.as_bytes()).into(), &token, block)
+        self.insert_block("signs", crc32fast::hash(edge.as_bytes()).into(), &token, &block.into())
     }
 
     /// Whether the server that a batch goes to responds, and accepts our user.
@@ -235,8 +248,7 @@ impl ClickHouse {
         &self.clients[usize::try_from(at).expect("less than the number of clients")]
     }
 
-    fn insert_block(&mut self, table: &str, key: u64, token: &str, block: Vec<u8>) -> Result<(), StoreError> {
-        let block = Bytes::from(block);
+    fn insert_block(&mut self, table: &str, key: u64, token: &str, block: &Bytes) -> Result<(), StoreError> {
         let sql = format!("INSERT INTO {}.{table} FORMAT Native", self.settings.database);
         let parameters = [
             ("query", sql.as_str()),
@@ -297,12 +309,15 @@ fn routing_key(batch: Uuid) -> u64 {
 fn by_month(scans: &[(u32, Scan)]) -> BTreeMap<i32, Vec<&(u32, Scan)>> {
     let mut months: BTreeMap<i32, Vec<_>> = BTreeMap::new();
     let (mut from, mut until, mut month) = (0, 0, 0);
-    for row in scans {
-        let ms = row.1.ts_ms;
-        if !(from..until).contains(&ms) {
-            (from, until, month) = month_of(ms);
+    for rows in scans.chunks(encode::PIECE) {
+        pace::step();
+        for row in rows {
+            let ms = row.1.ts_ms;
+            if !(from..until).contains(&ms) {
+                (from, until, month) = month_of(ms);
+            }
+            months.entry(month).or_default().push(row);
         }
-        months.entry(month).or_default().push(row);
     }
     months
 }

@@ -124,9 +124,9 @@ impl ClickHouse {
     pub(in crate::store) fn keep(&mut self, edge: &str, report: &Report, computed_ms: i64) -> Result<(), StoreError> {
         let block = encode::sign_health(edge, computed_ms, report);
         let token = format!("health-{edge}-{}-{:08x}", date_of(report.day), crc32fast::hash(&block));
-        let key = crc32fast::hash(edge.as_bytes()).into();
+        let (key, block) = (crc32fast::hash(edge.as_bytes()).into(), block.into());
         // After a failure an insert goes to the next replica by itself.
-        in_turn(self.alternatives(), is_away, |_| self.insert_block("sign_health", key, &token, block.clone()))
+        in_turn(self.alternatives(), is_away, |_| self.insert_block("sign_health", key, &token, &block))
     }
 
     /// Whether `sign_hours` has what was there before its view: on every shard that has scans.

@@ -22,7 +22,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::{Batch, StoreError, Stored};
-use crate::system::{Identity, identity};
+use crate::system::{Identity, identity, pace};
 use hours::{Hours, Uncounted};
 pub(super) use room::REMEMBERED;
 use tables::{CONNECTION, FOREIGN, VERSION};
@@ -275,6 +275,7 @@ impl Sqlite {
         {
             let mut insert = transaction.prepare_cached(&tables::insert())?;
             for (seq, scan) in batch.scans.iter().filter(|(_, scan)| scan.ts_ms >= gone_before) {
+                pace::step();
                 let is_new = tables::execute(&mut insert, number, *seq, scan)?;
                 if is_new && !uncounted.as_ref().is_some_and(|left| left.has(number, *seq)) {
                     hours.count(scan);

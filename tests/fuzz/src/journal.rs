@@ -153,7 +153,7 @@ fn recovered(folder: &Path) -> Option<(Vec<u8>, Contents)> {
     recover(folder, "test", |sealed| found.push(sealed)).expect("no file keeps the process from starting");
     assert!(found.len() <= 1, "two of one file: {found:?}");
     let sealed = found.pop()?;
-    let batch = read_batch(&sealed).expect("what is sealed can be read");
+    let batch = read_batch(&sealed, Vec::new()).expect("what is sealed can be read");
     assert_eq!(fs::metadata(&sealed.path).expect("a file").len(), sealed.bytes);
     Some((fs::read(&sealed.path).expect("a file"), batch))
 }

@@ -1,0 +1,97 @@
+//! How a thread in the background makes way for workers that share its core.
+//!
+//! Owns the pauses. A worker that always finds more to do never sleeps, and so never wakes up: the kernel then leaves
+//! the core to whoever got it until its next tick, 4 ms at 250 Hz, and everybody who scans meanwhile waits. Priorities
+//! and short time slices do not change that (benches/README.md, "The tail"). So the thread stops by itself: its work is
+//! done in pieces of [`PIECE`], and while workers make progress it sleeps after each. While they make none there is nobody
+//! to wait for it, and it goes on at once.
+//!
+//! A pace belongs to a thread, as its priority does: long work calls [`step`] as it goes, and on a thread without a pace
+//! that does nothing.
+
+use std::cell::RefCell;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// What a thread does at once, in CPU time. Shorter, and waking up costs more than it gives.
+const PIECE: Duration = Duration::from_micros(100);
+/// How long a pause is, in pieces, unless [`set_pause`] says otherwise: an eighth of a busy worker's core is taken.
+pub const PAUSE: u32 = 7;
+/// For how long workers count as busy after they were seen to make progress.
+const BUSY: Duration = Duration::from_millis(20);
+
+thread_local! {
+    static PACE: RefCell<Option<Pace>> = const { RefCell::new(None) };
+}
+
+/// The pace of this thread.
+struct Pace {
+    /// A figure that grows as workers do something.
+    progress: Box<dyn Fn() -> u64>,
+    seen: u64,
+    busy_until: Instant,
+    /// When the piece began: by the clock, which is quickly read, and in CPU time of the thread.
+    began: Instant,
+    began_cpu: Duration,
+    /// How long a pause is, in pieces.
+    pause: u32,
+}
+
+/// Gives this thread a pace, until it ends. `progress` is a figure that grows as workers do something.
+pub fn keep(progress: impl Fn() -> u64 + 'static) {
+    let now = Instant::now();
+    let seen = progress();
+    let pace =
+        Pace { progress: Box::new(progress), seen, busy_until: now, began: now, began_cpu: cpu_time(), pause: PAUSE };
+    PACE.set(Some(pace));
+}
+
+/// From now on a pause is so many pieces long: this thread has one part in `pieces + 1` of a busy worker's core.
+pub fn set_pause(pieces: u32) {
+    with(|pace| pace.pause = pieces);
+}
+
+/// Pauses if this thread has done a piece, and workers are busy. Called between some microseconds of work.
+#[inline]
+pub fn step() {
+    with(Pace::step);
+}
+
+fn with(each: impl FnOnce(&mut Pace)) {
+    PACE.with_borrow_mut(|pace| pace.as_mut().map(each));
+}
+
+impl Pace {
+    fn step(&mut self) {
+        let now = Instant::now();
+        if now - self.began < PIECE {
+            return;
+        }
+        // What it waited for, the core above all, it has not worked.
+        let worked = cpu_time().saturating_sub(self.began_cpu);
+        if worked < PIECE {
+            self.began = now - worked;
+            return;
+        }
+        let progress = (self.progress)();
+        if progress != self.seen {
+            (self.seen, self.busy_until) = (progress, now + BUSY);
+        }
+        if now < self.busy_until {
+            thread::sleep(worked * self.pause);
+        } else {
+            // A worker on this core that became busy is seen by its progress after this.
+            thread::yield_now();
+        }
+        (self.began, self.began_cpu) = (Instant::now(), cpu_time());
+    }
+}
+
+/// Of this thread, so far.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let parts = u64::try_from(time.tv_sec).ok().zip(u32::try_from(time.tv_nsec).ok());
+    parts.map_or(Duration::ZERO, |(seconds, nanoseconds)| Duration::new(seconds, nanoseconds))
+}
