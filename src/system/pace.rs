@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What a thread does at once, in CPU time. Shorter, and waking up costs more than it gives.
-const PIECE: Duration = Duration::from_micros(100);
+/// What a thread does at once, in CPU time; to sleep and to wake up costs some 5 µs.
+const PIECE: Duration = Duration::from_micros(60);
 /// How long a pause is, in pieces, unless [`set_pause`] says otherwise: an eighth of a busy worker's core is taken.
 pub const PAUSE: u32 = 7;
 /// For how long workers count as busy after they were seen to make progress.
@@ -75,17 +75,20 @@ impl Pace {
             self.began = now - worked;
             return;
         }
-        let progress = (self.progress)();
+        match self.pause_after(worked, now, (self.progress)()) {
+            Some(pause) => thread::sleep(pause),
+            // A worker on this core that has become busy makes progress now, and is seen by it after the next piece.
+            None => thread::yield_now(),
+        }
+        (self.began, self.began_cpu) = (Instant::now(), cpu_time());
+    }
+
+    /// How long to sleep after a piece; `None` while workers have nothing to do.
+    fn pause_after(&mut self, worked: Duration, now: Instant, progress: u64) -> Option<Duration> {
         if progress != self.seen {
             (self.seen, self.busy_until) = (progress, now + BUSY);
         }
-        if now < self.busy_until {
-            thread::sleep(worked * self.pause);
-        } else {
-            // A worker on this core that became busy is seen by its progress after this.
-            thread::yield_now();
-        }
-        (self.began, self.began_cpu) = (Instant::now(), cpu_time());
+        (now < self.busy_until).then(|| worked * self.pause)
     }
 }
 
@@ -94,4 +97,37 @@ fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let parts = u64::try_from(time.tv_sec).ok().zip(u32::try_from(time.tv_nsec).ok());
     parts.map_or(Duration::ZERO, |(seconds, nanoseconds)| Duration::new(seconds, nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_pauses_while_workers_make_progress_and_for_a_moment_after() {
+        let start = Instant::now();
+        let mut pace = Pace {
+            progress: Box::new(|| 0),
+            seen: 7,
+            busy_until: start,
+            began: start,
+            began_cpu: Duration::ZERO,
+            pause: PAUSE,
+        };
+        let mut after = |ms, progress| pace.pause_after(PIECE, start + Duration::from_millis(ms), progress);
+        assert_eq!(after(0, 7), None, "nobody waits");
+        assert_eq!(after(1, 8), Some(7 * PIECE), "a worker has answered");
+        assert_eq!(after(20, 8), Some(7 * PIECE), "and may be about to go on");
+        assert_eq!(after(21, 8), None, "it has not");
+        pace.pause = 1;
+        assert_eq!(pace.pause_after(PIECE, start, 9), Some(PIECE), "one who is behind pauses less");
+    }
+
+    #[test]
+    fn a_thread_without_a_pace_goes_on() {
+        assert!(PACE.with_borrow(Option::is_none));
+        set_pause(1_000_000);
+        step();
+        assert!(PACE.with_borrow(Option::is_none));
+    }
 }
