@@ -138,7 +138,7 @@ def growing(results):
 
 
 def grown(results):
-    """One line for each single figure of what grows."""
+    """One line for each single figure of what grows, and for what is wrong with them."""
     growth = results["growth"]
     for signs, start in growth.get("starts", {}).items():
         yield (
@@ -158,15 +158,21 @@ def grown(results):
             f"a backlog of {drain['rows']:,} scans was delivered in {drain['seconds']:.1f} s, {rate:,.0f} rows/s, "
             f"{drain['cpu'] / drain['rows'] * 1e9:,.0f} ns of CPU a row"
         )
+    yield from (remark for remark in results["remarks"] if of_growth(results, remark))
+
+
+def of_growth(results, remark):
+    """A remark begins with what it is about."""
+    return remark.startswith(tuple(results["growth"].get("pairs", {})))
 
 
 def remarks(results):
-    """What is left: figures of neither table, and what is wrong with the run."""
+    """What is left: figures of no table, and what is wrong with the run."""
     growth = results["growth"]
     for kind, servers in growth.get("idle", {}).items():
         sizes = ", ".join(f"{name} {size / 1000:,.1f} kB" for name, size in servers.items())
         yield f"heap for one more idle {kind} connection: {sizes}; without what the kernel has"
-    yield from results["remarks"]
+    yield from (remark for remark in results["remarks"] if not of_growth(results, remark))
 
 
 def heading(results):
