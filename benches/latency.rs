@@ -542,7 +542,7 @@ fn table(cases: &[Case], outcomes: &[Vec<Outcome>], alone: &[(Case, (f64, f64))]
     }
     let rows = |(rows, cpu): (Vec<f64>, Vec<f64>)| {
         let ([least, rows, most], [_, cpu, _]) = (spread(rows), spread(cpu));
-        let millions = |rows: f64| format!("{:.1}", rows / 1e6);
+        let millions = |rows: f64| format!("{:.2}", rows / 1e6);
         format!(
             "{} million rows/s ({} to {}), {cpu:.0} ns of CPU a row",
             millions(rows),
