@@ -6,10 +6,11 @@
 //! of the cases below: an edge of its own each time, with 100,000 signs and everything on.
 //! The cases take turns, and each round compares them with its own quiet one; a second
 //! quiet one shows how far apart two figures of the same thing are. Each case proves from
-//! the edge's metrics that what it is named for happened.
+//! the edge's metrics that what it is named for happened. One case records nothing: what
+//! the quiet one takes more is what recording and delivering add to a visitor's wait.
 //!
 //! `cargo bench --bench latency`: two idle cores, Linux, `taskset`, root (it mounts a disk
-//! of 8 MiB, and the load runs as a real-time thread), and about eight minutes. `cargo bench
+//! of 8 MiB, and the load runs as a real-time thread), 2 GB of disk, and a quarter of an hour. `cargo bench
 //! --bench latency -- 1 5 store disk` is one round of 5 s for the quiet case and for those
 //! with such a word. `WAYPOST_TEST_GEOIP` names a folder with a country database, as in the
 //! tests.
@@ -23,11 +24,12 @@
     reason = "figures are shown with a few digits; counts are exact"
 )]
 
+mod backlog;
 mod edge;
 mod load;
 mod office;
 mod sink;
-// The tests' journal settings, scan and small disk, for `edge`.
+// The tests' small disk, for `edge`.
 #[path = "../tests/support/mod.rs"]
 #[allow(clippy::unwrap_used, clippy::print_stderr, clippy::format_collect, reason = "it panics as a test does")]
 mod support;
@@ -42,8 +44,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tempfile::TempDir;
 
-use edge::{Cpu, Edge, Metrics, SIGNS, Settings, signs, wait_for};
+use edge::{Cpu, Edge, Metrics, SIGNS, Settings, signs, to_clickhouse, wait_for};
 use load::{Load, Pace, Phase, become_urgent};
 use office::Person;
 use sink::Sink;
@@ -55,20 +58,24 @@ const ROUNDS: usize = 5;
 const PHASE: Duration = Duration::from_secs(8);
 /// Before it, for the caches and the repeat window.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// At half of capacity they take some seconds to drain.
-const BACKLOG: u64 = 6_000_000;
+/// At half of capacity they take ClickHouse's interface some seconds to drain, and SQLite a minute.
+const BACKLOG: u64 = 10_000_000;
 /// Anything that takes longer has gone wrong.
-const TIMEOUT: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(3);
+/// Asked for: p99 and p99.9 with everything recorded and delivered, as multiples of those with nothing recorded.
+const MOST_OF_RECORDING: f64 = 1.2;
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Case {
     Quiet,
     QuietAgain,
+    NotRecording,
     Reload,
     StoreDown,
     DiskFull,
     Backlog,
+    SqliteBacklog,
     SyncOften,
     SyncRarely,
     Office,
@@ -76,12 +83,14 @@ enum Case {
 }
 
 impl Case {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Quiet,
+        Self::NotRecording,
         Self::Reload,
         Self::StoreDown,
         Self::DiskFull,
         Self::Backlog,
+        Self::SqliteBacklog,
         Self::SyncOften,
         Self::SyncRarely,
         Self::Office,
@@ -93,10 +102,12 @@ impl Case {
         match self {
             Self::Quiet => "quiet",
             Self::QuietAgain => "quiet, once more",
+            Self::NotRecording => "nothing is recorded",
             Self::Reload => "100,000 signs reloaded every second",
             Self::StoreDown => "the store is down",
             Self::DiskFull => "the disk is full",
             Self::Backlog => "a backlog is delivered",
+            Self::SqliteBacklog => "a backlog goes into SQLite",
             Self::SyncOften => "the journal is synced every 10 ms",
             Self::SyncRarely => "the journal is synced every 60 s",
             Self::Office => "20 people sign in again and again, 100,000 signs are imported",
@@ -104,10 +115,15 @@ impl Case {
         }
     }
 
-    fn settings(self, sink: &Sink) -> Result<Settings> {
-        let url = match self {
-            Self::StoreDown | Self::DiskFull => closed_port()?,
-            _ => format!("http://{}", sink.address),
+    fn has_backlog(self) -> bool {
+        matches!(self, Self::Backlog | Self::SqliteBacklog)
+    }
+
+    fn settings(self, store: &Store) -> Result<Settings> {
+        let to = match self {
+            Self::StoreDown | Self::DiskFull => to_clickhouse(&closed_port()?),
+            Self::SqliteBacklog => "kind = \"sqlite\"\npath = \"waypost.db\"".to_owned(),
+            _ => to_clickhouse(&format!("http://{}", store.sink.address)),
         };
         let journal = match self {
             Self::DiskFull => "segment = \"1MiB\"\nmin_free = \"0\"\n",
@@ -115,11 +131,12 @@ impl Case {
             Self::SyncRarely => "sync_every = \"60s\"\n",
             _ => "",
         };
-        let backlog = if self == Self::Backlog { BACKLOG } else { 0 };
+        let observe = if self == Self::NotRecording { "record = false\n" } else { "" };
         Ok(Settings {
-            url,
+            store: to,
+            observe,
             journal: journal.to_owned(),
-            backlog,
+            backlog: if self.has_backlog() { store.backlog.as_ref().map(|folder| folder.path().into()) } else { None },
             small_disk: self == Self::DiskFull,
             sections: if self == Self::Office {
                 "[console]\nlisten = \"127.0.0.1:0\"\npath = \"console.db\"\n".to_owned()
@@ -136,6 +153,7 @@ impl Case {
             Self::StoreDown => metrics.of("waypost_store_retries_total")? > 0.0,
             Self::DiskFull => metrics.of(DISK_FULL)? > 0.0,
             Self::Backlog => metrics.of("waypost_scans_pending")? >= BACKLOG as f64,
+            Self::SqliteBacklog => metrics.of("waypost_scans_stored_total")? > 0.0,
             _ => true,
         })
     }
@@ -149,6 +167,10 @@ impl Case {
         let (holds, evidence) = match self {
             Self::Quiet | Self::QuietAgain => {
                 (retries == 0.0 && generations == 0.0, format!("{stored} scans stored, {syncs} syncs"))
+            }
+            Self::NotRecording => {
+                let recorded = change.after.of("waypost_scans_recorded_total")?;
+                (recorded == 0.0 && stored == 0.0 && found > 0.0, format!("{recorded} of {found} scans recorded"))
             }
             Self::Reload => {
                 let signs = change.after.of("waypost_registry_signs{status=\"active\"}")?;
@@ -170,6 +192,10 @@ impl Case {
                 stored >= found * 2.0 && retries == 0.0,
                 format!("{stored} scans stored, {:.0} a second", stored / seconds),
             ),
+            // It takes what comes in, and of the backlog besides.
+            Self::SqliteBacklog => {
+                (stored > found && retries == 0.0, format!("{stored} scans stored, {:.0} a second", stored / seconds))
+            }
             // One waits for the disk, so there are fewer than a hundred a second.
             Self::SyncOften => (syncs >= seconds * 5.0, format!("{syncs} syncs")),
             Self::SyncRarely => (syncs <= 1.0, format!("{syncs} syncs")),
@@ -187,6 +213,31 @@ impl Case {
         }
         Ok(evidence)
     }
+}
+
+/// Where scans go to, and those that wait.
+struct Store {
+    sink: Sink,
+    /// A journal that edges with a backlog are given, if one of the cases has one.
+    backlog: Option<TempDir>,
+}
+
+impl Store {
+    fn start(cases: &[Case]) -> Result<Self> {
+        let backlog = if cases.iter().any(|case| case.has_backlog()) { Some(make_backlog()?) } else { None };
+        Ok(Self { sink: Sink::start()?, backlog })
+    }
+}
+
+/// On the disk of the edges' journals, which are given links to its files.
+fn make_backlog() -> Result<TempDir> {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let codes = Edge::codes().map(|code| code.parse()).collect::<std::result::Result<Vec<_>, _>>()?;
+    // From 23 November 2026 on, some minutes.
+    let (from, started) = (1_795_400_000_000, Instant::now());
+    backlog::fill(folder.path(), BACKLOG, &codes, from, from + (BACKLOG / 50) as i64)?;
+    println!("a backlog of {BACKLOG} scans was written in {:.1} s", started.elapsed().as_secs_f64());
+    Ok(folder)
 }
 
 const DISK_FULL: &str = "waypost_scans_dropped_total{reason=\"disk_full\"}";
@@ -232,8 +283,8 @@ fn main() -> Result<()> {
     fs::write("/proc/self/timerslack_ns", "1")?;
     pin(std::process::id())?;
     let started = Instant::now();
-    let sink = Sink::start()?;
-    let capacity = capacity(&sink)?;
+    let store = Store::start(&cases)?;
+    let capacity = capacity(&store)?;
     // A number that is easily said.
     let rate = (capacity / 2.0 / 1000.0).round() as u32 * 1000;
     println!("sent: {rate} requests/s, half of that, in {rounds} rounds of {} s for each case", phase.as_secs());
@@ -247,12 +298,14 @@ fn main() -> Result<()> {
     for round in 1..=rounds {
         let mut of_round = Vec::new();
         for &case in &cases {
-            let (outcome, evidence) = measure_surely(case, rate, phase, &sink)?;
+            let (outcome, evidence) = measure_surely(case, rate, phase, &store)?;
             outcome.print(round, &evidence);
             of_round.push(outcome);
         }
-        if cases.contains(&Case::Backlog) {
-            alone.push(drain(&sink)?);
+        for &case in cases.iter().filter(|case| case.has_backlog()) {
+            let (rows, cpu) = drain(case, &store)?;
+            println!("      {}, and nobody scans: {rows:.0} a second, {cpu:.0} ns of CPU each", case.name());
+            alone.push((case, (rows, cpu)));
         }
         outcomes.push(of_round);
         // What drifts in a round drifts the other way in the next.
@@ -283,8 +336,8 @@ fn closed_port() -> Result<String> {
 }
 
 /// How many requests the edge answers in a second, if there is always another.
-fn capacity(sink: &Sink) -> Result<f64> {
-    let edge = Edge::start(&Case::Quiet.settings(sink)?)?;
+fn capacity(store: &Store) -> Result<f64> {
+    let edge = Edge::start(&Case::Quiet.settings(store)?)?;
     let mut load = Load::connect(edge.addresses[0], Edge::codes())?;
     let mut measure = |length| spent(&edge, || send(&mut load, Pace::Capacity, length, |_| Ok(false)));
     measure(WARM_UP)?;
@@ -300,19 +353,19 @@ fn capacity(sink: &Sink) -> Result<f64> {
 }
 
 /// Again, if the case was not what it should be: a machine that is busy with something else may see to that.
-fn measure_surely(case: Case, rate: u32, length: Duration, sink: &Sink) -> Result<(Outcome, String)> {
+fn measure_surely(case: Case, rate: u32, length: Duration, store: &Store) -> Result<(Outcome, String)> {
     for _ in 0..2 {
-        match measure(case, rate, length, sink) {
+        match measure(case, rate, length, store) {
             Err(error) => println!("      {error}; once more"),
             measured => return measured,
         }
     }
-    measure(case, rate, length, sink)
+    measure(case, rate, length, store)
 }
 
-fn measure(case: Case, rate: u32, length: Duration, sink: &Sink) -> Result<(Outcome, String)> {
-    sink.open(case != Case::Backlog);
-    let edge = Edge::start(&case.settings(sink)?)?;
+fn measure(case: Case, rate: u32, length: Duration, store: &Store) -> Result<(Outcome, String)> {
+    store.sink.open(case != Case::Backlog);
+    let edge = Edge::start(&case.settings(store)?)?;
     let mut load = Load::connect(edge.addresses[0], Edge::codes())?;
     let until = Instant::now() + TIMEOUT;
     send(&mut load, Pace::Rate(rate), WARM_UP, |_| Ok(false))?;
@@ -328,9 +381,9 @@ fn measure(case: Case, rate: u32, length: Duration, sink: &Sink) -> Result<(Outc
     let (phase, cpu) = thread::scope(|scope| {
         let writer = (case == Case::Reload).then(|| scope.spawn(|| edge.rewrite_signs(&stop)));
         let people = (case == Case::Office).then(|| scope.spawn(|| sign_in_and_import(&edge, &stop)));
-        sink.open(true);
+        store.sink.open(true);
         // A backlog that is gone is no longer a case of its own.
-        let is_over = |edge: &Edge| Ok(case == Case::Backlog && edge.sealed()? == 0);
+        let is_over = |edge: &Edge| Ok(case.has_backlog() && edge.sealed()? == 0);
         let sent = spent(&edge, || send(&mut load, Pace::Rate(rate), length, |_| is_over(&edge)));
         stop.store(true, Ordering::Relaxed);
         for other in [writer, people].into_iter().flatten() {
@@ -386,15 +439,17 @@ fn sign_in_and_import(edge: &Edge, stop: &AtomicBool) -> Result<()> {
 }
 
 /// Lets a backlog drain with nobody scanning: rows a second, and nanoseconds of CPU time for each.
-fn drain(sink: &Sink) -> Result<(f64, f64)> {
-    sink.open(false);
-    let edge = Edge::start(&Case::Backlog.settings(sink)?)?;
+fn drain(case: Case, store: &Store) -> Result<(f64, f64)> {
+    store.sink.open(false);
+    let edge = Edge::start(&case.settings(store)?)?;
+    // The embedded store can't be told to wait.
+    let rows = BACKLOG as f64 - edge.metrics()?.of("waypost_scans_stored_total")?;
     let start = Instant::now();
-    let (sent, cpu) = spent(&edge, || {
-        sink.open(true);
+    let (took, cpu) = spent(&edge, || {
+        store.sink.open(true);
         wait_for("the backlog drains", || Ok((edge.sealed()? == 0).then_some(start.elapsed().as_secs_f64())))
     })?;
-    Ok((BACKLOG as f64 / sent, cpu.delivery * 1e9 / BACKLOG as f64))
+    Ok((rows / took, cpu.delivery * 1e9 / rows))
 }
 
 /// Runs the load on a thread of its own, for a time or until `is_over` says so.
@@ -453,10 +508,10 @@ fn figures(outcomes: &[Vec<Outcome>], case: Case, figure: impl Fn(&Outcome) -> f
     outcomes.iter().flatten().filter(|outcome| outcome.case == case).map(figure).collect()
 }
 
-/// A quantile of a case in each round, as a multiple of the quiet one's.
-fn ratios(outcomes: &[Vec<Outcome>], case: Case, quantile: usize) -> Vec<f64> {
+/// A quantile of a case in each round, as a multiple of another's.
+fn ratios(outcomes: &[Vec<Outcome>], case: Case, other: Case, quantile: usize) -> Vec<f64> {
     let of = |case| figures(outcomes, case, |outcome| outcome.quantiles[quantile]);
-    of(case).iter().zip(of(Case::Quiet)).map(|(figure, quiet)| figure / quiet).collect()
+    of(case).iter().zip(of(other)).map(|(figure, other)| figure / other).collect()
 }
 
 /// Least, median, most.
@@ -466,7 +521,7 @@ fn spread(mut figures: Vec<f64>) -> [f64; 3] {
 }
 
 /// The table of `benches/README.md`, "When something goes on, or goes wrong".
-fn table(cases: &[Case], outcomes: &[Vec<Outcome>], alone: &[(f64, f64)], rate: u32) -> String {
+fn table(cases: &[Case], outcomes: &[Vec<Outcome>], alone: &[(Case, (f64, f64))], rate: u32) -> String {
     let mut table = format!(
         "Medians of {} rounds; ratios to the quiet case of the same round, least to most in brackets.\n\n\
          | at {rate} requests/s, half of one core's capacity | p50 | p99 | p99.9 | p99 ÷ quiet | p99.9 ÷ quiet |\n\
@@ -479,7 +534,7 @@ fn table(cases: &[Case], outcomes: &[Vec<Outcome>], alone: &[(f64, f64)], rate: 
             if median < 1000.0 { format!("{median:.0} µs") } else { format!("{:.1} ms", median / 1000.0) }
         };
         let ratio = |at: usize| {
-            let [least, median, most] = spread(ratios(outcomes, case, at));
+            let [least, median, most] = spread(ratios(outcomes, case, Case::Quiet, at));
             format!("{median:.2} ({least:.2} to {most:.2})")
         };
         let ratios = if case == Case::Quiet { ["1".to_owned(), "1".to_owned()] } else { [1, 2].map(ratio) };
@@ -487,7 +542,7 @@ fn table(cases: &[Case], outcomes: &[Vec<Outcome>], alone: &[(f64, f64)], rate: 
     }
     let rows = |(rows, cpu): (Vec<f64>, Vec<f64>)| {
         let ([least, rows, most], [_, cpu, _]) = (spread(rows), spread(cpu));
-        let millions = |rows: f64| format!("{:.1}", rows / 1e6);
+        let millions = |rows: f64| format!("{:.2}", rows / 1e6);
         format!(
             "{} million rows/s ({} to {}), {cpu:.0} ns of CPU a row",
             millions(rows),
@@ -495,13 +550,26 @@ fn table(cases: &[Case], outcomes: &[Vec<Outcome>], alone: &[(f64, f64)], rate: 
             millions(most)
         )
     };
-    let beside = |figure: fn(&Outcome) -> f64| figures(outcomes, Case::Backlog, figure);
-    if !alone.is_empty() {
+    for &case in cases.iter().filter(|case| case.has_backlog()) {
+        let beside = |figure: fn(&Outcome) -> f64| figures(outcomes, case, figure);
         table += &format!(
-            "\nA backlog of {} million scans drains at {}; beside this load, on the same core, at {}.\n",
+            "\n{} ({} million scans): alone at {}; beside this load, on the same core, at {}.\n",
+            case.name(),
             BACKLOG / 1_000_000,
-            rows(alone.iter().copied().unzip()),
+            rows(alone.iter().filter(|(of, _)| *of == case).map(|&(_, figures)| figures).unzip()),
             rows((beside(|outcome| outcome.delivery.0), beside(|outcome| outcome.delivery.1)))
+        );
+    }
+    if cases.contains(&Case::NotRecording) {
+        let added = |at: usize| {
+            let [least, median, most] = spread(ratios(outcomes, Case::Quiet, Case::NotRecording, at));
+            format!("{median:.2} ({least:.2} to {most:.2})")
+        };
+        table += &format!(
+            "\nEverything recorded and delivered ÷ nothing recorded, in the same round (asked for: ≤ {MOST_OF_RECORDING}): \
+             p99 {}, p99.9 {}.\n",
+            added(1),
+            added(2)
         );
     }
     table
@@ -510,7 +578,7 @@ fn table(cases: &[Case], outcomes: &[Vec<Outcome>], alone: &[(f64, f64)], rate: 
 fn as_json(
     cases: &[Case],
     outcomes: &[Vec<Outcome>],
-    alone: &[(f64, f64)],
+    alone: &[(Case, (f64, f64))],
     capacity: f64,
     rate: u32,
     phase: Duration,
@@ -523,18 +591,21 @@ fn as_json(
             "edge_cores": figures(outcomes, case, |outcome| outcome.edge_cores),
             "other_cores": figures(outcomes, case, |outcome| outcome.other_cores),
         });
+        if case.has_backlog() {
+            of_case["delivered_per_second"] = json!(figures(outcomes, case, |outcome| outcome.delivery.0));
+        }
         for (at, (name, _)) in QUANTILES.iter().enumerate() {
             of_case[format!("{name}_us")] = json!(figures(outcomes, case, |outcome| outcome.quantiles[at]));
-            of_case[format!("{name}_ratio")] = json!(ratios(outcomes, case, at));
+            of_case[format!("{name}_ratio")] = json!(ratios(outcomes, case, Case::Quiet, at));
         }
         of_case
     });
+    let drained = |(case, (rows, cpu)): &(Case, (f64, f64))| json!({ "case": case.name(), "rows_per_second": rows, "cpu_ns_per_row": cpu });
     json!({
         "capacity_per_second": capacity,
         "rate_per_second": rate,
         "phase_seconds": phase.as_secs(),
         "cases": cases.collect::<Vec<_>>(),
-        "drain_alone": alone.iter().map(|(rows, cpu)| json!({ "rows_per_second": rows, "cpu_ns_per_row": cpu })).collect::<Vec<_>>(),
-        "drain_beside_the_load": figures(outcomes, Case::Backlog, |outcome| outcome.delivery.0),
+        "drain_alone": alone.iter().map(drained).collect::<Vec<_>>(),
     })
 }

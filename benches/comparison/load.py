@@ -58,20 +58,24 @@ class Load:
 
     connections = CONNECTIONS
 
-    def __init__(self, registry, codes=None, unknown_one_in=0, close=False, tls=False, cores=(LOAD_CORE,)):
+    def __init__(
+        self, registry, codes=None, unknown_one_in=0, close=False, tls=False, cores=(LOAD_CORE,), clients=CLIENTS, addresses=0
+    ):
+        """`addresses`: how many there are of visitors; 0 for all of the internet."""
         self.registry, self.codes, self.unknown_one_in = registry, codes or registry.codes(), unknown_one_in
-        self.close, self.tls, self.cores = close, tls, cores
+        self.close, self.tls, self.cores, self.clients, self.addresses = close, tls, cores, clients, addresses
 
     def run(self, port, seconds, seed):
         """What wrk has counted: requests, seconds, percentiles in microseconds, errors."""
         plan = self.registry.folder / "load.lua"
-        heads = ["".join(f"{name}: {value}\r\n" for name, value in headers(*client[:2]).items()) for client in CLIENTS]
+        heads = ["".join(f"{name}: {value}\r\n" for name, value in headers(*client[:2]).items()) for client in self.clients]
         # A text in JSON is one in Lua, as long as it is ASCII.
         clients = ", ".join(json.dumps(f" HTTP/1.1\r\n{head}X-Forwarded-For: ") for head in heads)
         tail = "\r\nConnection: close\r\n\r\n" if self.close else "\r\n\r\n"
         plan.write_text(
             f"return {{ seed = {seed}, codes = {json.dumps(str(self.codes))}, tail = {json.dumps(tail)},\n"
             f"unknown = {json.dumps(str(self.registry.unknown()))}, unknown_one_in = {self.unknown_one_in},\n"
+            f"addresses = {self.addresses},\n"
             f"clients = {{ {clients} }} }}\n"
         )
         options = ["-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "10s"]

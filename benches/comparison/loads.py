@@ -11,6 +11,7 @@ SIGNS, MANY_SIGNS = 10_000, 1_000_000
 # The name in the table, how many signs there are, and the load.
 LOADS = {
     "kept-alive": ("kept alive", SIGNS, Load),
+    "kept-alive-sqlite": ("kept alive, into SQLite", SIGNS, Load),
     "new-connection": ("new connection", SIGNS, lambda registry: Load(registry, close=True)),
     "hot": ("one hot code", SIGNS, lambda registry: Load(registry, codes=registry.hot())),
     "million": ("1,000,000 signs", MANY_SIGNS, Load),
@@ -18,20 +19,25 @@ LOADS = {
     "tls-new": ("new TLS connection", SIGNS, lambda registry: Load(registry, close=True, tls=True)),
     "tls-kept-alive": ("TLS, kept alive", SIGNS, lambda registry: Load(registry, tls=True)),
 }
+# Where Waypost delivers to, if not to the sink.
+STORES = {"kept-alive-sqlite": "sqlite"}
 
 
 def measure(bench):
     """Rounds by load and server."""
-    wanted = [LOADS[name] for name in LOADS if name in bench.options.only]
+    wanted = {name: LOADS[name] for name in LOADS if name in bench.options.only}
     if wanted:
         bench.can_stop_recording = can_stop_recording(bench)
-    return {title: rounds(bench, title, bench.registry(signs), load) for title, signs, load in wanted}
+    return {
+        title: rounds(bench, title, bench.registry(signs), load, STORES.get(name))
+        for name, (title, signs, load) in wanted.items()
+    }
 
 
-def rounds(bench, title, registry, make_load):
+def rounds(bench, title, registry, make_load, store):
     load = make_load(registry)
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(server) for server in bench.everybody(registry, load.tls)]
+        servers = [stack.enter_context(server) for server in bench.everybody(registry, load.tls, store)]
         found = bench.interleaved(title, {server.name: (server, load) for server in servers})
         # With 1,000,000 signs /metrics is a page of 100 MB.
         if registry.signs == SIGNS:

@@ -1,5 +1,6 @@
 """The machine: what is installed, which core a process runs on, and what /proc says of it."""
 
+import contextlib
 import json
 import os
 import re
@@ -79,9 +80,9 @@ class Certificate:
 
 
 def build(*examples):
-    """The release binary and the servers of ours, by name; or some of these servers alone."""
+    """The release binary and what else is ours, by name; or some of that alone."""
     wanted = [] if examples else ["--bin", "waypost"]
-    for example in examples or ["bare_hyper", "clickhouse_sink"]:
+    for example in examples or ["bare_hyper", "clickhouse_sink", "backlog"]:
         wanted += ["--example", example]
     command = ["cargo", "build", "--release", "--message-format=json-render-diagnostics", *wanted]
     lines = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
@@ -139,6 +140,17 @@ def busy(core):
     return sum(int(ticks) for at, ticks in enumerate(line.split()[1:9]) if at not in (3, 4)) * TICK
 
 
+def turns(before, after):
+    """What threads did between two looks at `Process.threads`, by name; those of one name together."""
+    found = {}
+    for task, (name, *counts) in after.items():
+        earlier = before[task][1:] if task in before else (0, 0, 0)
+        of_name = found.setdefault(name, {"cpu": 0, "waited": 0, "turns": 0})
+        for key, now, then in zip(of_name, counts, earlier):
+            of_name[key] += now - then
+    return {name: one for name, one in found.items() if one["turns"]}
+
+
 class Process:
     """A server: one process, or one and its children."""
 
@@ -173,6 +185,23 @@ class Process:
         """A field of /proc/PID/status in bytes, of the process that has most: nginx's two share their pages."""
         status = (Path(f"/proc/{process}/status").read_text() for process in self.ids())
         return max(int(re.search(rf"^{field}:\s+(\d+) kB$", text, re.M).group(1)) for text in status) * 1024
+
+    def move(self, cores):
+        """Puts all of its threads on other cores."""
+        for process in self.ids():
+            command = ["taskset", "-a", "-c", "-p", ",".join(map(str, cores)), str(process)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def threads(self):
+        """By thread: its name, its time on a core and its time of waiting for one, in seconds, and its turns, so far."""
+        found = {}
+        for process in self.ids():
+            for task in Path(f"/proc/{process}/task").iterdir():
+                # One that ends just now is left out.
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    ran, waited, turns = map(int, (task / "schedstat").read_text().split())
+                    found[task.name] = (task / "comm").read_text().strip(), ran / 1e9, waited / 1e9, turns
+        return found
 
     def wait_until_idle(self):
         """What a start leaves to be done in the background is over: no CPU time for half a second."""

@@ -6,6 +6,8 @@ from itertools import islice
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 SITE = "https://example.vn"
+# Of a place's targets; the first is the default.
+LANGUAGES = ("vi", "en", "zh")
 # A street has 4 to 6 signs.
 SIGNS_OF_A_PLACE = 5
 # Codes that the load draws from; of more signs than that, a sample.
@@ -23,17 +25,19 @@ def code(number):
 class Registry:
     """So many signs in a folder; the files are written when they are first asked for."""
 
-    def __init__(self, folder, signs, signs_of_a_place=SIGNS_OF_A_PLACE):
-        self.folder, self.signs, self.signs_of_a_place = folder, signs, signs_of_a_place
+    def __init__(self, folder, signs, signs_of_a_place=SIGNS_OF_A_PLACE, languages=LANGUAGES):
+        self.folder, self.signs, self.signs_of_a_place, self.languages = folder, signs, signs_of_a_place, languages
         folder.mkdir(parents=True, exist_ok=True)
 
     def target(self, number, language="vi"):
+        language = language if language in self.languages else "vi"
         return f"{SITE}/{language}/duong-pho/place-{number // self.signs_of_a_place}"
 
     def tables(self):
         """The folder with `places.csv` and `signs.csv`."""
         each = self.signs_of_a_place
-        self._write("places.csv", self._places(), "place,kind,area,name,name:en,target,target:en,target:zh\n")
+        columns = ",".join(["target", *(f"target:{language}" for language in self.languages[1:])])
+        self._write("places.csv", self._places(), f"place,kind,area,name,name:en,{columns}\n")
         rows = (f"{code(n)},p{n // each},active,21.85362,106.75757,2026-05-12\n" for n in range(self.signs))
         self._write("signs.csv", rows, "code,place,status,lat,lon,mounted\n")
         return self.folder
@@ -41,7 +45,7 @@ class Registry:
     def _places(self):
         for number in range(0, self.signs, self.signs_of_a_place):
             place = number // self.signs_of_a_place
-            targets = ",".join(self.target(number, language) for language in ("vi", "en", "zh"))
+            targets = ",".join(self.target(number, language) for language in self.languages)
             yield f"p{place},street,Phường Tam Thanh,Đường số {place},Street {place},{targets}\n"
 
     def map(self, end=""):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from .machine import ROOT, Failure
 
-BEGIN, END = "<!-- compare:begin -->", "<!-- compare:end -->"
 # With less of its core in use a server was waiting for the load.
 SATURATED = 0.95
 
@@ -63,9 +62,12 @@ def peak(rounds):
     return f"{max(of(rounds, 'peak').values) / 1e6:,.0f}"
 
 
-# Most that a scan may cost, in nginx's cost, and whether recording is looked at by itself.
+# Whose p99 and p99.9 are looked at, and whose threads: what a core that never idles shows.
+NEVER_IDLE = ("kept alive", "kept alive, into SQLite")
+# Most that a scan may cost, in nginx's cost (of a build without the compiler's profile), and whether recording is
+# looked at by itself.
 MOST = {
-    "kept alive": ("0.80", True), "new connection": ("0.80", True),
+    "kept alive": ("0.92", True), "new connection": ("0.62", True),
     "new TLS connection": ("0.90", False), "TLS, kept alive": ("1.00", False),
 }
 
@@ -82,13 +84,43 @@ def targets(results):
             without = ours.get("Waypost, not recording")
             if without and and_recording:
                 added = of(ours["Waypost"], "cpu").minus(of(without, "cpu"))
-                yield [f"what recording adds, {load}", "≤ 1.0 µs", f"{added.show(2)} µs"]
+                yield [f"what recording adds, {load}, visitors from all of the internet", "≤ 1.0 µs", f"{added.show(2)} µs"]
+        if load in NEVER_IDLE:
+            for key in ("p99", "p99.9"):
+                ratio = of(ours["Waypost"], key).over(of(ours["nginx"], key))
+                yield [f"{key}, {load}, a core that never idles", "≤ 1.5 × nginx", f"{ratio} × nginx"]
+    for store, one in growth.get("keeping up", {}).items():
+        left = f"{one['left']['segments']}, and {one['left']['scans']:,} of {one['requests']:,} scans, those of the open one too"
+        yield [f"sealed segments left after {one['seconds']:.0f} s on a core that never idles, {store}", "≤ 2", left]
+    if idle := growth.get("idle"):
+        yield ["heap for one more idle connection, plain", "≤ 18 kB", f"{idle['plain']['Waypost'] / 1000:.1f} kB"]
+    for signs, start in growth.get("starts", {}).items():
+        if int(signs) == 10_000_000:
+            yield ["10,000,000 signs ready, on two cores", "≤ 8 s", f"{start['wall']:.1f} s"]
+            most = start["peak"] / start["held"]
+            yield ["most memory meanwhile ÷ what it holds afterwards, both resident", "≤ 1.5", f"{most:.2f}"]
     if memory := growth.get("memory"):
         what = "a sign in memory without its URL text, 1,000 to 1,000,000 signs of one place"
         yield [what, "≤ 64 bytes", f"{memory['sign']:.1f} bytes"]
     if check := growth.get("check"):
         took = f"{of(check, 'cpu').show(2)} s of CPU, {of(check, 'wall').show(2)} s"
         yield ["reading and checking 1,000,000 signs", "≤ 2 s of one core", took]
+
+
+def threads(results):
+    """Who had the server's core, in turns of what length, and how long each turn was waited for."""
+    yield ["load", "server", "thread", "CPU ms a second", "turns a second", "ms a turn", "waited ms a second", "ms a wait"]
+    for load, server, rounds, _ in each(results):
+        if load in NEVER_IDLE and server in ("nginx", "Waypost"):
+            seconds = sum(one["took"] for one in rounds)
+            for thread in sorted({name for one in rounds for name in one["threads"]}):
+                total = lambda key: sum(one["threads"].get(thread, {key: 0})[key] for one in rounds)
+                cpu, waited, turns = total("cpu") * 1e3, total("waited") * 1e3, total("turns")
+                # What does next to nothing takes nobody's core.
+                if cpu / seconds >= 0.1:
+                    per_second = f"{cpu / seconds:.1f}", f"{turns / seconds:,.0f}", f"{waited / seconds:.1f}"
+                    each_turn = f"{cpu / turns:.2f}", f"{waited / turns:.2f}"
+                    yield [load, server, thread, *per_second[:2], each_turn[0], per_second[2], each_turn[1]]
 
 
 def growing(results):
@@ -105,24 +137,42 @@ def growing(results):
             yield [f"{what}: {case}", cpu.show(2), ratio, *latency, peak(rounds)]
 
 
-def remarks(results):
-    """One line for each single figure, and for what is wrong with the run."""
+def grown(results):
+    """One line for each single figure of what grows, and for what is wrong with them."""
     growth = results["growth"]
     for signs, start in growth.get("starts", {}).items():
         yield (
             f"{int(signs):,} signs: ready after {start['wall']:.1f} s ({start['cpu']:.1f} s of CPU until nothing is left "
-            f"to do), {start['heap'] / 1e6:,.0f} MB of heap, at most {start['peak'] / 1e6:,.0f} MB resident"
+            f"to do), {start['heap'] / 1e6:,.0f} MB of heap, {start['held'] / 1e6:,.0f} MB resident, at most "
+            f"{start['peak'] / 1e6:,.0f} MB"
         )
-    for kind, servers in growth.get("idle", {}).items():
-        sizes = ", ".join(f"{name} {size / 1000:,.1f} kB" for name, size in servers.items())
-        yield f"heap for one more idle {kind} connection: {sizes}; without what the kernel has"
+    for scans, store in growth.get("stored", {}).items():
+        rates, asked = store["rates"], ", ".join(f"{question} {took:.2f} s" for question, took in store["asked"].items())
+        yield (
+            f"{int(scans):,} scans into SQLite: the first {len(rates)}th at {rates[0]:,.0f} rows/s, the last at "
+            f"{rates[-1]:,.0f}; {store['bytes'] / int(scans):,.0f} bytes a scan; `waypost usage`: {asked}"
+        )
     if drain := growth.get("drain"):
         rate = drain["rows"] / drain["seconds"]
         yield (
             f"a backlog of {drain['rows']:,} scans was delivered in {drain['seconds']:.1f} s, {rate:,.0f} rows/s, "
             f"{drain['cpu'] / drain['rows'] * 1e9:,.0f} ns of CPU a row"
         )
-    yield from results["remarks"]
+    yield from (remark for remark in results["remarks"] if of_growth(results, remark))
+
+
+def of_growth(results, remark):
+    """A remark begins with what it is about."""
+    return remark.startswith(tuple(results["growth"].get("pairs", {})))
+
+
+def remarks(results):
+    """What is left: figures of no table, and what is wrong with the run."""
+    growth = results["growth"]
+    for kind, servers in growth.get("idle", {}).items():
+        sizes = ", ".join(f"{name} {size / 1000:,.1f} kB" for name, size in servers.items())
+        yield f"heap for one more idle {kind} connection: {sizes}; without what the kernel has"
+    yield from (remark for remark in results["remarks"] if not of_growth(results, remark))
 
 
 def heading(results):
@@ -170,29 +220,39 @@ def markdown(rows):
 
 
 def sections(results, table):
-    """All there is, the tables made by `table`; a table without rows is left out."""
-    yield heading(results)
-    for rows in (targets(results), costs(results), latencies(results), growing(results)):
-        rows = list(rows)
-        if len(rows) > 1:
-            yield table(rows)
+    """By part of benches/README.md: all there is, the tables made by `table`; a table without rows is left out."""
+
+    def tables(*all_rows):
+        return [table(rows) for rows in map(list, all_rows) if len(rows) > 1]
+
+    def listed(lines):
+        return ["\n".join(f"- {line}" for line in lines)] if lines else []
+
+    compared = tables(targets(results), costs(results), latencies(results), threads(results))
     if results["loads"]:
-        yield " ".join(notes(results))
-    if lines := list(remarks(results)):
-        yield "\n".join(f"- {line}" for line in lines)
+        compared.append(" ".join(notes(results)))
+    yield "compare", [heading(results), *compared, *listed(list(remarks(results)))]
+    yield "growth", [*tables(growing(results)), *listed(list(grown(results)))]
 
 
 def show(results):
-    return "\n\n".join(sections(results, aligned))
+    return "\n\n".join(text for _, texts in sections(results, aligned) for text in texts)
 
 
 def write(results, path=ROOT / "benches/README.md"):
-    """Replaces what is between the markers."""
-    if not results["settings"]["full"]:
-        raise Failure("only the results of a full run are written")
+    """Replaces what is between the markers of each part that the run has all of."""
+    parts = results["settings"]["parts"]
+    if not parts:
+        raise Failure("only the results of a full run, or of --only growth, are written")
     text = Path(path).read_text(encoding="utf-8")
-    between = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.S)
-    if len(between.findall(text)) != 1:
-        raise Failure(f"{path} needs one line {BEGIN} and, after it, one line {END}")
-    body = "\n\n".join(sections(results, markdown)) + "\n"
-    Path(path).write_text(between.sub(lambda _: body, text), encoding="utf-8")
+    for part, texts in sections(results, markdown):
+        if part in parts:
+            begin, end = f"<!-- {part}:begin -->", f"<!-- {part}:end -->"
+            between = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.S)
+            if len(between.findall(text)) != 1:
+                raise Failure(f"{path} needs one line {begin} and, after it, one line {end}")
+            # The first part says where all of them were measured.
+            heads = [] if "compare" in parts else [heading(results)]
+            body = "\n\n".join(heads + texts) + "\n"
+            text = between.sub(lambda _: body, text)
+    Path(path).write_text(text, encoding="utf-8")

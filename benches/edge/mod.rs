@@ -12,10 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use waypost::core::scan::{Origin, Scan};
-use waypost::journal::{self, Journal, SegmentState, Writer};
+use waypost::journal::{self, SegmentState};
 
-use super::support::{SmallDisk, addresses, journal_settings, scan_by_a_person};
+use super::support::{SmallDisk, addresses};
 use super::{Result, TIMEOUT};
 
 /// Signs of the registry, five to a place.
@@ -27,12 +26,14 @@ const TICKS: f64 = 100.0;
 
 /// What one case is about; the rest is as it is by default.
 pub struct Settings {
-    /// Of the store.
-    pub url: String,
+    /// The lines of the section `[store]`.
+    pub store: String,
+    /// Further lines of the section `[observe]`.
+    pub observe: &'static str,
     /// Further lines of the section `[journal]`.
     pub journal: String,
-    /// Scans that are in the journal before the start.
-    pub backlog: u64,
+    /// A folder with the segments that are in the journal before the start.
+    pub backlog: Option<PathBuf>,
     /// Mount a file system of 8 MiB for the journal.
     pub small_disk: bool,
     /// Further sections.
@@ -76,15 +77,14 @@ impl Edge {
         let config = format!(
             "[edge]\nname = \"edge-1\"\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\nmax_requests_per_connection = 1000000\npublic_url = \"https://qr.example.vn\"\n\
              [edge.trust]\nproxies = [\"127.0.0.1\"]\n{}[admin]\nlisten = \"127.0.0.1:0\"\n\
-             [registry]\nallowed_hosts = [\"example.vn\"]\n[observe]\ngeoip = [{countries}]\n\
-             [journal]\ndir = \"journal\"\n{}\
-             [store]\nkind = \"clickhouse\"\nurl = [\"{}\"]\napply_schema = false\ntimeout = \"10m\"\n[log]\nformat = \"json\"\n",
-            settings.sections, settings.journal, settings.url
+             [registry]\nallowed_hosts = [\"example.vn\"]\n[observe]\ngeoip = [{countries}]\n{}\
+             [journal]\ndir = \"journal\"\n{}[store]\n{}\n[log]\nformat = \"json\"\n",
+            settings.sections, settings.observe, settings.journal, settings.store
         );
         fs::write(path("waypost.toml"), config)?;
         let disk = if settings.small_disk { Some(SmallDisk::mount(&path("journal"))) } else { None };
-        if settings.backlog > 0 {
-            fill(&path("journal"), settings.backlog)?;
+        if let Some(backlog) = &settings.backlog {
+            link(backlog, &path("journal"))?;
         }
         let mut command = Command::new("taskset");
         command.args(["-c", "0", env!("CARGO_BIN_EXE_waypost"), "serve", "--config"]).arg(path("waypost.toml"));
@@ -231,36 +231,17 @@ pub fn signs(further: usize) -> String {
     })
 }
 
-/// Writes a journal that nobody has delivered, as fast as its segments are made.
-fn fill(folder: &Path, scans: u64) -> Result<()> {
-    let settings = journal::Settings {
-        edge: "edge-1".to_owned(),
-        segment: 16 << 20,
-        seal_after: TIMEOUT,
-        sync_every: TIMEOUT,
-        max_size: 1 << 40,
-        ..journal_settings(folder)
-    };
-    let origin = Origin { country: "VN".try_into()?, ..Origin::default() };
-    let codes: Vec<String> = Edge::codes().collect();
-    let journal = Journal::open(settings, 1)?;
-    thread::scope(|scope| {
-        scope.spawn(|| journal.make_segments());
-        scope.spawn(|| journal.seal_segments());
-        let mut writer = Writer::new(&journal, 0);
-        for (turn, code) in (0..scans).zip(codes.iter().cycle()) {
-            // From 23 November 2026 on, all in one month.
-            let scan = Scan { origin, ..scan_by_a_person(code, 1_795_400_000_000 + turn as i64 / 50) };
-            writer.append(&scan);
-            while journal.counts().recorded <= turn {
-                // The next segment was not ready.
-                thread::sleep(Duration::from_millis(1));
-                writer.append(&scan);
-            }
-        }
-        drop(writer);
-        journal.stop();
-    });
+/// The `[store]` of an edge that delivers over HTTP to this URL.
+pub fn to_clickhouse(url: &str) -> String {
+    format!("kind = \"clickhouse\"\nurl = [\"{url}\"]\napply_schema = false\ntimeout = \"10m\"")
+}
+
+/// Gives a journal the segments of another: its files under a second name, which delivery removes.
+fn link(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir(to)?;
+    for (segment, _) in journal::segments(from)? {
+        fs::hard_link(&segment, to.join(segment.file_name().ok_or("a segment without a name")?))?;
+    }
     Ok(())
 }
 

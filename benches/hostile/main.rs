@@ -51,7 +51,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::{ClientConfig, RootCertStore};
 
 use attack::{Achieved, Attack, Supply};
-use edge::{Edge, Metrics, Settings, wait_for};
+use edge::{Edge, Metrics, Settings, to_clickhouse, wait_for};
 use good::{Seen, Visitors};
 use load::become_urgent;
 use patterns::{Pattern, patterns};
@@ -224,11 +224,11 @@ impl Bench {
             file("key.pem"),
             attack::NETWORK
         );
-        let url = format!("http://{}", self.sink.address);
         Edge::start(&Settings {
-            url,
+            store: to_clickhouse(&format!("http://{}", self.sink.address)),
+            observe: "",
             journal: String::new(),
-            backlog: 0,
+            backlog: None,
             small_disk: false,
             sections,
             own_pages: false,
