@@ -100,7 +100,7 @@ pub struct SignRows<'a> {
     whole: u32,
     /// The place of the last row, which is often that of the next.
     last_place: Option<u32>,
-    reserved: Code,
+    reserved: Option<Code>,
 }
 
 struct CheckedPlace {
@@ -576,7 +576,7 @@ impl<'a> SignRows<'a> {
             later: Vec::new(),
             whole: 0,
             last_place: None,
-            reserved: RESERVED.parse().expect("a code"),
+            reserved: RESERVED.parse().ok(),
         }
     }
 
@@ -589,7 +589,7 @@ impl<'a> SignRows<'a> {
                 wrong("code", format!("expected a code, found {cell:?}{}", spoiled_by(cell)));
                 None
             }
-            Ok(code) if code == self.reserved => {
+            Ok(code) if Some(code) == self.reserved => {
                 wrong("code", format!("expected another code than that of the page /go, found {cell:?}"));
                 Some(code)
             }
@@ -909,7 +909,9 @@ mod tests {
     fn add_places(builder: &mut RegistryBuilder<'_>, places: &[PlaceRow<'_>]) {
         let languages = builder.languages().to_vec();
         let mut rows = PlaceRows::new(builder.rules, builder.tables, &languages);
-        places.iter().for_each(|row| rows.add(row));
+        for row in places {
+            rows.add(row);
+        }
         builder.places(rows);
     }
 
@@ -917,7 +919,9 @@ mod tests {
         let (rules, tables) = (builder.rules, builder.tables);
         builder.signs(|builder, registry| {
             let mut rows = SignRows::new(rules, tables, registry);
-            signs.iter().for_each(|row| rows.add(row));
+            for row in signs {
+                rows.add(row);
+            }
             builder.add(rows);
         });
     }

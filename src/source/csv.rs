@@ -180,17 +180,13 @@ impl Form {
     }
 
     /// The same of a table that nobody needs any longer: each can be freed by itself.
-    pub fn cut(&self, mut bytes: Vec<u8>) -> impl Iterator<Item = Piece<'static>> + use<> {
+    pub fn cut(&self, bytes: Vec<u8>) -> impl Iterator<Item = Piece<'static>> + use<> {
         let len = without_bom(&bytes).len();
         let bom = bytes.len() - len;
         let mut line = 1 + newlines(&bytes[bom..][..self.header.end]);
-        let mut pieces = Vec::new();
-        // From the end: what is left of the bytes shrinks where it is.
-        for at in self.spans(len).into_iter().rev() {
-            pieces.push((at.start, bytes.split_off(bom + at.start)));
-            bytes.shrink_to_fit();
-        }
-        pieces.into_iter().rev().map(move |(start, bytes)| Piece::of(&mut line, start, Cow::from(bytes)))
+        let starts = self.spans(len).into_iter().map(|at| at.start);
+        let pieces = cut_off(bytes, starts.clone().map(|start| bom + start));
+        starts.zip(pieces).map(move |(start, bytes)| Piece::of(&mut line, start, Cow::from(bytes)))
     }
 
     /// Where the pieces stand in a table of so many bytes.
@@ -198,14 +194,6 @@ impl Form {
         let starts = [self.header.end].into_iter().chain(self.cuts.iter().copied());
         let ends = self.cuts.iter().copied().chain([len]);
         starts.zip(ends).map(|(start, end)| start..end).collect()
-    }
-
-    /// About how many rows the table has, by those in its first piece.
-    pub fn about_rows(&self, bytes: &[u8]) -> usize {
-        let first = &bytes[..bytes.len().min(PIECE)];
-        let rows = usize::try_from(newlines(first)).unwrap_or(0) + 1;
-        // A little more than that, so that most tables need no more room.
-        rows * (bytes.len() / first.len().max(1)).max(1) * 17 / 16
     }
 
     /// Where the column of a name stands.
@@ -255,13 +243,16 @@ impl<'t> Rows<'t> {
             let end = split(self.bytes, start, form.separator, &mut self.cells);
             let (line, row) = (self.line, &self.bytes[start..end]);
             self.at = end;
-            // Of a quoted cell.
-            self.line += newlines(row);
             if !self.record.read(row, start, &self.cells) {
+                self.line += newlines(row);
                 problems.add(self.file, line, "", HeaderError::Utf8.to_string());
                 continue;
             }
             let record = &self.record;
+            // Line ends within it are those of a quoted cell, whose text stands behind the row.
+            if record.text.len() > row.len() {
+                self.line += newlines(row);
+            }
             // It has swallowed rows into one cell: no cell from here on can be trusted.
             if let Some((_, line)) = form.open_quote.filter(|&(quote, _)| quote < self.start + end) {
                 problems.add(self.file, line, "", "expected an end of the quote that is opened here, found none");
@@ -363,6 +354,27 @@ fn without_bom(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
+}
+
+/// About how many rows a table has, by those in its first piece.
+pub(super) fn about_rows(bytes: &[u8]) -> usize {
+    let first = &bytes[..bytes.len().min(PIECE)];
+    let rows = usize::try_from(newlines(first)).unwrap_or(0) + 1;
+    // A little more than that, so that most tables need no more room.
+    rows * (bytes.len() / first.len().max(1)).max(1) * 17 / 16
+}
+
+/// Cuts bytes into pieces that begin at some places, of which each can be freed by itself; what comes before the first
+/// place is left out.
+pub(super) fn cut_off(mut bytes: Vec<u8>, starts: impl DoubleEndedIterator<Item = usize>) -> Vec<Vec<u8>> {
+    let mut pieces = Vec::new();
+    // From the end: what is left of the bytes shrinks where it is.
+    for start in starts.rev() {
+        pieces.push(bytes.split_off(start));
+        bytes.shrink_to_fit();
+    }
+    pieces.reverse();
+    pieces
 }
 
 /// Splits the row that begins at `start` into its cells, with their quotes and the spaces around them. Gives the end of

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use lz4_flex::block::{compress_prepend_size, decompress, get_maximum_output_size};
 use serde::{Deserialize, Serialize};
 
+use super::csv::cut_off;
 use super::files::MAX_FILE;
 use super::in_order::in_order;
 use super::sources::Sources;
@@ -79,7 +80,8 @@ struct Head {
 #[derive(Debug, Default)]
 pub(super) struct Copy {
     tables: Vec<u64>,
-    blocks: Vec<Vec<u8>>,
+    /// In one piece of memory: many small ones would lie far apart.
+    blocks: Vec<u8>,
 }
 
 /// What releases up to 0.1 have written, whose generations counted from 1.
@@ -187,10 +189,7 @@ impl LastGood {
         let mut file = BufWriter::with_capacity(64 << 10, file);
         serde_json::to_writer(&mut file, &copy.head(kept)).map_err(io::Error::from)?;
         file.write_all(b"\n")?;
-        for block in &copy.blocks {
-            file.write_all(&length(block).to_le_bytes())?;
-            file.write_all(block)?;
-        }
+        file.write_all(&copy.blocks)?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&new, &self.path)?;
         fs::remove_file(self.old_path()).ok();
@@ -226,18 +225,28 @@ impl Copy {
 
     /// Adds the next table, on so many threads.
     pub fn add(&mut self, table: &[u8], threads: usize) {
-        self.tables.push(table.len() as u64);
-        in_order(table.chunks(BLOCK), threads, compress_prepend_size, |mut block| {
-            // Made as long as a text that can't be compressed would need it.
-            block.shrink_to_fit();
-            self.blocks.push(block);
+        self.add_blocks(table.len(), table.chunks(BLOCK), threads);
+    }
+
+    /// The same, and frees the table meanwhile.
+    pub fn take(&mut self, table: Vec<u8>, threads: usize) {
+        let (len, starts) = (table.len(), (0..table.len()).step_by(BLOCK));
+        self.add_blocks(len, cut_off(table, starts).into_iter(), threads);
+    }
+
+    fn add_blocks<B: AsRef<[u8]>>(&mut self, len: usize, blocks: impl Iterator<Item = B> + Send, threads: usize) {
+        self.tables.push(len as u64);
+        let compress = |block: B| compress_prepend_size(block.as_ref());
+        in_order(blocks, threads, compress, |block| {
+            self.blocks.extend(length(&block).to_le_bytes());
+            self.blocks.extend(block);
         });
     }
 
     fn head(&self, Kept { generation, content_hash }: Kept) -> Head {
         let mut tables = [0; 3];
         tables.iter_mut().zip(&self.tables).for_each(|(to, from)| *to = *from);
-        let blocks = self.blocks.iter().map(|block| 4 + block.len() as u64).sum();
+        let blocks = self.blocks.len() as u64;
         Head { generation, content_hash: format!("{content_hash:016x}"), tables, blocks }
     }
 }
@@ -314,7 +323,9 @@ mod tests {
             prop_assert!(found == kept && copied == sources);
             // However many threads have made it.
             let mut copy = Copy::default();
-            [&sources.places, &sources.signs, &sources.overrides].map(|table| copy.add(table, 3));
+            copy.take(sources.places.clone(), 2);
+            copy.add(&sources.signs, 3);
+            copy.add(&sources.overrides, 3);
             prop_assert!(copy.blocks == Copy::of(&sources).blocks);
         }
     }

@@ -9,7 +9,7 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use super::csv::{Columns, Form, PIECE, Piece, Rows, Table};
+use super::csv::{Columns, Form, PIECE, Piece, Rows, Table, about_rows};
 use super::files::Files;
 use super::in_order::in_order;
 use super::last_good::Copy;
@@ -62,22 +62,20 @@ impl Sources {
         copied: Option<u64>,
     ) -> Result<(Registry, Option<Copy>), Problems> {
         let names = files.paths().map(file_name);
-        let (mut reading, (content_hash, mut copy)) = thread::scope(|scope| {
-            let beside = scope.spawn(|| {
-                let hash = self.content_hash();
-                let mut copy = (copied != Some(hash)).then(Copy::default);
-                copy.iter_mut().for_each(|copy| copy.add(&self.places, 1));
-                (hash, copy)
-            });
+        let (mut reading, content_hash) = thread::scope(|scope| {
+            let beside = scope.spawn(|| self.content_hash());
             let mut reading = Reading::begin(&self, &names, rules, PIECE)?;
             reading.places(&self.places, threads);
             Ok((reading, beside.join().unwrap_or_else(|panic| resume_unwind(panic))))
         })?;
         let Self { places, signs, overrides } = self;
-        drop(places);
+        let mut copy = (copied != Some(content_hash)).then(Copy::default);
         if let Some(copy) = &mut copy {
+            copy.take(places, threads);
             copy.add(&signs, threads);
             copy.add(&overrides, threads);
+        } else {
+            drop(places);
         }
         reading.signs(Cow::from(signs), threads);
         let mut registry = reading.end(&overrides)?;
@@ -176,7 +174,7 @@ impl<'a> Reading<'a> {
             }
             checked
         };
-        builder.expect_places(form.about_rows(bytes));
+        builder.expect_places(about_rows(bytes));
         in_order(form.pieces(bytes), threads, check, |checked| builder.places(checked));
     }
 
@@ -207,7 +205,7 @@ impl<'a> Reading<'a> {
                 }
                 checked
             };
-            signs.expect(form.about_rows(&bytes));
+            signs.expect(about_rows(&bytes));
             match bytes {
                 Cow::Borrowed(bytes) => in_order(form.pieces(bytes), threads, check, |checked| signs.add(checked)),
                 Cow::Owned(bytes) => in_order(form.cut(bytes), threads, check, |checked| signs.add(checked)),
@@ -246,7 +244,7 @@ mod tests {
 
     use super::*;
     use crate::core::Tag;
-    use crate::registry::HostPattern;
+    use crate::registry::{HostPattern, SignRef};
 
     fn rules() -> Rules {
         Rules {
@@ -284,8 +282,8 @@ mod tests {
                 targets.iter().map(|target| (target.language, target.url)).collect::<Vec<_>>()
             });
             let rest = (sign.status(), sign.position(), sign.mounted(), sign.own_targets().is_some());
-            let successor = sign.successor().map(|next| next.code());
-            let found = registry.sign(sign.code()).map(|found| found.code());
+            let successor = sign.successor().map(SignRef::code);
+            let found = registry.sign(sign.code()).map(SignRef::code);
             writeln!(told, "{:?} {found:?} {} {targets:?} {rest:?} {successor:?}", sign.code(), sign.place().id())
                 .expect("memory");
         }
