@@ -66,6 +66,7 @@
 //! - **challenges** reads what ACME clients write, where the configuration has a folder for it.
 //! - Each table, country database and certificate has a thread that touches it, so that one which
 //!   hangs (a share that is gone) holds up no other.
+//! - **Before any of them**, a start reads the tables on as many threads as there are cores: nothing serves yet.
 //! - The main thread waits for the stop, and ends the others in order.
 //!
 //! # Invariants

@@ -143,7 +143,7 @@ impl App {
         let console = console.zip(database);
         // Beside the journal: it is the folder that is kept over a restart.
         let beside = config.journal.folder.parent().unwrap_or(&config.journal.folder);
-        let last_good = LastGood::at(beside.join("registry-last-good.json"));
+        let last_good = LastGood::within(beside);
         let tables = config.registry.clone();
         let publisher =
             Publisher::open(tables.files, tables.rules, tables.max_shrink, config.pages.make_place(), last_good)?;

@@ -109,7 +109,7 @@ impl Office {
             std::fs::write(path, bytes).expect("a table");
         }
         let database = Arc::new(Database::open(&path("console.db")).expect("a file"));
-        let last_good = LastGood::at(path("last-good.json"));
+        let last_good = LastGood::within(folder.path());
         let publisher = Arc::new(
             Publisher::open(
                 files.clone(),

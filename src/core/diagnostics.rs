@@ -56,8 +56,13 @@ impl Problems {
 
     /// Adds one; `line` 0 means the whole file, an empty `key` the whole line.
     pub fn add(&mut self, file: &str, line: u64, key: &str, text: impl Into<String>) {
+        self.push(Problem { file: file.to_owned(), line, key: key.to_owned(), text: text.into() });
+    }
+
+    /// Adds one that is made already.
+    pub fn push(&mut self, problem: Problem) {
         if self.list.len() < MAX_PROBLEMS {
-            self.list.push(Problem { file: file.to_owned(), line, key: key.to_owned(), text: text.into() });
+            self.list.push(problem);
         } else {
             self.more += 1;
         }
@@ -66,9 +71,7 @@ impl Problems {
     /// Adds those of others behind these.
     pub fn append(&mut self, others: Self) {
         self.more += others.more;
-        for Problem { file, line, key, text } in others.list {
-            self.add(&file, line, &key, text);
-        }
+        others.list.into_iter().for_each(|problem| self.push(problem));
     }
 }
 
@@ -89,5 +92,5 @@ impl fmt::Display for Problems {
 /// How many lines end in some bytes: one less than the number of the line in which the next byte is.
 #[must_use]
 pub fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&b| b == b'\n').count() as u64
+    memchr::memchr_iter(b'\n', bytes).count() as u64
 }

@@ -1,22 +1,28 @@
-//! A registry under construction: row by row, and checked whole.
+//! A registry under construction: rows checked by themselves, then put together and checked whole.
 //!
 //! Owns what rows mean and every rule that spans rows: codes that are the same in canonical form, places
 //! that are missing, successors that go in circles. Rows come here already split into cells, so there is
 //! one validator, wherever they come from. Nothing is guessed: each problem has its table, line and
 //! column, and with one problem there is no registry.
+//!
+//! Most of the work is that of single rows, which need nothing of each other: [`PlaceRows`] and [`SignRows`] check a
+//! piece of a table, on any thread, and [`RegistryBuilder`] takes the pieces in the order of the table.
 
 use std::borrow::Cow;
 use std::hash::BuildHasher as _;
 
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
 use super::route::{AliasError, MAX_ALIAS, Route, as_sent};
 use super::rows::{OverrideRow, PlaceRow, SignRow, TableNames, Text};
-use super::rules::Rules;
+use super::rules::{Rules, Site};
 use super::story::{self, Story, StoryError};
 use super::{
     Hasher, NO_DATE, NO_POSITION, NO_SIGN, Override, Place, PlaceRef, Registry, Scope, Sign, Span, Status, Variant,
     Variants, count,
 };
-use crate::core::{Code, Problems, Tag, date_of, day_of, spoiled};
+use crate::core::{Code, Problem, Problems, Tag, date_of, day_of, spoiled};
 
 /// Most text of a registry, in bytes: positions in it are counted in 32 bits. (A target of two-byte
 /// letters is three times as long as it stands in its table.)
@@ -38,6 +44,7 @@ const RESERVED: &str = "G0";
 pub struct RegistryBuilder<'a> {
     /// What is wrong so far. The reader of the rows adds what is wrong with their form.
     pub problems: Problems,
+    /// Without signs until [`Self::signs`] has ended.
     registry: Registry,
     rules: &'a Rules,
     tables: TableNames<'a>,
@@ -49,6 +56,88 @@ pub struct RegistryBuilder<'a> {
     room: usize,
     /// Whether there was too little room: the registry is refused.
     is_full: bool,
+}
+
+/// All signs under construction, beside the places, which are complete and are looked up meanwhile.
+pub struct SignsBuilder<'b> {
+    problems: &'b mut Problems,
+    table: &'b str,
+    lines: &'b mut Vec<u32>,
+    later: &'b mut Vec<Later>,
+    room: &'b mut usize,
+    is_full: bool,
+    /// What the places have: the signs' own comes behind it.
+    text_before: usize,
+    variants_before: usize,
+    arena: Arena,
+    signs: Vec<Sign>,
+    by_code: HashTable<u32>,
+}
+
+/// Places that are checked by themselves: some rows of the table that follow one another.
+pub struct PlaceRows<'a> {
+    /// What is wrong with them. The reader of the rows adds what is wrong with their form.
+    pub problems: Problems,
+    table: &'a str,
+    texts: Texts<'a>,
+    places: Vec<CheckedPlace>,
+    /// What is told of them, by number.
+    stories: Vec<(u32, Story)>,
+}
+
+/// Signs that are checked by themselves and against the places: some rows of the table that follow one another.
+pub struct SignRows<'a> {
+    /// What is wrong with them. The reader of the rows adds what is wrong with their form.
+    pub problems: Problems,
+    tables: TableNames<'a>,
+    registry: &'a Registry,
+    texts: Texts<'a>,
+    signs: Vec<CheckedSign>,
+    /// The codes as they are written.
+    cells: String,
+    later: Vec<Later>,
+    /// Signs of which the whole row is right.
+    whole: u32,
+    /// The place of the last row, which is often that of the next.
+    last_place: Option<u32>,
+    reserved: Option<Code>,
+}
+
+struct CheckedPlace {
+    place: Place,
+    line: u64,
+    /// Where a problem of its identifier belongs among those of the others.
+    problem: usize,
+    /// Whether it may be the identifier of a place.
+    is_plain: bool,
+}
+
+/// A row with a code.
+struct CheckedSign {
+    sign: Sign,
+    line: u32,
+    /// Where its code stands among those of the others.
+    cell: Span,
+    /// Where a problem of its code belongs among those of the others.
+    problem: u16,
+    /// Whether the rest of its row is right too; else only its code counts.
+    is_whole: bool,
+}
+
+/// Names, targets and texts.
+#[derive(Default)]
+struct Arena {
+    text: String,
+    variants: Vec<Variant>,
+}
+
+/// The same of some rows, and what they are checked against.
+struct Texts<'a> {
+    rules: &'a Rules,
+    languages: &'a [Tag],
+    /// That of the last target.
+    site: Site,
+    arena: Arena,
 }
 
 struct Later {
@@ -103,177 +192,87 @@ impl<'a> RegistryBuilder<'a> {
         self.problems.add(table, line, "header", text);
     }
 
-    /// Adds a place. All places come before the first sign.
-    pub fn place(&mut self, row: &PlaceRow<'_>) {
-        let mut wrong = |key: &str, text: String| self.problems.add(self.tables.places, row.line, key, text);
-        let id = row.place;
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-        if id.is_empty() || id.len() > MAX_PLACE_ID || !id.bytes().all(plain) {
-            wrong("place", format!("expected 1 to {MAX_PLACE_ID} characters of a-z A-Z 0-9 _ . -, found {id:?}"));
-        } else if self.registry.place(id).is_some() {
-            wrong("place", format!("expected an identifier that no other place has, found {id:?} again"));
-        }
-        let name = in_default(row.names);
-        if name.is_empty() {
-            let default = self.rules.default_language;
-            wrong("name", format!("expected a name in the default language ({default}), found an empty cell"));
-        }
-        // Control characters were taken here before anything was told of a place: a table that has served goes on serving.
-        for (column, text) in [("name", name), ("kind", row.kind), ("area", row.area)] {
-            if text.len() > MAX_NAME {
-                wrong(column, format!("expected at most {MAX_NAME} bytes, found {}", text.len()));
-            }
-        }
-        let place = Place {
-            id: self.text(id),
-            kind: self.text_like_last(row.kind, |place| place.kind),
-            area: self.text_like_last(row.area, |place| place.area),
-            names: self.names(row.names),
-            targets: self.targets(self.tables.places, row.line, row.targets),
-            overridden: false,
-        };
-        let number = count(self.registry.places.len());
-        self.registry.places.push(place);
-        self.story(number, row);
-        let Registry { by_place, places, text, .. } = &mut self.registry;
-        let hash = |&at: &u32| Hasher::default().hash_one(slice(text, places[at as usize].id));
-        by_place.insert_unique(hash(&number), number, hash);
+    /// The languages so far, the default first.
+    #[must_use]
+    pub fn languages(&self) -> &[Tag] {
+        &self.registry.languages
     }
 
-    /// Checks and keeps what is told of a place, if anything is.
-    fn story(&mut self, place: u32, row: &PlaceRow<'_>) {
-        if row.namesakes.is_empty() && row.abouts.is_empty() && row.source.is_empty() && row.compiled.is_empty() {
-            return;
-        }
-        let namesakes = self.texts(row, "namesake", row.namesakes, |text| story::line(text, MAX_NAME));
-        let abouts = self.texts(row, "about", row.abouts, story::about);
-        let mut wrong = |key: &str, text: String| self.problems.add(self.tables.places, row.line, key, text);
-        if !row.abouts.is_empty() && in_default(row.abouts).is_empty() {
-            let default = self.rules.default_language;
-            let text = format!(
-                "expected a text in the default language ({default}) beside those in others, found an empty cell"
-            );
-            wrong("about", text);
-        }
-        let compiled = if row.compiled.is_empty() { Some(NO_DATE) } else { days(row.compiled) };
-        // `14/3/25` is read as a day of the year 25. A day of mounting may be any: tables that have served go on serving.
-        let compiled = compiled.filter(|&day| day == NO_DATE || date_of(day).year() >= FIRST_YEAR);
-        if compiled.is_none() {
-            wrong("compiled", format!("expected a date such as 2026-03-14 or 14/3/2026, found {:?}", row.compiled));
-        }
-        let source = story::source(row.source).unwrap_or_else(|error| {
-            wrong("source", error.to_string());
-            Cow::default()
-        });
-        let source = self.text(&source);
-        self.registry.stories.insert(place, Story { namesakes, abouts, source, compiled: compiled.unwrap_or(NO_DATE) });
+    /// About how many places there will be: room for a wrong number costs memory, and none costs time.
+    pub fn expect_places(&mut self, about: usize) {
+        // There is nothing in it yet that would have to be put elsewhere.
+        self.registry.by_place.try_reserve(about, |_| 0).ok();
     }
 
-    /// Texts of a place in several languages, each as `read` has it.
-    fn texts(
-        &mut self,
-        row: &PlaceRow<'_>,
-        column: &str,
-        texts: &[Text<'_>],
-        read: impl Fn(&str) -> Result<Cow<'_, str>, StoryError>,
-    ) -> Variants {
-        let start = count(self.registry.variants.len());
-        for &Text { language, text } in texts {
-            // One that is refused is there all the same: its place must not be reported as without one.
-            let text = read(text).unwrap_or_else(|error| {
-                let column = language.map_or(column.to_owned(), |tag| format!("{column}:{tag}"));
-                self.problems.add(self.tables.places, row.line, &column, error.to_string());
-                Cow::default()
-            });
-            self.variant(language, &text);
+    /// Adds places. All places come before the first sign.
+    pub fn places(&mut self, rows: PlaceRows<'_>) {
+        let PlaceRows { problems, texts: Texts { arena, .. }, places, stories, .. } = rows;
+        let mut again = Vec::new();
+        if let Some(room) = self.room.checked_sub(arena.text.len()) {
+            self.room = room;
+            let before = count(self.registry.places.len());
+            let (text_start, variants_start) =
+                arena.append_to(&mut self.registry.text, &mut self.registry.variants, 0, 0);
+            let Registry { by_place, places: all, text, .. } = &mut self.registry;
+            for CheckedPlace { mut place, line, problem, is_plain } in places {
+                for span in [&mut place.id, &mut place.kind, &mut place.area] {
+                    span.start += text_start;
+                }
+                for run in [&mut place.names, &mut place.targets] {
+                    *run = run.behind(variants_start);
+                }
+                let (id, number) = (slice(text, place.id), count(all.len()));
+                let is_same = |&at: &u32| slice(text, all[at as usize].id) == id;
+                let hash = |&at: &u32| Hasher::default().hash_one(slice(text, all[at as usize].id));
+                match by_place.entry(Hasher::default().hash_one(id), is_same, hash) {
+                    Entry::Vacant(entry) => {
+                        entry.insert(number);
+                    }
+                    Entry::Occupied(_) if is_plain => {
+                        let text = format!("expected an identifier that no other place has, found {id:?} again");
+                        let (file, key) = (self.tables.places.to_owned(), "place".to_owned());
+                        again.push((problem, Problem { file, line, key, text }));
+                    }
+                    // It is told already.
+                    Entry::Occupied(_) => {}
+                }
+                all.push(place);
+            }
+            for (number, mut story) in stories {
+                story.source.start += text_start;
+                for run in [&mut story.namesakes, &mut story.abouts] {
+                    *run = run.behind(variants_start);
+                }
+                self.registry.stories.insert(before + number, story);
+            }
+        } else {
+            self.is_full = true;
         }
-        variants(start, texts)
+        add_all(&mut self.problems, problems, again);
     }
 
-    /// Adds a sign. All signs come before the first override.
-    pub fn sign(&mut self, row: &SignRow<'_>) {
-        let mut wrong = |key: &str, text: String| self.problems.add(self.tables.signs, row.line, key, text);
-        let cell = row.code;
-        let code = match cell.parse::<Code>() {
-            _ if spoiled(cell).is_some() => {
-                wrong("code", format!("expected a code, found {cell:?}{}", spoiled_by(cell)));
-                None
-            }
-            Ok(code) if code.text().as_str() == RESERVED => {
-                wrong("code", format!("expected another code than that of the page /go, found {cell:?}"));
-                Some(code)
-            }
-            Ok(code) => Some(code),
-            Err(error) if cell.is_empty() => {
-                wrong("code", error.to_string());
-                None
-            }
-            Err(error) => {
-                wrong("code", format!("{error} in {cell:?}"));
-                None
-            }
+    /// Adds all signs, which `add` gives to the one while it looks up places in the other. They come before the first
+    /// override.
+    pub fn signs(&mut self, add: impl FnOnce(&mut SignsBuilder<'_>, &Registry)) {
+        let mut builder = SignsBuilder {
+            problems: &mut self.problems,
+            table: self.tables.signs,
+            lines: &mut self.lines,
+            later: &mut self.later,
+            room: &mut self.room,
+            text_before: self.registry.text.len(),
+            variants_before: self.registry.variants.len(),
+            is_full: false,
+            arena: Arena::default(),
+            signs: Vec::new(),
+            by_code: HashTable::new(),
         };
-        if let Some(code) = code
-            && let Some(other) = self.registry.sign(code)
-        {
-            let line = self.lines[other.number as usize];
-            wrong(
-                "code",
-                format!(
-                    "expected a code that no other sign has, found {cell:?}, the code of line {line} (both are read as {code})"
-                ),
-            );
-        }
-        let place = self.registry.place(row.place).map(|place| place.number);
-        if place.is_none() {
-            wrong("place", format!("expected a place of {}, found {:?}", self.tables.places, row.place));
-        }
-        let status = Status::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(row.status));
-        if status.is_none() {
-            wrong("status", format!("expected planned, active or retired, found {:?}", row.status));
-        }
-        let (lat, lon) = position(row, &mut wrong);
-        let mounted = if row.mounted.is_empty() { Some(NO_DATE) } else { days(row.mounted) };
-        if mounted.is_none() {
-            wrong("mounted", format!("expected a date such as 2026-03-14 or 14/3/2026, found {:?}", row.mounted));
-        }
-        let targets = self.targets(self.tables.signs, row.line, row.targets);
-        let (Some(code), Some(place), Some(status)) = (code, place, status) else {
-            return;
-        };
-        let own_targets = targets.len > 0;
-        let targets = if own_targets { targets } else { self.registry.places[place as usize].targets };
-        let is_told = self.registry.stories.get(&place).is_some_and(|story| story.abouts.len > 0);
-        if status != Status::Retired && targets.len == 0 && !is_told {
-            let id = self.registry.str(self.registry.places[place as usize].id);
-            let text = format!(
-                "expected a target, the sign's own or that of its place {id}, or a text about that place, found neither"
-            );
-            self.problems.add(self.tables.signs, row.line, "target", text);
-        }
-        let number = count(self.registry.signs.len());
-        if !row.successor.is_empty() || !row.aliases.is_empty() {
-            let (successor, aliases) = (row.successor.to_owned(), row.aliases.to_owned());
-            self.later.push(Later { sign: number, successor, aliases });
-        }
-        self.lines.push(u32::try_from(row.line).unwrap_or(u32::MAX));
-        let sign = Sign {
-            code,
-            place,
-            targets,
-            successor: NO_SIGN,
-            lat,
-            lon,
-            mounted: mounted.unwrap_or(NO_DATE),
-            tally: 0.into(),
-            status,
-            own_targets,
-            overridden: false,
-        };
-        self.registry.signs.push(sign);
-        let Registry { by_code, signs, .. } = &mut self.registry;
-        let hash = |&at: &u32| Hasher::default().hash_one(signs[at as usize].code);
-        by_code.insert_unique(hash(&number), number, hash);
+        add(&mut builder, &self.registry);
+        let SignsBuilder { arena, signs, by_code, is_full, .. } = builder;
+        self.is_full |= is_full;
+        (self.registry.signs, self.registry.by_code) = (signs, by_code);
+        self.registry.text.push_str(&arena.text);
+        self.registry.variants.extend(arena.variants);
     }
 
     /// Adds an override.
@@ -307,10 +306,19 @@ impl<'a> RegistryBuilder<'a> {
         if row.targets.is_empty() {
             wrong("target", "expected where to lead meanwhile, found an empty cell".to_owned());
         }
-        let targets = self.targets(self.tables.overrides, row.line, row.targets);
+        let mut texts = Texts::new(self.rules, &self.registry.languages);
+        let targets = texts.targets(&mut self.problems, self.tables.overrides, row.line, row.targets);
+        let arena = texts.arena;
+        let Some(room) = self.room.checked_sub(arena.text.len()) else {
+            self.is_full = true;
+            return;
+        };
+        self.room = room;
+        let (_, start) = arena.append_to(&mut self.registry.text, &mut self.registry.variants, 0, 0);
         let (Some(scope), Some(from_ms), Some(until_ms)) = (scope, from, until) else {
             return;
         };
+        let targets = targets.behind(start);
         match scope {
             Scope::Place(number) => self.registry.places[number as usize].overridden = true,
             Scope::Sign(number) => self.registry.signs[number as usize].overridden = true,
@@ -353,7 +361,8 @@ impl<'a> RegistryBuilder<'a> {
 
     /// Checks and sets what leads from one sign to another, once every sign is known.
     fn successors_and_aliases(&mut self) {
-        for later in std::mem::take(&mut self.later) {
+        let later = std::mem::take(&mut self.later);
+        for later in &later {
             let line = u64::from(self.lines[later.sign as usize]);
             let mut wrong = |key: &str, text: String| self.problems.add(self.tables.signs, line, key, text);
             let cell = &later.successor;
@@ -382,7 +391,7 @@ impl<'a> RegistryBuilder<'a> {
                 }
             }
         }
-        for number in 0..count(self.registry.signs.len()) {
+        for number in later.iter().map(|later| later.sign) {
             if let Err(error) = self.successors_end(number) {
                 let line = u64::from(self.lines[number as usize]);
                 self.problems.add(self.tables.signs, line, "successor", error.to_string());
@@ -403,9 +412,293 @@ impl<'a> RegistryBuilder<'a> {
         }
         Err(SuccessorError::TooMany)
     }
+}
+
+impl SignsBuilder<'_> {
+    /// About how many there will be: see [`RegistryBuilder::expect_places`].
+    pub fn expect(&mut self, about: usize) {
+        self.by_code.try_reserve(about, |_| 0).ok();
+    }
+
+    /// Adds signs.
+    pub fn add(&mut self, rows: SignRows<'_>) {
+        let SignRows { problems, texts: Texts { arena, .. }, signs, cells, later, .. } = rows;
+        let mut again = Vec::new();
+        if let Some(room) = self.room.checked_sub(arena.text.len()) {
+            *self.room = room;
+            let before = count(self.signs.len());
+            let Arena { text, variants } = &mut self.arena;
+            let (_, variants_start) = arena.append_to(text, variants, self.text_before, self.variants_before);
+            self.later.extend(later.into_iter().map(|later| Later { sign: before + later.sign, ..later }));
+            let (all, lines) = (&mut self.signs, &mut *self.lines);
+            for CheckedSign { mut sign, line, cell, problem, is_whole } in signs {
+                let (code, number) = (sign.code, count(all.len()));
+                let is_same = |&at: &u32| all[at as usize].code == code;
+                let hash = |&at: &u32| Hasher::default().hash_one(all[at as usize].code);
+                match self.by_code.entry(Hasher::default().hash_one(code), is_same, hash) {
+                    Entry::Vacant(entry) => {
+                        if is_whole {
+                            entry.insert(number);
+                        }
+                    }
+                    Entry::Occupied(other) => {
+                        let (cell, other) = (slice(&cells, cell), lines[*other.get() as usize]);
+                        let text = format!(
+                            "expected a code that no other sign has, found {cell:?}, the code of line {other} \
+                             (both are read as {code})"
+                        );
+                        let (file, key) = (self.table.to_owned(), "code".to_owned());
+                        again.push((usize::from(problem), Problem { file, line: u64::from(line), key, text }));
+                    }
+                }
+                if is_whole {
+                    if sign.own_targets {
+                        sign.targets = sign.targets.behind(variants_start);
+                    }
+                    lines.push(line);
+                    all.push(sign);
+                }
+            }
+        } else {
+            self.is_full = true;
+        }
+        add_all(self.problems, problems, again);
+    }
+}
+
+impl<'a> PlaceRows<'a> {
+    /// None yet. `languages` are those of [`RegistryBuilder::languages`].
+    #[must_use]
+    pub fn new(rules: &'a Rules, tables: TableNames<'a>, languages: &'a [Tag]) -> Self {
+        let (problems, texts) = (Problems::default(), Texts::new(rules, languages));
+        Self { problems, table: tables.places, texts, places: Vec::new(), stories: Vec::new() }
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, row: &PlaceRow<'_>) {
+        // Behind what is wrong with the form of its row.
+        let problem = self.problems.list.len();
+        let mut wrong = |key: &str, text: String| self.problems.add(self.table, row.line, key, text);
+        let id = row.place;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+        let is_plain = !id.is_empty() && id.len() <= MAX_PLACE_ID && id.bytes().all(plain);
+        if !is_plain {
+            wrong("place", format!("expected 1 to {MAX_PLACE_ID} characters of a-z A-Z 0-9 _ . -, found {id:?}"));
+        }
+        let name = in_default(row.names);
+        if name.is_empty() {
+            let default = self.texts.rules.default_language;
+            wrong("name", format!("expected a name in the default language ({default}), found an empty cell"));
+        }
+        // Control characters were taken here before anything was told of a place: a table that has served goes on serving.
+        for (column, text) in [("name", name), ("kind", row.kind), ("area", row.area)] {
+            if text.len() > MAX_NAME {
+                wrong(column, format!("expected at most {MAX_NAME} bytes, found {}", text.len()));
+            }
+        }
+        let last = self.places.last().map(|last| (last.place.kind, last.place.area)).unzip();
+        let place = Place {
+            id: self.texts.text(id),
+            kind: self.texts.text_like(last.0, row.kind),
+            area: self.texts.text_like(last.1, row.area),
+            names: self.texts.names(row.names),
+            targets: self.texts.targets(&mut self.problems, self.table, row.line, row.targets),
+            overridden: false,
+        };
+        let number = count(self.places.len());
+        self.places.push(CheckedPlace { place, line: row.line, problem, is_plain });
+        self.story(number, row);
+    }
+
+    /// Checks and keeps what is told of a place, if anything is.
+    fn story(&mut self, place: u32, row: &PlaceRow<'_>) {
+        if row.namesakes.is_empty() && row.abouts.is_empty() && row.source.is_empty() && row.compiled.is_empty() {
+            return;
+        }
+        let namesakes = self.told(row, "namesake", row.namesakes, |text| story::line(text, MAX_NAME));
+        let abouts = self.told(row, "about", row.abouts, story::about);
+        let mut wrong = |key: &str, text: String| self.problems.add(self.table, row.line, key, text);
+        if !row.abouts.is_empty() && in_default(row.abouts).is_empty() {
+            let default = self.texts.rules.default_language;
+            let text = format!(
+                "expected a text in the default language ({default}) beside those in others, found an empty cell"
+            );
+            wrong("about", text);
+        }
+        let compiled = if row.compiled.is_empty() { Some(NO_DATE) } else { days(row.compiled) };
+        // `14/3/25` is read as a day of the year 25. A day of mounting may be any: tables that have served go on serving.
+        let compiled = compiled.filter(|&day| day == NO_DATE || date_of(day).year() >= FIRST_YEAR);
+        if compiled.is_none() {
+            wrong("compiled", format!("expected a date such as 2026-03-14 or 14/3/2026, found {:?}", row.compiled));
+        }
+        let source = story::source(row.source).unwrap_or_else(|error| {
+            wrong("source", error.to_string());
+            Cow::default()
+        });
+        let source = self.texts.text(&source);
+        let compiled = compiled.unwrap_or(NO_DATE);
+        self.stories.push((place, Story { namesakes, abouts, source, compiled }));
+    }
+
+    /// Texts of a place in several languages, each as `read` has it.
+    fn told(
+        &mut self,
+        row: &PlaceRow<'_>,
+        column: &str,
+        texts: &[Text<'_>],
+        read: impl Fn(&str) -> Result<Cow<'_, str>, StoryError>,
+    ) -> Variants {
+        let start = self.texts.next();
+        for &Text { language, text } in texts {
+            // One that is refused is there all the same: its place must not be reported as without one.
+            let text = read(text).unwrap_or_else(|error| {
+                let column = language.map_or(column.to_owned(), |tag| format!("{column}:{tag}"));
+                self.problems.add(self.table, row.line, &column, error.to_string());
+                Cow::default()
+            });
+            self.texts.variant(language, &text);
+        }
+        variants(start, texts)
+    }
+}
+
+impl<'a> SignRows<'a> {
+    /// None yet. `registry` is that of [`RegistryBuilder::signs`].
+    #[must_use]
+    pub fn new(rules: &'a Rules, tables: TableNames<'a>, registry: &'a Registry) -> Self {
+        Self {
+            problems: Problems::default(),
+            tables,
+            registry,
+            texts: Texts::new(rules, &registry.languages),
+            signs: Vec::new(),
+            cells: String::new(),
+            later: Vec::new(),
+            whole: 0,
+            last_place: None,
+            reserved: RESERVED.parse().ok(),
+        }
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, row: &SignRow<'_>) {
+        let mut wrong = |key: &str, text: String| self.problems.add(self.tables.signs, row.line, key, text);
+        let cell = row.code;
+        let code = match cell.parse::<Code>() {
+            _ if spoiled(cell).is_some() => {
+                wrong("code", format!("expected a code, found {cell:?}{}", spoiled_by(cell)));
+                None
+            }
+            Ok(code) if Some(code) == self.reserved => {
+                wrong("code", format!("expected another code than that of the page /go, found {cell:?}"));
+                Some(code)
+            }
+            Ok(code) => Some(code),
+            Err(error) if cell.is_empty() => {
+                wrong("code", error.to_string());
+                None
+            }
+            Err(error) => {
+                wrong("code", format!("{error} in {cell:?}"));
+                None
+            }
+        };
+        // Behind what is wrong with the form of its row and with the code itself.
+        let problem = self.problems.list.len();
+        let mut wrong = |key: &str, text: String| self.problems.add(self.tables.signs, row.line, key, text);
+        let registry = self.registry;
+        let place = match self.last_place {
+            Some(last) if registry.str(registry.places[last as usize].id) == row.place => Some(last),
+            _ => registry.place(row.place).map(|place| place.number),
+        };
+        self.last_place = place;
+        if place.is_none() {
+            wrong("place", format!("expected a place of {}, found {:?}", self.tables.places, row.place));
+        }
+        let status = Status::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(row.status));
+        if status.is_none() {
+            wrong("status", format!("expected planned, active or retired, found {:?}", row.status));
+        }
+        let (lat, lon) = position(row, &mut wrong);
+        let mounted = if row.mounted.is_empty() { Some(NO_DATE) } else { days(row.mounted) };
+        if mounted.is_none() {
+            wrong("mounted", format!("expected a date such as 2026-03-14 or 14/3/2026, found {:?}", row.mounted));
+        }
+        let targets = self.texts.targets(&mut self.problems, self.tables.signs, row.line, row.targets);
+        let Some(code) = code else { return };
+        let own_targets = targets.len > 0;
+        let targets = match place {
+            Some(place) if !own_targets => registry.places[place as usize].targets,
+            _ => targets,
+        };
+        let whole = place.zip(status);
+        if let Some((place, status)) = whole {
+            let is_told = || registry.stories.get(&place).is_some_and(|story| story.abouts.len > 0);
+            if status != Status::Retired && targets.len == 0 && !is_told() {
+                let id = registry.str(registry.places[place as usize].id);
+                let text = format!(
+                    "expected a target, the sign's own or that of its place {id}, or a text about that place, found neither"
+                );
+                self.problems.add(self.tables.signs, row.line, "target", text);
+            }
+            if !row.successor.is_empty() || !row.aliases.is_empty() {
+                let (successor, aliases) = (row.successor.to_owned(), row.aliases.to_owned());
+                self.later.push(Later { sign: self.whole, successor, aliases });
+            }
+            self.whole += 1;
+        }
+        let cell = Span { start: count(self.cells.len()), len: count(cell.len()) };
+        self.cells.push_str(row.code);
+        let sign = Sign {
+            code,
+            place: place.unwrap_or(0),
+            targets,
+            successor: NO_SIGN,
+            lat,
+            lon,
+            mounted: mounted.unwrap_or(NO_DATE),
+            tally: 0.into(),
+            status: status.unwrap_or(Status::Planned),
+            own_targets,
+            overridden: false,
+        };
+        self.signs.push(CheckedSign {
+            sign,
+            line: u32::try_from(row.line).unwrap_or(u32::MAX),
+            cell,
+            problem: u16::try_from(problem).unwrap_or(u16::MAX),
+            is_whole: whole.is_some(),
+        });
+    }
+}
+
+impl Arena {
+    /// Moves it behind others, before which there are so much text and so many variants still; where its own begin.
+    fn append_to(
+        self,
+        text: &mut String,
+        variants: &mut Vec<Variant>,
+        text_before: usize,
+        variants_before: usize,
+    ) -> (u32, u32) {
+        let (start, first) = (count(text_before + text.len()), count(variants_before + variants.len()));
+        text.push_str(&self.text);
+        let moved = self.variants.into_iter().map(|Variant { language, text }| {
+            let text = Span { start: text.start + start, ..text };
+            Variant { language, text }
+        });
+        variants.extend(moved);
+        (start, first)
+    }
+}
+
+impl<'a> Texts<'a> {
+    fn new(rules: &'a Rules, languages: &'a [Tag]) -> Self {
+        Self { rules, languages, site: Site::default(), arena: Arena::default() }
+    }
 
     fn names(&mut self, names: &[Text<'_>]) -> Variants {
-        let start = count(self.registry.variants.len());
+        let start = self.next();
         for name in names {
             self.variant(name.language, name.text);
         }
@@ -413,14 +706,21 @@ impl<'a> RegistryBuilder<'a> {
     }
 
     /// The targets of a row, checked.
-    fn targets(&mut self, table: &str, line: u64, targets: &[Text<'_>]) -> Variants {
-        let start = count(self.registry.variants.len());
+    fn targets(&mut self, problems: &mut Problems, table: &str, line: u64, targets: &[Text<'_>]) -> Variants {
+        let start = self.next();
         for &Text { language, text } in targets {
+            if self.site.holds(text) {
+                self.variant(language, text);
+                continue;
+            }
             match self.rules.target(text) {
-                Ok(url) => self.variant(language, &url),
+                Ok(url) => {
+                    self.site = Site::of(text, &url);
+                    self.variant(language, &url);
+                }
                 Err(error) => {
                     let column = language.map_or("target".to_owned(), |tag| format!("target:{tag}"));
-                    self.problems.add(table, line, &column, error.to_string());
+                    problems.add(table, line, &column, error.to_string());
                     // The target is refused and not absent: a sign of the place must not be reported as without one.
                     self.variant(language, text);
                 }
@@ -431,37 +731,48 @@ impl<'a> RegistryBuilder<'a> {
             let text = format!(
                 "expected a target in the default language ({default}) beside those in others, found an empty cell"
             );
-            self.problems.add(table, line, "target", text);
+            problems.add(table, line, "target", text);
         }
         variants(start, targets)
     }
 
+    /// The number of the next variant.
+    fn next(&self) -> u32 {
+        count(self.arena.variants.len())
+    }
+
     fn variant(&mut self, language: Option<Tag>, text: &str) {
         let language = language.unwrap_or(self.rules.default_language);
-        let language = self.registry.languages.iter().position(|known| *known == language).unwrap_or(0);
+        let language = self.languages.iter().position(|known| *known == language).unwrap_or(0);
         let language = u8::try_from(language).expect("languages are limited to 64");
         let text = self.text(text);
-        self.registry.variants.push(Variant { language, text });
+        self.arena.variants.push(Variant { language, text });
     }
 
     fn text(&mut self, text: &str) -> Span {
-        let Some(room) = self.room.checked_sub(text.len()) else {
-            self.is_full = true;
-            return Span::default();
-        };
-        self.room = room;
-        let start = count(self.registry.text.len());
-        self.registry.text.push_str(text);
+        let start = count(self.arena.text.len());
+        self.arena.text.push_str(text);
         Span { start, len: count(text.len()) }
     }
 
     /// Kinds and areas repeat from row to row; the last row's text serves again.
-    fn text_like_last(&mut self, text: &str, field: impl Fn(&Place) -> Span) -> Span {
-        match self.registry.places.last().map(field) {
-            Some(span) if self.registry.str(span) == text => span,
-            _ => self.text(text),
-        }
+    fn text_like(&mut self, last: Option<Span>, text: &str) -> Span {
+        last.filter(|&span| slice(&self.arena.text, span) == text).unwrap_or_else(|| self.text(text))
     }
+}
+
+/// Adds what is wrong with some rows, and with what they have in common with others, each at its place.
+fn add_all(problems: &mut Problems, of_rows: Problems, again: Vec<(usize, Problem)>) {
+    let more = of_rows.more;
+    let mut again = again.into_iter().peekable();
+    for (at, problem) in of_rows.list.into_iter().enumerate() {
+        while let Some((_, problem)) = again.next_if(|(before, _)| *before <= at) {
+            problems.push(problem);
+        }
+        problems.push(problem);
+    }
+    again.for_each(|(_, problem)| problems.push(problem));
+    problems.more += more;
 }
 
 /// An alias of a sign as browsers send it.
@@ -528,12 +839,21 @@ fn position(row: &SignRow<'_>, wrong: &mut impl FnMut(&str, String)) -> (i32, i3
 /// A comma is read as the decimal point: spreadsheets in Vietnam write it so.
 #[allow(clippy::cast_possible_truncation, reason = "180 degrees are 180 million, which fit 32 bits")]
 fn millionths(cell: &str, limit: f64) -> Option<i32> {
-    let degrees: f64 = cell.replace(',', ".").parse().ok()?;
+    let cell = if cell.contains(',') { Cow::from(cell.replace(',', ".")) } else { Cow::from(cell) };
+    let degrees: f64 = cell.parse().ok()?;
     (degrees.abs() <= limit).then(|| (degrees * 1e6).round() as i32)
 }
 
 /// Days since 1 January 1970 of `2026-03-14`, or of `14/3/2026` as spreadsheets in Vietnam write it.
 fn days(cell: &str) -> Option<i32> {
+    let digit = |b: u8| b.is_ascii_digit().then(|| i16::from(b - b'0'));
+    // As nearly all are written, a tenth of what reading any date takes.
+    if let &[m, c, x, y, b'-', t, n, b'-', d, e] = cell.as_bytes() {
+        let number = |tens: u8, ones: u8| Some(10 * digit(tens)? + digit(ones)?);
+        let [century, year, month, day] = [number(m, c)?, number(x, y)?, number(t, n)?, number(d, e)?];
+        let (month, day) = (i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+        return Some(day_of(jiff::civil::Date::new(100 * century + year, month, day).ok()?));
+    }
     let date =
         if cell.contains('/') { jiff::civil::Date::strptime("%d/%m/%Y", cell).ok()? } else { cell.parse().ok()? };
     Some(day_of(date))
@@ -586,13 +906,33 @@ mod tests {
         }
     }
 
+    fn add_places(builder: &mut RegistryBuilder<'_>, places: &[PlaceRow<'_>]) {
+        let languages = builder.languages().to_vec();
+        let mut rows = PlaceRows::new(builder.rules, builder.tables, &languages);
+        for row in places {
+            rows.add(row);
+        }
+        builder.places(rows);
+    }
+
+    fn add_signs(builder: &mut RegistryBuilder<'_>, signs: &[SignRow<'_>]) {
+        let (rules, tables) = (builder.rules, builder.tables);
+        builder.signs(|builder, registry| {
+            let mut rows = SignRows::new(rules, tables, registry);
+            for row in signs {
+                rows.add(row);
+            }
+            builder.add(rows);
+        });
+    }
+
     #[test]
     fn more_text_than_can_be_counted_is_refused_and_no_panic() {
         let rules = rules();
         let build = |room| {
             let mut builder = RegistryBuilder { room, ..RegistryBuilder::new(&rules, TABLES) };
-            builder.place(&place(&text("Một"), &text("https://example.vn/đ")));
-            builder.sign(&sign("A1"));
+            add_places(&mut builder, &[place(&text("Một"), &text("https://example.vn/đ"))]);
+            add_signs(&mut builder, &[sign("A1")]);
             builder.build()
         };
         // The target is longer as it is sent.
@@ -640,7 +980,7 @@ mod tests {
             let (names, targets) = (text("Một"), text("https://example.vn/"));
             let row = place(&names, &targets);
             let (source, compiled) = (source.as_str(), compiled.as_str());
-            builder.place(&PlaceRow { namesakes: &namesakes, abouts: &abouts, source, compiled, ..row });
+            add_places(&mut builder, &[PlaceRow { namesakes: &namesakes, abouts: &abouts, source, compiled, ..row }]);
             match builder.build() {
                 Ok(registry) => {
                     prop_assert!(wrong.is_empty(), "nothing is said of {wrong:?}");
@@ -670,9 +1010,9 @@ mod tests {
         let rules = rules();
         let tables = TableNames { signs: "change set 12", ..TABLES };
         let mut builder = RegistryBuilder::new(&rules, tables);
-        builder.place(&place(&text("Một"), &text("https://example.vn/")));
-        builder.sign(&sign("A1"));
-        builder.sign(&SignRow { line: 3, status: "activ", successor: "B1", ..sign("B2") });
+        add_places(&mut builder, &[place(&text("Một"), &text("https://example.vn/"))]);
+        let slip = SignRow { line: 3, status: "activ", successor: "B1", ..sign("B2") };
+        add_signs(&mut builder, &[sign("A1"), slip]);
         let problems = builder.build().expect_err("a slip").to_string();
         assert_eq!(problems, "change set 12:3: status: expected planned, active or retired, found \"activ\"");
     }
@@ -681,9 +1021,9 @@ mod tests {
     fn problems_are_told_in_the_order_of_tables_and_lines() {
         let rules = rules();
         let mut builder = RegistryBuilder::new(&rules, TABLES);
-        builder.place(&place(&text("Một"), &text("https://example.vn/")));
-        builder.sign(&SignRow { successor: "B1", ..sign("A1") });
-        builder.sign(&SignRow { line: 3, lat: "91", lon: "0", ..sign("A2") });
+        add_places(&mut builder, &[place(&text("Một"), &text("https://example.vn/"))]);
+        let successor = SignRow { successor: "B1", ..sign("A1") };
+        add_signs(&mut builder, &[successor, SignRow { line: 3, lat: "91", lon: "0", ..sign("A2") }]);
         let problems = builder.build().expect_err("two slips").list;
         let told: Vec<_> = problems.iter().map(|problem| (problem.line, problem.key.as_str())).collect();
         assert_eq!(told, [(2, "successor"), (3, "lat")]);

@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicU32;
 
 use hashbrown::{HashMap, HashTable};
 
-pub use builder::RegistryBuilder;
+pub use builder::{PlaceRows, RegistryBuilder, SignRows, SignsBuilder};
 pub use coverage::{Coverage, Gap, InLanguage, gaps};
 pub use place::{Answer, CODE_HOLE, MakePage, PlacePage, PlaceRef};
 pub use route::{AliasError, Route, as_sent};
@@ -87,6 +87,14 @@ struct Variant {
 struct Variants {
     start: u32,
     len: u8,
+}
+
+impl Variants {
+    /// The same where so many variants come before.
+    fn behind(self, before: u32) -> Self {
+        let Self { start, len } = self;
+        Self { start: start + before, len }
+    }
 }
 
 #[derive(Debug)]

@@ -169,8 +169,33 @@ impl Rules {
     }
 }
 
+/// Where a target that was taken leads: its scheme and host, up to the `/` that begins the path. Others with the same
+/// beginning need not be read as URLs if what follows is plain, and most of a table's targets are so.
+#[derive(Debug, Default)]
+pub(super) struct Site(String);
+
+impl Site {
+    /// Of a target that [`Rules::target`] has taken, and as it is sent.
+    pub fn of(target: &str, sent: &str) -> Self {
+        let host = target.find("://").map_or(target.len(), |at| at + 3);
+        let end = target[host..].find('/').map_or(0, |at| host + at + 1);
+        Self(if sent.starts_with(&target[..end]) { target[..end].to_owned() } else { String::new() })
+    }
+
+    /// Whether a text is a target as well, sent as it is written: the path and the query have only such characters as
+    /// stand for themselves there, and no segment `.` or `..` (<https://url.spec.whatwg.org/#path-state>).
+    pub fn holds(&self, text: &str) -> bool {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_~/.?=&".contains(&b);
+        let Some(path) = text.strip_prefix(&self.0).filter(|_| !self.0.is_empty()) else { return false };
+        let is_plain = path.bytes().all(plain) && !path.starts_with('.') && !path.contains("/.");
+        is_plain && text.len() <= MAX_TARGET
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn rules(allow_http: bool) -> Rules {
@@ -207,6 +232,25 @@ mod tests {
         ] {
             let error = rules.target(target).expect_err(target);
             assert!(error.to_string().contains(reason), "{target}: {error}");
+        }
+    }
+
+    proptest! {
+        /// Of two targets with the same beginning the second is taken as it would be alone.
+        #[test]
+        fn a_known_site_has_only_targets_that_are_sent_as_they_are(
+            site in "(https?|HTTPS)://(a\\.|x@|0x7f\\.|%61)?(langson\\.gov\\.vn|evil\\.com)(:(443|8443))?[/?#]?",
+            [first, second] in prop::array::uniform2("[a-z/.?=&%2eE#@:\\\\ ~_-]{0,12}"),
+        ) {
+            let rules = rules(false);
+            let first = format!("{site}{first}");
+            if let Ok(sent) = rules.target(&first) {
+                let second = format!("{site}{second}");
+                if Site::of(&first, &sent).holds(&second) {
+                    prop_assert_eq!(rules.target(&second), Ok(second));
+                }
+            }
+            prop_assert!(!Site::default().holds(&first));
         }
     }
 

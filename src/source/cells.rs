@@ -12,7 +12,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::csv::{BOM, Columns, Heading, MAX_CELL, Row, Table, spans};
+use super::csv::{BOM, Columns, Form, Heading, MAX_CELL, Record, Row, Table, spans};
 use super::sources::{OVERRIDES, PLACES, SIGNS, Sources};
 use crate::core::{Code, Problems};
 
@@ -73,7 +73,7 @@ pub struct Cells {
 struct CellsRow {
     key: String,
     line: u64,
-    record: ::csv::StringRecord,
+    record: Record,
 }
 
 impl TableName {
@@ -238,8 +238,9 @@ impl Sources {
         let places = if table == TableName::Overrides { self.place_identifiers() } else { HashSet::new() };
         let mut problems = Problems::default();
         let mut cells = Cells { columns: Vec::new(), positions: Vec::new(), rows: Vec::new(), by_key: HashMap::new() };
-        if let Some(mut rows) = open(table, self.table(table), &mut problems) {
-            let headings = rows.headings.iter().map(|heading| heading.text()).enumerate();
+        if let Some(opened) = open(table, self.table(table), &mut problems) {
+            let mut rows = opened.rows();
+            let headings = opened.form.headings.iter().map(|heading| heading.text()).enumerate();
             (cells.positions, cells.columns) = headings.filter(|(_, text)| !text.is_empty()).unzip();
             while let Some(row) = rows.next_row(&mut problems) {
                 if let Some(key) = table.key(&places, |column| row.cell(column)) {
@@ -253,7 +254,8 @@ impl Sources {
     pub(super) fn place_identifiers(&self) -> HashSet<String> {
         let mut identifiers = HashSet::new();
         let mut problems = Problems::default();
-        if let Some(mut rows) = open(TableName::Places, &self.places, &mut problems) {
+        if let Some(table) = open(TableName::Places, &self.places, &mut problems) {
+            let mut rows = table.rows();
             while let Some(row) = rows.next_row(&mut problems) {
                 identifiers.insert(row.cell("place").to_owned());
             }
@@ -373,7 +375,7 @@ struct Wanted<'a> {
     count: usize,
     /// Where the first of them stands.
     at: Range<usize>,
-    record: ::csv::StringRecord,
+    record: Record,
 }
 
 /// Rows, and their numbers by key.
@@ -404,11 +406,13 @@ impl<'a> TableEdit<'a> {
         }
         let mut problems = Problems::default();
         let (mut wanted, by_key) = self.wanted()?;
-        let Some(mut table) = open(self.table, before, &mut problems) else { return Err(self.unreadable()) };
-        let new_columns = new_columns(&wanted, &table.headings);
-        let mut line_end = line_end(table.bytes, table.header.end);
-        let (mut ends, mut last_end) = (Vec::new(), table.header.end);
-        while let Some(row) = table.next_row(&mut problems) {
+        let Some(table) = open(self.table, before, &mut problems) else { return Err(self.unreadable()) };
+        let Form { headings, header, separator, .. } = &table.form;
+        let new_columns = new_columns(&wanted, headings);
+        let mut line_end = line_end(table.bytes, header.end);
+        let (mut ends, mut last_end) = (Vec::new(), header.end);
+        let mut rows = table.rows();
+        while let Some(row) = rows.next_row(&mut problems) {
             if let Some(&number) = self.key_of(&row).and_then(|key| by_key.get(&key)) {
                 let found = &mut wanted[number];
                 found.count += 1;
@@ -428,14 +432,14 @@ impl<'a> TableEdit<'a> {
         if !last.is_empty() {
             line_end = last;
         }
-        let columns: Vec<Heading> = table.headings.iter().chain(&new_columns).copied().collect();
+        let columns: Vec<Heading> = headings.iter().chain(&new_columns).copied().collect();
         let fates = self.fates(&wanted, &columns)?;
         let mut splices = Vec::new();
         let mut added = Vec::new();
         let mut gone = HashSet::new();
         for (row, &fate) in wanted.iter().zip(&fates) {
             match fate {
-                Fate::Added => added.push(self.new_row(row, &columns, table.separator)),
+                Fate::Added => added.push(self.new_row(row, &columns, *separator)),
                 Fate::Changed => row.change_cells(&table, self.table, &mut splices),
                 Fate::Gone => {
                     gone.insert(row.at.end);
@@ -458,8 +462,8 @@ impl<'a> TableEdit<'a> {
     fn header_like(&self, other: &[u8]) -> Vec<u8> {
         let bom: &[u8] = if other.starts_with(BOM) { BOM } else { b"" };
         let like = open(TableName::Places, other, &mut Problems::default());
-        let separator = like.as_ref().map_or(b',', |table| table.separator);
-        let end = like.as_ref().map_or(&b""[..], |table| line_end(table.bytes, table.header.end));
+        let separator = like.as_ref().map_or(b',', |table| table.form.separator);
+        let end = like.as_ref().map_or(&b""[..], |table| line_end(table.bytes, table.form.header.end));
         let mut columns = self.table.columns().required.to_vec();
         for change in self.changes {
             // A language comes behind the targets, and not behind the note.
@@ -487,7 +491,7 @@ impl<'a> TableEdit<'a> {
             };
             let number = *by_key.entry(key.clone()).or_insert(wanted.len());
             if number == wanted.len() {
-                let record = ::csv::StringRecord::new();
+                let record = Record::default();
                 wanted.push(Wanted { key, changes: Vec::new(), count: 0, at: 0..0, record });
             }
             // What is asked for twice is done once; what is asked for in two ways is not.
@@ -560,7 +564,7 @@ impl<'a> TableEdit<'a> {
 
     /// Cells of a row that is to go which nobody has seen going.
     fn unnamed(&self, row: &Wanted<'_>, columns: &[Heading]) -> Vec<Conflict> {
-        let cells = columns.iter().zip(&row.record);
+        let cells = columns.iter().zip(row.record.iter());
         let unseen = cells.filter(|(heading, cell)| {
             let is_key = heading.name.is_empty() || self.table.is_key(heading.name);
             !cell.is_empty() && !is_key && row.change(**heading).is_none()
@@ -592,12 +596,12 @@ impl<'a> TableEdit<'a> {
         let mut found = vec![0; wanted.len()];
         let mut conflicts = Vec::new();
         let mut problems = Problems::default();
-        let Some(mut table) = open(self.table, bytes, &mut problems) else { return Err(self.unreadable()) };
-        let headings = table.headings.clone();
-        while let Some(row) = table.next_row(&mut problems) {
+        let Some(table) = open(self.table, bytes, &mut problems) else { return Err(self.unreadable()) };
+        let mut rows = table.rows();
+        while let Some(row) = rows.next_row(&mut problems) {
             let Some(&at) = self.key_of(&row).and_then(|key| by_key.get(key.as_str())) else { continue };
             found[at] += 1;
-            for (&heading, cell) in headings.iter().zip(row.record) {
+            for (&heading, cell) in table.form.headings.iter().zip(row.record.iter()) {
                 let Some(change) = wanted[at].change(heading) else { continue };
                 let is_read = change.new.as_deref().is_none_or(|new| new.trim() == cell);
                 if !is_read && !self.table.is_key(heading.name) {
@@ -638,14 +642,15 @@ impl<'a> Wanted<'a> {
     /// The cells that change and that the row has already.
     fn change_cells(&self, table: &Table<'_>, name: TableName, splices: &mut Vec<Splice>) {
         let raw = &table.bytes[self.at.clone()];
-        let spans = spans(raw, table.separator);
-        for (&heading, (span, cell)) in table.headings.iter().zip(spans.into_iter().zip(&self.record)) {
+        let separator = table.form.separator;
+        let spans = spans(raw, separator);
+        for (&heading, (span, cell)) in table.form.headings.iter().zip(spans.into_iter().zip(self.record.iter())) {
             // However a code in a key is spelled, it stays.
             let asked = self.asked(heading).filter(|&new| new != cell && !name.is_key(heading.name));
             let Some(new) = asked else { continue };
             let is_quoted = raw[span.clone()].starts_with(b"\"");
-            let bytes = cell_bytes(new, table.separator, is_quoted && !needs_quotes(cell, table.separator));
-            let keeps_spaces = !is_quoted && !cell.is_empty() && !needs_quotes(new, table.separator);
+            let bytes = cell_bytes(new, separator, is_quoted && !needs_quotes(cell, separator));
+            let keeps_spaces = !is_quoted && !cell.is_empty() && !needs_quotes(new, separator);
             let span = if keeps_spaces { trimmed(raw, span) } else { span };
             splices.push(Splice { at: self.at.start + span.start..self.at.start + span.end, bytes });
         }
@@ -674,11 +679,11 @@ fn widen<'e>(
 ) {
     let by_end: HashMap<usize, &Wanted<'_>> = wanted.iter().map(|row| (row.at.end, row)).collect();
     let mut widen = |end: usize, text: &dyn Fn(Heading) -> String| {
-        let cells = columns.iter().map(|&heading| cell_bytes(&text(heading), table.separator, false));
-        let bytes = cells.flat_map(|cell| [vec![table.separator], cell].concat()).collect();
+        let cells = columns.iter().map(|&heading| cell_bytes(&text(heading), table.form.separator, false));
+        let bytes = cells.flat_map(|cell| [vec![table.form.separator], cell].concat()).collect();
         splices.push(Splice { at: end..end, bytes });
     };
-    widen(table.header.end, &Heading::text);
+    widen(table.form.header.end, &Heading::text);
     for &end in ends {
         let row = by_end.get(&end);
         widen(end, &|heading| row.and_then(|row| row.asked(heading)).unwrap_or_default().to_owned());

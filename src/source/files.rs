@@ -159,7 +159,7 @@ fn is_text(bytes: &[u8], from: usize) -> Result<(), TableError> {
     if is_utf16(bytes) {
         return Ok(());
     }
-    match bytes[from..].iter().position(|&b| b == 0) {
+    match memchr::memchr(0, &bytes[from..]) {
         Some(at) => Err(TableError::Nul { line: 1 + newlines(&bytes[..from + at]) }),
         None => Ok(()),
     }

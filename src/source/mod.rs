@@ -1,7 +1,7 @@
 //! The registry's three tables on the disk: read, checked, published, and kept as a copy.
 //!
 //! Owns everything between the files that people edit and the generation that serves. `files` reads
-//! a table and `csv` its rows, which `sources` gives to the registry's builder; `table_thread` and
+//! a table and `csv` its rows, which `sources` gives to the registry's builder, by `in_order` on several cores; `table_thread` and
 //! `folder_watch` know when a table has changed, so that no one else waits for its disk; `gather` reads
 //! the three together, `publisher` makes a new generation of them or refuses them, `state` is the result
 //! for operators, and `watch` starts a reload when a table has changed. `last_good` is the copy that
@@ -13,6 +13,7 @@ mod csv;
 mod files;
 mod folder_watch;
 mod gather;
+mod in_order;
 mod last_good;
 mod metrics;
 mod office;
@@ -26,7 +27,7 @@ mod writing;
 
 pub use cells::{CellChange, Cells, Conflict, TableName};
 pub use files::Files;
-pub use last_good::{LastGood, LoadError, SaveError};
+pub use last_good::{LastGood, LoadError};
 pub use publisher::{Publisher, RegistryError, Reload};
 pub use sources::Sources;
 pub use state::State;

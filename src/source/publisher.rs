@@ -5,14 +5,16 @@
 //! last-known-good copy), so that edits of the others are published. The state can be had without
 //! waiting for a read, and old generations are freed here, never on a worker.
 
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
 use super::files::{Files, TABLES, TableError};
 use super::gather::{When, gather};
-use super::last_good::LastGood;
+use super::last_good::{Copy, Kept, LastGood, LoadError};
 use super::sources::Sources;
 use super::state::{LoggedState, State};
 use super::table_thread::{TableState, TableThread};
@@ -66,7 +68,7 @@ pub struct Publisher {
     /// Held by the one reload that runs.
     reloading: Mutex<()>,
     /// What the last-known-good copy does not have yet.
-    to_keep: Mutex<Option<Sources>>,
+    to_keep: Mutex<Option<Copy>>,
 }
 
 /// The result of a reload.
@@ -94,31 +96,32 @@ impl Publisher {
     ) -> Result<Self, RegistryError> {
         let table_changed = Arc::new(Notify::new());
         let tables = TABLES.map(|at| TableThread::new(at, files.paths()[at], table_changed.clone()));
-        // Only the copy's number and hash are kept in memory: the rest is as long as the tables.
-        let kept = load(&last_good).map(|(generation, sources)| (generation, sources.content_hash()));
+        let kept = or_none(&last_good, last_good.kept());
         let parse_kept = || {
-            let (generation, sources) = load(&last_good)?;
+            let (Kept { generation, content_hash }, sources) = load(&last_good)?;
             let mut registry = sources.parse(&files, &rules).ok()?;
-            (registry.generation, registry.content_hash) = (generation, sources.content_hash());
+            (registry.generation, registry.content_hash) = (generation, content_hash);
             Some(registry)
         };
-        let read = gather_all(&tables).and_then(|sources| Ok((sources.parse(&files, &rules)?, sources)));
-        let read = read.map_err(RegistryError::Refused).and_then(|(mut registry, sources)| {
-            registry.content_hash = sources.content_hash();
-            match kept {
-                Some((generation, hash)) if hash == registry.content_hash => {
-                    registry.generation = generation;
-                    return Ok((registry, None));
-                }
-                Some((generation, _)) => {
-                    if let Some(kept) = parse_kept() {
-                        refuse_shrinking(&kept, &registry, max_shrink)?;
-                    }
-                    registry.generation = after(generation);
-                }
-                None => registry.generation = after(0),
+        let read = gather_all(&tables).and_then(|sources| {
+            // Nothing serves yet that would wait for a core.
+            let threads = thread::available_parallelism().map_or(1, NonZero::get);
+            sources.into_registry(&files, &rules, threads, kept.map(|kept| kept.content_hash))
+        });
+        let read = read.map_err(RegistryError::Refused).and_then(|(mut registry, copy)| {
+            if let Some(kept) = kept.filter(|_| copy.is_none()) {
+                registry.generation = kept.generation;
+                return Ok((registry, None));
             }
-            Ok((registry, Some(sources)))
+            // What has to be parsed for it takes as much memory again as the registry; its codes, little of that.
+            if kept.is_some()
+                && share_of_lost(&last_good, &registry) > max_shrink
+                && let Some(kept) = parse_kept()
+            {
+                refuse_shrinking(&kept, &registry, max_shrink)?;
+            }
+            registry.generation = after(kept.map_or(0, |kept| kept.generation));
+            Ok((registry, copy))
         });
         let (mut registry, to_keep, state) = match read {
             Ok((registry, to_keep)) => (registry, to_keep, LoggedState::good()),
@@ -146,9 +149,13 @@ impl Publisher {
     /// Writes the last-known-good copy of what serves, if that is newer. After [`Self::open`] it is
     /// called once it is sure that no other process serves from the copy.
     pub fn keep_copy(&self) {
-        let sources = lock(&self.to_keep).take();
-        if let Some(sources) = sources {
-            save(&self.last_good, self.current().generation, &sources);
+        let Some(copy) = lock(&self.to_keep).take() else { return };
+        let current = self.current();
+        let kept = Kept { generation: current.generation, content_hash: current.content_hash };
+        // Where it can't be written that is only logged: serving goes on without it.
+        if let Err(error) = self.last_good.save(kept, &copy) {
+            let path = self.last_good.path().display();
+            tracing::warn!(%error, %path, "the last-known-good registry can't be written");
         }
     }
 
@@ -240,7 +247,7 @@ impl Publisher {
             Err(error) => return Some(Outcome { result: Err(error), kept }),
         };
         drop(current);
-        self.publish(registry, sources);
+        self.publish(registry, content_hash, &sources);
         Some(Outcome { result: Ok(Reload::Published), kept })
     }
 
@@ -254,9 +261,9 @@ impl Publisher {
     }
 
     /// Has a registry serve, as the next generation; its number.
-    fn publish(&self, mut registry: Registry, sources: Sources) -> u64 {
+    fn publish(&self, mut registry: Registry, content_hash: u64, sources: &Sources) -> u64 {
         let generation = after(self.current().generation);
-        (registry.generation, registry.content_hash) = (generation, sources.content_hash());
+        (registry.generation, registry.content_hash) = (generation, content_hash);
         registry.make_pages(&*self.make_page);
         tracing::info!(
             generation,
@@ -265,7 +272,7 @@ impl Publisher {
             "registry published"
         );
         self.published.replace(registry);
-        *lock(&self.to_keep) = Some(sources);
+        *lock(&self.to_keep) = Some(Copy::of(sources));
         generation
     }
 
@@ -298,12 +305,13 @@ impl Publisher {
     }
 
     /// Has tables serve that were written by one who holds [`Self::one_at_a_time`]; the generation.
-    pub(super) fn publish_written(&self, registry: Registry, sources: Sources) -> u64 {
+    pub(super) fn publish_written(&self, registry: Registry, sources: &Sources) -> u64 {
         let current = self.current();
-        let generation = if sources.content_hash() == current.content_hash {
+        let content_hash = sources.content_hash();
+        let generation = if content_hash == current.content_hash {
             current.generation
         } else {
-            self.publish(registry, sources)
+            self.publish(registry, content_hash, sources)
         };
         lock(&self.state).record(&Ok(Reload::Published), &Problems::default());
         // They were read before they were written. One that was absent then, and is absent again before anybody has
@@ -323,8 +331,8 @@ impl Publisher {
     /// Puts the contents that serve in the place of tables that can't be read; `false` where there is no
     /// copy of them.
     fn keep_contents(&self, read: &mut [Result<Vec<u8>, TableError>; 3], content_hash: u64) -> bool {
-        let serving = load(&self.last_good).map(|(_, sources)| sources);
-        let Some(serving) = serving.filter(|sources| sources.content_hash() == content_hash) else { return false };
+        let serving = load(&self.last_good).filter(|(kept, _)| kept.content_hash == content_hash);
+        let Some((_, serving)) = serving else { return false };
         for (read, serving) in read.iter_mut().zip([serving.places, serving.signs, serving.overrides]) {
             if read.is_err() {
                 *read = Ok(serving);
@@ -394,17 +402,23 @@ fn refuse_shrinking(old: &Registry, new: &Registry, max_shrink: f64) -> Result<(
     Err(RegistryError::Shrunk { lost: loss * 100.0, allowed: max_shrink * 100.0, signs })
 }
 
+/// The share of the copy's signs that a registry does not have, 0 to 1.
+fn share_of_lost(last_good: &LastGood, registry: &Registry) -> f64 {
+    let signs = or_none(last_good, last_good.load_signs()).unwrap_or_default();
+    let codes = Sources { signs, ..Sources::default() }.codes();
+    let [lost, all] = [codes.iter().filter(|code| registry.sign(**code).is_none()).count(), codes.len().max(1)]
+        .map(|count| u32::try_from(count).map_or(f64::INFINITY, f64::from));
+    lost / all
+}
+
 /// The copy; one that can't be read is logged and counts as none.
-fn load(last_good: &LastGood) -> Option<(u64, Sources)> {
-    last_good.load().unwrap_or_else(|error| {
+fn load(last_good: &LastGood) -> Option<(Kept, Sources)> {
+    or_none(last_good, last_good.load())
+}
+
+fn or_none<T>(last_good: &LastGood, loaded: Result<Option<T>, LoadError>) -> Option<T> {
+    loaded.unwrap_or_else(|error| {
         tracing::warn!(%error, path = %last_good.path().display(), "the last-known-good registry can't be read");
         None
     })
-}
-
-/// Writes the copy. Where it can't be written that is only logged: serving goes on without it.
-fn save(last_good: &LastGood, generation: u64, sources: &Sources) {
-    if let Err(error) = last_good.save(generation, sources) {
-        tracing::warn!(%error, path = %last_good.path().display(), "the last-known-good registry can't be written");
-    }
 }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::cells::TableName;
-use super::csv::Table;
+use super::csv::{PIECE, Table};
 use super::sources::Sources;
 use crate::core::{Problem, Problems, spoiled};
 
@@ -45,12 +45,12 @@ impl Sources {
         }
         let places = if table == TableName::Overrides { self.place_identifiers() } else { HashSet::default() };
         let (columns, needed) = (table.columns(), table.key_columns());
-        let Some(mut uploaded) = Table::open_with(table.file(), upload, columns, needed, &mut problems) else {
+        let Some(uploaded) = Table::open_with(table.file(), upload, columns, needed, PIECE, &mut problems) else {
             return Err(problems);
         };
-        let headings = uploaded.headings.clone();
-        let mut rows = Vec::new();
-        while let Some(row) = uploaded.next_row(&mut problems) {
+        let headings = &uploaded.form.headings;
+        let (mut rows, mut read) = (Vec::new(), uploaded.rows());
+        while let Some(row) = read.next_row(&mut problems) {
             let key_cell = |column: &str| with_formula(row.cell(column));
             let spoiled_cell = table.key_columns().iter().find_map(|column| {
                 let cell = key_cell(column);
@@ -64,7 +64,7 @@ impl Sources {
                 )),
                 None => table.key(&places, key_cell).ok_or_else(|| no_key(table, key_cell)),
             };
-            let cells = headings.iter().zip(row.record).filter(|(heading, _)| !heading.name.is_empty());
+            let cells = headings.iter().zip(row.record.iter()).filter(|(heading, _)| !heading.name.is_empty());
             let cells = cells.map(|(_, cell)| with_formula(cell).replace("\r\n", "\n")).collect();
             rows.push(UploadedRow { line: row.line, key, cells });
         }

@@ -117,7 +117,8 @@ impl Writing<'_> {
     /// Publishes what was written; the generation. That which serves, if nothing differs from it.
     pub fn publish(self, registry: Registry) -> u64 {
         let Self { publisher, reloads_wait, tables } = self;
-        let generation = publisher.publish_written(registry, tables);
+        let generation = publisher.publish_written(registry, &tables);
+        drop(tables);
         drop(reloads_wait);
         publisher.free_old();
         generation
@@ -301,7 +302,7 @@ mod tests {
                 Files { places: path("places.csv"), signs: path("signs.csv"), overrides: path("overrides.csv") };
             fs::write(&files.places, places(0)).expect("a table");
             fs::write(&files.signs, SIGNS).expect("a table");
-            let last_good = LastGood::at(path("last-good.json"));
+            let last_good = LastGood::within(folder.path());
             let publisher = Publisher::open(
                 files.clone(),
                 rules(),
@@ -354,10 +355,9 @@ mod tests {
         assert_eq!(world.publisher.reload(false).expect("valid tables"), Reload::Unchanged);
         assert_eq!(world.publisher.current().generation, generation);
         // The copy is as new, and nothing else is left in the folder.
-        let (kept, sources) =
-            LastGood::at(world.folder.path().join("last-good.json")).load().expect("a copy").expect("one");
-        assert_eq!((kept, sources.places), (generation, places(1).into_bytes()));
-        assert_eq!(world.names(), ["last-good.json", "places.csv", "signs.csv"]);
+        let (kept, sources) = LastGood::within(world.folder.path()).load().expect("a copy").expect("one");
+        assert_eq!((kept.generation, sources.places), (generation, places(1).into_bytes()));
+        assert_eq!(world.names(), ["places.csv", "registry-last-good", "signs.csv"]);
     }
 
     #[test]

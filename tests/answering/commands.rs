@@ -529,7 +529,7 @@ fn a_configuration_may_be_named_from_within_its_folder() {
         .current_dir(setup.path("config"))
         .spawn()
         .unwrap();
-    wait_for("the copy of the registry", || setup.path("config/registry-last-good.json").exists().then_some(()));
+    wait_for("the copy of the registry", || setup.path("config/registry-last-good").exists().then_some(()));
     edge.kill().unwrap();
     edge.wait().unwrap();
 }

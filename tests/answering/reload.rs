@@ -189,7 +189,7 @@ fn no_number_is_given_twice_though_the_copy_is_lost_and_two_edges_see_that_they_
     let mut edge = Setup::new().start();
     let first = number(&edge);
     edge.stop();
-    fs::remove_file(edge.setup.path("data/registry-last-good.json")).unwrap();
+    fs::remove_file(edge.setup.path("data/registry-last-good")).unwrap();
     edge.start();
     let second = number(&edge);
     assert!(second.0 > first.0, "{first:?} {second:?}");
@@ -200,20 +200,23 @@ fn no_number_is_given_twice_though_the_copy_is_lost_and_two_edges_see_that_they_
 fn the_copy_of_an_older_release_is_read_and_its_number_followed_by_a_higher_one() {
     let mut edge = Setup::new().start();
     edge.stop();
+    fs::remove_file(edge.setup.path("data/registry-last-good")).unwrap();
+    let [places, signs] =
+        ["places", "signs"].map(|table| fs::read_to_string(edge.setup.path(&format!("config/{table}.csv"))));
+    let old = serde_json::json!({"generation": 7, "places": places.unwrap(), "signs": signs.unwrap(), "overrides": ""});
     let copy = edge.setup.path("data/registry-last-good.json");
-    let mut old: serde_json::Value = serde_json::from_str(&fs::read_to_string(&copy).unwrap()).unwrap();
-    old["generation"] = 7.into();
     fs::write(&copy, old.to_string()).unwrap();
     edge.start();
     assert_eq!(number(&edge).0, 7, "the same tables keep their number");
     fs::write(edge.setup.path("config/signs.csv"), "code,place,status\nA1B2C3,one,active\n").unwrap();
     wait_for("the next generation", || (number(&edge).0 > 1_700_000_000_000).then_some(()));
+    wait_for("a new copy in its place", || (!copy.exists()).then_some(()));
 }
 
 #[test]
 fn a_second_process_leaves_the_copy_as_it_is() {
     let edge = Setup::new().start();
-    let copy = edge.setup.path("data/registry-last-good.json");
+    let copy = edge.setup.path("data/registry-last-good");
     let before = fs::read(&copy).unwrap();
     fs::write(edge.setup.path("config/other.csv"), "code,place,status\nA1B2C3,one,active\nB1,one,active\n").unwrap();
     let config = edge.setup.toml().replace("[registry]", "[registry]\nsigns = \"other.csv\"");

@@ -55,7 +55,7 @@ pub fn handler(segment: &str) -> (Setup, Arc<Journal>, ScanHandler) {
     std::fs::write(setup.path("config/waypost.toml"), setup.toml()).unwrap();
     let config = Config::read(&setup.path("config/waypost.toml")).unwrap();
     let shared = app::shared(&config);
-    let last_good = LastGood::at(setup.path("data/last-good.json"));
+    let last_good = LastGood::within(&setup.path("data"));
     std::fs::create_dir(setup.path("data")).unwrap();
     let (tables, make_page) = (config.registry, config.pages.make_place());
     let publisher = Publisher::open(tables.files, tables.rules, tables.max_shrink, make_page, last_good).unwrap();
