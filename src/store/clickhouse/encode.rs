@@ -159,8 +159,8 @@ fn tags(targets: Targets<'_>) -> impl Iterator<Item = &str> {
 
 /// A block of the registry has at most so many signs, and is full with the one that brings it to [`FULL`].
 pub(super) const SIGNS: u32 = 65_536;
-/// Bytes of a block of the registry, about. It has [`SIGNS`] before while a sign takes less than 256: with a target and a
-/// name of 20 characters each it takes 150. What stays of a generation's size is this, however long its texts are.
+/// Bytes of a block of the registry, about: so much of a generation is in memory, however long its texts are. Signs with a
+/// name in two languages and targets in three take 344 bytes each, so that 44,000 of them are one; 1.9 MB on the wire.
 const FULL: usize = 16 << 20;
 
 /// Where the block that begins with a sign ends, and its bytes, about: the same for the same registry.
