@@ -15,6 +15,7 @@ mod rules;
 mod story;
 
 use std::hash::BuildHasher as _;
+use std::ops::Range;
 use std::sync::atomic::AtomicU32;
 
 use hashbrown::{HashMap, HashTable};
@@ -229,7 +230,12 @@ impl Registry {
 
     /// Every sign, in the order of the table.
     pub fn signs(&self) -> impl ExactSizeIterator<Item = SignRef<'_>> + Clone {
-        (0..count(self.signs.len())).map(|number| SignRef { registry: self, number })
+        self.signs_numbered(0..count(self.signs.len()))
+    }
+
+    /// Those of a range in the order of the table, which must have them all.
+    pub fn signs_numbered(&self, range: Range<u32>) -> impl ExactSizeIterator<Item = SignRef<'_>> + Clone {
+        range.map(|number| SignRef { registry: self, number })
     }
 
     /// Every place, in the order of the table.

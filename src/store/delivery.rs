@@ -294,18 +294,24 @@ impl DeliveryLoop<'_> {
         Ok(())
     }
 
-    /// Sends the registry if the store does not have this generation. A failure holds up no scan.
+    /// Sends the registry if the store does not have this generation: block by block until a batch waits, which has the
+    /// next turn, or the stop comes; the next start goes on with it then. A failure holds up no scan.
     fn publish(&mut self) {
-        let registry = self.registry.borrow().clone();
-        let is_published = self.figures.published.load(Ordering::Relaxed) == registry.generation;
-        let Some(store) = self.store.as_mut().filter(|_| !is_published && Instant::now() >= self.publish_after) else {
-            return;
-        };
-        match store.publish(&self.journal.settings().edge, &registry) {
-            Ok(()) => self.figures.published.store(registry.generation, Ordering::Relaxed),
-            Err(error) => {
-                tracing::warn!(%error, generation = registry.generation, "the registry is not stored");
-                self.publish_after = Instant::now() + self.publish.next_jittered();
+        loop {
+            let registry = self.registry.borrow().clone();
+            let is_published = self.figures.published.load(Ordering::Relaxed) == registry.generation;
+            let is_due = !is_published && Instant::now() >= self.publish_after && !self.figures.is_stopping();
+            let Some(store) = self.store.as_mut().filter(|_| is_due) else { return };
+            match store.publish(&self.journal.settings().edge, &registry) {
+                Ok(Some(generation)) => self.figures.published.store(generation, Ordering::Relaxed),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, generation = registry.generation, "the registry is not stored");
+                    self.publish_after = Instant::now() + self.publish.next_jittered();
+                }
+            }
+            if self.journal.next(Duration::ZERO, |waiting| self.choose(waiting)).is_some() {
+                return;
             }
         }
     }

@@ -39,6 +39,14 @@ pub enum Cause {
     /// What requests to ClickHouse are made of.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Blocks of the registry that were confirmed are not there.
+    #[error("expected {signs} signs of a generation in registry_signs, found {stored}")]
+    Signs {
+        /// That were confirmed.
+        signs: u64,
+        /// That are there.
+        stored: u64,
+    },
     /// The file of a sealed segment, which can't be removed or set aside.
     #[error("{path}: {error}")]
     Segment {

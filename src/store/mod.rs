@@ -17,6 +17,7 @@ mod sign_health;
 mod sqlite;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -208,11 +209,12 @@ impl Store {
         }
     }
 
-    /// The embedded store has no use for the registry: `waypost usage` reads the files.
-    fn publish(&mut self, edge: &str, registry: &Registry) -> Result<(), StoreError> {
+    /// Sends some of the registry. Returns the generation that the store has as a whole then, if it has: before there is
+    /// more to send. The embedded store has no use for it, and keeps nothing: `waypost usage` reads the files.
+    fn publish(&mut self, edge: &str, newest: &Arc<Registry>) -> Result<Option<u64>, StoreError> {
         match self {
-            Self::Sqlite(..) => Ok(()),
-            Self::ClickHouse(store) => store.publish(edge, registry),
+            Self::Sqlite(..) => Ok(Some(newest.generation)),
+            Self::ClickHouse(store) => store.publish(edge, newest),
         }
     }
 }

@@ -28,7 +28,7 @@ fn a_store_that_is_away_makes_no_small_files() {
     let engine = ClickHouse::start();
     let proxy = FaultProxy::start(engine.address);
     let edge = Setup::new().clickhouse(&engine, proxy.address()).set("edge", "workers", "2").start();
-    wait_for("the registry is there", || (proxy.inserts_forwarded() > 0).then_some(()));
+    edge.wait_until_registry_stored();
     proxy.set(Mood::Refuse);
     edge.scan("/A1B2C3");
     wait_for("the outage is seen", || (edge.metrics().get("waypost_store_retries_total") > 0.0).then_some(()));

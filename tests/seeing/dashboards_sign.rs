@@ -139,7 +139,7 @@ fn the_record_has_its_history(asked: &Asked) {
     assert!(first_told[0].ends_with("; đích: trang giới thiệu"), "{first_told:?}");
     let deleted = changes(DELETED, &["event", "changed"]);
     assert!(deleted[0] == "xóa | " && deleted[1].starts_with("thêm | "), "{deleted:?}");
-    let first = asked.engine.query("SELECT min(generation) FROM {db}.signs");
+    let first = asked.engine.query("SELECT min(generation) FROM {db}.registry_history");
     let expected = [format!("thêm | {first} | test")];
     assert_eq!(changes("BUSY0001", &["event", "registry_generation", "edge"]), expected);
 }

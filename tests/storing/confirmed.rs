@@ -7,7 +7,7 @@ use crate::support::{Edge, Setup, wait_for};
 
 fn edge(engine: &ClickHouse, proxy: &FaultProxy) -> Edge {
     let edge = Setup::new().clickhouse(engine, proxy.address()).start();
-    wait_for("the registry is there", || (proxy.inserts_forwarded() > 0).then_some(()));
+    edge.wait_until_registry_stored();
     edge
 }
 

@@ -23,6 +23,7 @@ mod delivery;
 mod health;
 mod https;
 mod keep;
+mod registry;
 mod sign_health;
 mod token;
 mod told;

@@ -49,11 +49,17 @@ pub enum Mood {
     },
     /// This mood for requests with an INSERT, `Pass` for all others.
     InsertsOnly(Box<Mood>),
+    /// `Pass` for requests with an INSERT, this mood for all others.
+    OthersOnly(Box<Mood>),
 }
 
 impl Mood {
     pub fn for_inserts(self) -> Self {
         Self::InsertsOnly(Box::new(self))
+    }
+
+    pub fn for_others(self) -> Self {
+        Self::OthersOnly(Box::new(self))
     }
 
     /// The name its faults are counted under.
@@ -74,7 +80,7 @@ impl Mood {
             Self::Impostor(_) => "impostor",
             Self::Endless => "endless",
             Self::Stubborn { .. } => "stubborn",
-            Self::InsertsOnly(mood) => mood.kind(),
+            Self::InsertsOnly(mood) | Self::OthersOnly(mood) => mood.kind(),
         }
     }
 
@@ -259,7 +265,8 @@ impl Shared {
                 state.counts.tokens.extend(token.clone());
                 let mood = match state.mood.clone() {
                     Mood::InsertsOnly(mood) if request.is_insert() => *mood,
-                    Mood::InsertsOnly(_) => Mood::Pass,
+                    Mood::OthersOnly(mood) if !request.is_insert() => *mood,
+                    Mood::InsertsOnly(_) | Mood::OthersOnly(_) => Mood::Pass,
                     Mood::Stubborn { token: part, .. } if !token.is_some_and(|token| token.contains(&part)) => {
                         Mood::Pass
                     }

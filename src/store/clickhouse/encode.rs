@@ -6,6 +6,8 @@
 //! and its deduplication token is used up. Strings are sent as `String`; the server casts
 //! them to its `LowCardinality` columns.
 
+use std::ops::Range;
+
 use uuid::Uuid;
 
 use crate::core::Day;
@@ -124,13 +126,16 @@ impl Block {
 /// Rows of which a column is made between two steps of the pace: some 10 µs.
 pub(super) const PIECE: usize = 1024;
 
+/// The same of signs.
+const SIGNS_AT_ONCE: u32 = 512;
+
 /// Rows in turn, at this thread's pace.
 fn in_pieces<'r, T>(rows: &'r [&T]) -> impl Iterator<Item = &'r T> {
     rows.chunks(PIECE).inspect(|_| pace::step()).flatten().copied()
 }
 
 /// CRC-32 (IEEE 802.3), at this thread's pace.
-fn checksum(bytes: &[u8]) -> u32 {
+pub(super) fn checksum(bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     for piece in bytes.chunks(1 << 18) {
         hasher.update(piece);
@@ -181,14 +186,63 @@ fn tags(targets: Targets<'_>) -> impl Iterator<Item = &str> {
     targets.iter().map(|target| target.language).collect::<Vec<_>>().into_iter()
 }
 
-/// A generation of the registry for the table `signs`.
-pub(super) fn signs(edge: &str, published_ms: i64, registry: &Registry) -> Vec<u8> {
-    let rows = registry.signs().len();
-    let mut block = Block::new(21, rows, 1024 + rows * 256);
-    let each = || registry.signs();
+/// A block of the registry has at most so many signs, and is full with the one that brings it to [`FULL`].
+pub(super) const SIGNS: u32 = 65_536;
+/// Bytes of a block of the registry, about: so much of a generation is in memory, however long its texts are. Signs with a
+/// name in two languages and targets in three take 344 bytes each, so that 44,000 of them are one; 1.9 MB on the wire.
+const FULL: usize = 16 << 20;
+
+/// Where the block that begins with a sign ends, and its bytes, about: the same for the same registry.
+pub(super) fn block_of_signs(edge: &str, registry: &Registry, first: u32) -> (Range<u32>, usize) {
+    let all = u32::try_from(registry.signs().len()).unwrap_or(u32::MAX);
+    let (mut bytes, mut end) = (0, first);
+    for sign in registry.signs_numbered(first..all.min(first.saturating_add(SIGNS))) {
+        if bytes >= FULL {
+            break;
+        }
+        bytes += edge.len() + weight(sign);
+        end += 1;
+    }
+    (first..end, bytes)
+}
+
+/// Bytes of a sign in a block, about: what is of one size, and texts with their lengths.
+fn weight(sign: SignRef<'_>) -> usize {
+    const FIXED: usize = 128;
+    let place = sign.place();
+    let names: usize = place.names().map(|(tag, name)| 2 * tag.len() + name.len() + 4).sum();
+    let targets: usize = usual(sign).iter().map(|target| 2 * target.language.len() + target.url.len() + 4).sum();
+    let told: usize = place.abouts().map(|(tag, _)| tag.len() + 1).sum();
+    let targeted: usize = place.targets().iter().map(|target| target.language.len() + 1).sum();
+    let namesake = place.namesakes().next().map_or(0, |(_, text)| text.len());
+    let texts = place.id().len() + place.kind().len() + place.area().len() + namesake;
+    FIXED + names + targets + told + targeted + texts
+}
+
+/// A checksum (CRC-32) of what decides how a generation is in the store: the contents of its tables, the default language,
+/// and the columns that this release sends.
+pub(super) fn digest(registry: &Registry) -> u32 {
+    let mut digest = crc32fast::Hasher::new();
+    // Without signs it is the columns' names and types.
+    digest.update(&signs("", 0, registry, 0..0, 0));
+    digest.update(&registry.content_hash.to_le_bytes());
+    digest.update(registry.languages().first().map_or(&[], |tag| tag.as_str().as_bytes()));
+    digest.finalize()
+}
+
+/// Signs of a generation for the table `registry_signs`, in so many bytes, about. There is no time in it: it is the same at
+/// every try.
+pub(super) fn signs(edge: &str, digest: u32, registry: &Registry, range: Range<u32>, bytes: usize) -> Vec<u8> {
+    let each = || {
+        range.clone().step_by(SIGNS_AT_ONCE as usize).flat_map(|from| {
+            pace::step();
+            registry.signs_numbered(from..range.end.min(from + SIGNS_AT_ONCE))
+        })
+    };
+    let mut block = Block::new(21, range.len(), 1024 + bytes);
     block.texts("edge", each().map(|_| edge));
     block.fixed("generation", "UInt64", each().map(|_| registry.generation.to_le_bytes()));
-    block.fixed("published", "DateTime64(3, 'UTC')", each().map(|_| published_ms.to_le_bytes()));
+    block.fixed("digest", "UInt32", each().map(|_| digest.to_le_bytes()));
     block.column("code", "String");
     each().for_each(|sign| block.text(&sign.code().text()));
     block.texts("status", each().map(|sign| sign.status().as_str()));
@@ -215,6 +269,18 @@ pub(super) fn signs(edge: &str, published_ms: i64, registry: &Registry) -> Vec<u
     block.bytes
 }
 
+/// What the table `registry_generations` says of a generation all of whose signs are in the store.
+pub(super) fn generation(edge: &str, digest: u32, published_ms: i64, registry: &Registry) -> Vec<u8> {
+    let mut block = Block::new(6, 1, 256);
+    block.texts("edge", [edge].into_iter());
+    block.fixed("generation", "UInt64", [registry.generation.to_le_bytes()].into_iter());
+    block.fixed("digest", "UInt32", [digest.to_le_bytes()].into_iter());
+    block.fixed("published", "DateTime64(3, 'UTC')", [published_ms.to_le_bytes()].into_iter());
+    block.texts("content_hash", [registry.content_hash_text().as_str()].into_iter());
+    block.fixed("signs", "UInt64", [(registry.signs().len() as u64).to_le_bytes()].into_iter());
+    block.bytes
+}
+
 /// A report for the table `sign_health`.
 pub(super) fn sign_health(edge: &str, computed_ms: i64, report: &Report) -> Vec<u8> {
     let rows = report.rows.len();
@@ -238,4 +304,106 @@ pub(super) fn sign_health(edge: &str, computed_ms: i64, report: &Report) -> Vec<
     block.fixed("ended_alarms", "UInt8", each().map(|row| [row.ended_alarms]));
     block.fixed("budget", "Float64", each().map(|_| report.budget.to_le_bytes()));
     block.bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::core::parse_tag;
+    use crate::registry::{
+        HostPattern, PlaceRow, PlaceRows, RegistryBuilder, Rules, SignRow, SignRows, TableNames, Text,
+    };
+
+    /// Signs of two places in turn, of which one has a long name.
+    fn registry(default_language: &str, signs: u32, name: &str) -> Registry {
+        let rules = Rules {
+            default_language: parse_tag(default_language).expect("a tag"),
+            timezone: TimeZone::UTC,
+            allowed_hosts: vec![HostPattern::parse("example.vn").expect("a host")],
+            allow_http: false,
+            public_host: "qr.example.vn".to_owned(),
+        };
+        let tables = TableNames { places: "places.csv", signs: "signs.csv", overrides: "overrides.csv" };
+        let mut builder = RegistryBuilder::new(&rules, tables);
+        let text = |text| [Text { language: None, text }];
+        let languages = builder.languages().to_vec();
+        let mut places = PlaceRows::new(&rules, tables, &languages);
+        for (line, place, name) in [(2, "long", name), (3, "short", "Phố")] {
+            places.add(&PlaceRow {
+                line,
+                place,
+                kind: "street",
+                area: "Kỳ Lừa",
+                names: &text(name),
+                targets: &text("https://example.vn/vi/place"),
+                namesakes: &[],
+                abouts: &[],
+                source: "",
+                compiled: "",
+            });
+        }
+        builder.places(places);
+        builder.signs(|builder, registry| {
+            let mut rows = SignRows::new(&rules, tables, registry);
+            for number in 0..signs {
+                rows.add(&SignRow {
+                    line: u64::from(number) + 2,
+                    code: &format!("S{number:05}"),
+                    place: if number % 2 == 0 { "long" } else { "short" },
+                    status: "active",
+                    lat: "21.85",
+                    lon: "106.75",
+                    mounted: "2026-03-14",
+                    targets: &[],
+                    successor: "",
+                    aliases: "",
+                });
+            }
+            builder.add(rows);
+        });
+        builder.build().expect("no problem")
+    }
+
+    /// Each block: how many signs it has, about how many bytes, and how many it is.
+    fn blocks(registry: &Registry) -> Vec<(u32, usize, usize)> {
+        let (mut blocks, mut next) = (Vec::new(), 0);
+        loop {
+            let (range, bytes) = block_of_signs("lang-son", registry, next);
+            if range.is_empty() {
+                return blocks;
+            }
+            assert_eq!(range.start, next);
+            next = range.end;
+            let block = signs("lang-son", 0, registry, range.clone(), bytes);
+            blocks.push((range.end - range.start, bytes, block.len()));
+        }
+    }
+
+    #[test]
+    fn a_block_of_the_registry_is_bounded_in_signs_and_in_bytes() {
+        let few: Vec<u32> = blocks(&registry("vi", SIGNS + 1, "Phố")).iter().map(|block| block.0).collect();
+        assert_eq!(few, [SIGNS, 1]);
+        // The longest name that there may be: SIGNS of them are more than FULL.
+        let cut = blocks(&registry("vi", 100_000, &"x".repeat(400)));
+        assert_eq!(cut.iter().map(|block| block.0).sum::<u32>(), 100_000);
+        assert_eq!(cut.len(), 3, "{cut:?}");
+        for (signs, about, bytes) in cut {
+            assert!(bytes < FULL + (64 << 10), "{signs} signs are {bytes} bytes");
+            assert!((bytes..2 * bytes).contains(&(about + 1024)), "{signs} signs are {bytes} bytes, and not {about}");
+        }
+        assert!(blocks(&registry("vi", 0, "Phố")).is_empty());
+    }
+
+    #[test]
+    fn a_generation_that_would_be_another_in_the_store_has_another_digest() {
+        let mut registry = registry("vi", 2, "Phố");
+        let known = digest(&registry);
+        registry.generation += 1;
+        assert_eq!(known, digest(&registry));
+        registry.content_hash += 1;
+        assert_ne!(known, digest(&registry), "other tables");
+        assert_ne!(known, digest(&self::registry("en", 2, "Phố")), "names of another language come first");
+    }
 }

@@ -5,8 +5,11 @@
 //! one block of one month, under a token made of the segment's identity, the month and a
 //! checksum of the content, inserted synchronously, with the rollup deduplicated as well. A retry
 //! goes to the server that the first try went to, unless the servers are replicas of each other:
-//! another server does not know the token. Whether a response is ClickHouse's, `client.rs` judges;
-//! only questions go by the `clickhouse` crate, which hides what that judgement needs.
+//! another server does not know the token. A generation of the registry goes in blocks under tokens
+//! in which there is no time, one at a call, and counts with a row after the last: nobody sees half
+//! of it, and memory holds one block, whatever the number of signs. Whether a response is
+//! ClickHouse's, `client.rs` judges; only questions go by the `clickhouse` crate, which
+//! hides what that judgement needs.
 
 mod client;
 mod connector;
@@ -20,6 +23,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::mem;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -86,6 +90,28 @@ pub struct ClickHouse {
     failures: u64,
     /// What the last block of scans was made in.
     memory: Vec<u8>,
+    /// The generation that is on its way.
+    publishing: Option<Publishing>,
+}
+
+/// How far a generation of the registry is sent.
+struct Publishing {
+    edge: String,
+    registry: Arc<Registry>,
+    digest: u32,
+    /// The first sign of the next block.
+    next: u32,
+}
+
+impl Publishing {
+    fn new(edge: &str, registry: Arc<Registry>) -> Self {
+        let digest = encode::digest(&registry);
+        Self { edge: edge.to_owned(), registry, digest, next: 0 }
+    }
+
+    fn signs(&self) -> u64 {
+        self.registry.signs().len() as u64
+    }
 }
 
 impl ClickHouse {
@@ -103,16 +129,10 @@ impl ClickHouse {
         };
         let connector = Connector::new(settings).map_err(|error| unusable(error.into()))?;
         let clients = Client::for_each_url(settings, connector.clone()).map_err(unusable)?;
-        let store = Self {
-            runtime,
-            connector,
-            clients,
-            settings: settings.clone(),
-            timezone: timezone.clone(),
-            failures: 0,
-            memory: Vec::new(),
-        };
-        if settings.apply_schema {
+        let (settings, timezone) = (settings.clone(), timezone.clone());
+        let memory = Vec::new();
+        let store = Self { runtime, connector, clients, settings, timezone, failures: 0, memory, publishing: None };
+        if store.settings.apply_schema {
             store.apply_schema()?;
         }
         Ok(store)
@@ -163,13 +183,81 @@ impl ClickHouse {
         Ok(())
     }
 
-    /// Stores a generation of the registry.
-    pub fn publish(&mut self, edge: &str, registry: &Registry) -> Result<(), StoreError> {
-        // The token is that of the content without the time: a restart sends the same again.
-        let content = crc32fast::hash(&encode::signs(edge, 0, registry));
-        let token = format!("signs-{edge}-{}-{content:08x}", registry.generation);
-        let block = encode::signs(edge, Timestamp::now().as_millisecond(), registry);
-        self.insert_block("signs", crc32fast::hash(edge.as_bytes()).into(), &token, &block.into())
+    /// Sends the next block of the generation of the registry that is on its way; where none is, the first of the
+    /// newest, unless the store has that. Returns the generation that the store has then as a whole, if it has: before
+    /// there is more to send. After a failure it goes on where it was, or begins with a newer one.
+    pub fn publish(&mut self, edge: &str, newest: &Arc<Registry>) -> Result<Option<u64>, StoreError> {
+        let mut publishing = match self.publishing.take() {
+            Some(publishing) => publishing,
+            None => {
+                let publishing = Publishing::new(edge, newest.clone());
+                if self.stored(&publishing).is_some_and(|(signs, is_whole)| is_whole && signs >= publishing.signs()) {
+                    return Ok(Some(newest.generation));
+                }
+                publishing
+            }
+        };
+        let generation = publishing.registry.generation;
+        let result = self.publish_on(&mut publishing);
+        let goes_on = result.as_ref().map_or(generation == newest.generation, |is_whole| !is_whole);
+        self.publishing = goes_on.then_some(publishing);
+        Ok(result?.then_some(generation))
+    }
+
+    /// Sends the next block, and after the last what makes it count. Returns whether that was the last.
+    fn publish_on(&mut self, publishing: &mut Publishing) -> Result<bool, StoreError> {
+        let Publishing { edge, registry, digest, next } = publishing;
+        let key = routing_key_of(edge);
+        let token = |first: u32, block: &[u8]| {
+            format!("signs-{edge}-{}-{first}-{:08x}", registry.generation, encode::checksum(block))
+        };
+        let (range, bytes) = encode::block_of_signs(edge, registry, *next);
+        if !range.is_empty() {
+            let block = encode::signs(edge, *digest, registry, range.clone(), bytes);
+            self.insert_block("registry_signs", key, &token(range.start, &block), &block.into())?;
+            *next = range.end;
+        }
+        let signs = publishing.signs();
+        if u64::from(publishing.next) < signs {
+            return Ok(false);
+        }
+        // What one replica has confirmed another may not have yet.
+        if let Some((stored, _)) = self.stored(publishing).filter(|(stored, _)| *stored < signs) {
+            publishing.next = 0;
+            return Err(StoreError::Temporary(Cause::Signs { signs, stored }));
+        }
+        let Publishing { edge, registry, digest, .. } = publishing;
+        let token = format!("generation-{edge}-{}-{digest:08x}", registry.generation);
+        let row = encode::generation(edge, *digest, Timestamp::now().as_millisecond(), registry);
+        self.insert_block("registry_generations", key, &token, &row.into())?;
+        Ok(true)
+    }
+
+    /// How many signs of a generation are in the store, and whether it counts there as whole; asked where an insert would
+    /// go. `None` where that can't be said: then it is sent, and what is there is known by its token.
+    fn stored(&mut self, publishing: &Publishing) -> Option<(u64, bool)> {
+        let Publishing { edge, registry, digest, .. } = publishing;
+        let edge_text = edge.replace('\\', r"\\").replace('\'', r"\'");
+        let count = |table: &str| {
+            let database = &self.settings.database;
+            format!(
+                "(SELECT count() FROM {database}.{table} WHERE edge = '{edge_text}' AND generation = {} AND digest = {digest})",
+                registry.generation
+            )
+        };
+        let sql = format!("SELECT {}, {}", count("registry_signs"), count("registry_generations"));
+        let answer = self.runtime.block_on(self.client(routing_key_of(edge)).post(&[], Content::Sql(sql)));
+        let read = |text: String| {
+            let (signs, generations) = text.trim_end().split_once('\t')?;
+            Some((signs.parse().ok()?, generations.parse::<u64>().ok()? > 0))
+        };
+        match answer {
+            Ok(text) => read(text),
+            Err(error) => {
+                self.failures += u64::from(is_away(&classify(error)));
+                None
+            }
+        }
     }
 
     /// Whether the server that a batch goes to responds, and accepts our user.
@@ -303,6 +391,11 @@ fn in_turn(
 /// By which the server of a batch is chosen: the same at every try.
 fn routing_key(batch: Uuid) -> u64 {
     batch.as_u64_pair().1
+}
+
+/// By which the server of an edge's registry is chosen, and of its reports.
+fn routing_key_of(edge: &str) -> u64 {
+    crc32fast::hash(edge.as_bytes()).into()
 }
 
 /// The rows of each month (UTC), in their order: an insert into one partition is atomic.

@@ -11,6 +11,7 @@ use crate::core::scan::DEFINITION;
 
 const SCANS: &str = include_str!("sql/scans.sql");
 const SCANS_HOURLY: &str = include_str!("sql/scans_hourly.sql");
+const REGISTRY: &str = include_str!("sql/registry.sql");
 const SIGNS: &str = include_str!("sql/signs.sql");
 const SIGN_HOURS: &str = include_str!("sql/sign_hours.sql");
 const SIGN_HEALTH: &str = include_str!("sql/sign_health.sql");
@@ -124,7 +125,7 @@ impl Schema {
     }
 
     fn files(&self) -> Vec<&'static str> {
-        let mut files = vec![SCANS, SCANS_HOURLY, SIGNS, SIGN_HOURS, SIGN_HEALTH];
+        let mut files = vec![SCANS, SCANS_HOURLY, REGISTRY, SIGNS, SIGN_HOURS, SIGN_HEALTH];
         files.extend(self.is_cluster.then_some(DISTRIBUTED));
         files.push(VIEWS);
         files
@@ -198,8 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_signs_has_each_column_that_is_sent() {
-        assert_eq!(expected("signs"), sent(&encode::signs("", 0, &Registry::default())));
+    fn the_table_of_the_registry_has_each_column_that_is_sent() {
+        assert_eq!(expected("registry_signs"), sent(&encode::signs("", 0, &Registry::default(), 0..0, 0)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clickhouse::Row;
 use serde::Deserialize;
 
 use super::client::{Client, Content};
-use super::{ClickHouse, classify, encode, in_turn, is_away};
+use super::{ClickHouse, classify, encode, in_turn, is_away, routing_key_of};
 use crate::core::date_of;
 use crate::health::Report;
 use crate::store::StoreError;
@@ -124,7 +124,7 @@ impl ClickHouse {
     pub(in crate::store) fn keep(&mut self, edge: &str, report: &Report, computed_ms: i64) -> Result<(), StoreError> {
         let block = encode::sign_health(edge, computed_ms, report);
         let token = format!("health-{edge}-{}-{:08x}", date_of(report.day), crc32fast::hash(&block));
-        let (key, block) = (crc32fast::hash(edge.as_bytes()).into(), block.into());
+        let (key, block) = (routing_key_of(edge), block.into());
         // After a failure an insert goes to the next replica by itself.
         in_turn(self.alternatives(), is_away, |_| self.insert_block("sign_health", key, &token, &block))
     }

@@ -258,7 +258,7 @@ def fill_signs(store, history, database):
             # A sign that was put up elsewhere since.
             lat = sign.lat and sign.lat + (0.0004 if generation == 1 and sign.code == history.notable["busy"] else 0)
             rows.append(
-                f"('edge-a', {generation}, toDateTime64({published}, 3, 'UTC'), {text(sign.code)}, {text(status)}, {text(place['place'])}, "
+                f"('edge-a', {generation}, 1, {text(sign.code)}, {text(status)}, {text(place['place'])}, "
                 f"{text(place['kind'])}, {text(place['area'])}, {text(place['name'])}, {literal_map(names)}, {lat or 'NULL'}, {sign.lon or 'NULL'}, "
                 f"{text(sign.mounted) if sign.mounted else 'NULL'}, {text(sign.targets['vi'])}, {literal_map(targets)}, {languages}, "
                 f"{text(place['namesake'])}, {named}, {told}, {targeted}, {text(place['compiled']) if place['compiled'] else 'NULL'})"
@@ -266,8 +266,12 @@ def fill_signs(store, history, database):
             if generation == 1 and sign.code == history.notable["busy"]:
                 rows += [rows[-1].replace(text(sign.code), text(code)) for code in history.deleted]
         store.do(
-            f"INSERT INTO {database}.signs (edge, generation, published, code, status, place, kind, area, name, names, lat, lon, mounted, "
+            f"INSERT INTO {database}.registry_signs (edge, generation, digest, code, status, place, kind, area, name, names, lat, lon, mounted, "
             f"target, targets, languages, namesake, named, told, targeted, compiled) VALUES {', '.join(rows)}"
+        )
+        store.do(
+            f"INSERT INTO {database}.registry_generations VALUES "
+            f"('edge-a', {generation}, 1, toDateTime64({published}, 3, 'UTC'), '', {len(rows)})"
         )
 
 

@@ -8,6 +8,12 @@ ENGINE = Distributed({cluster}, {database}, scans);
 CREATE OR REPLACE TABLE {database}.scans_hourly_all{on_cluster} AS {database}.scans_hourly
 ENGINE = Distributed({cluster}, {database}, scans_hourly);
 
+CREATE OR REPLACE TABLE {database}.registry_signs_all{on_cluster} AS {database}.registry_signs
+ENGINE = Distributed({cluster}, {database}, registry_signs);
+
+CREATE OR REPLACE TABLE {database}.registry_generations_all{on_cluster} AS {database}.registry_generations
+ENGINE = Distributed({cluster}, {database}, registry_generations);
+
 CREATE OR REPLACE TABLE {database}.signs_all{on_cluster} AS {database}.signs
 ENGINE = Distributed({cluster}, {database}, signs);
 

@@ -1,7 +1,7 @@
 -- Every scan, one row each, as an edge recorded it.
 --
 -- How these files are read. They are applied in this order: scans.sql, scans_hourly.sql,
--- signs.sql, sign_hours.sql, sign_health.sql, distributed.sql (a cluster only), views.sql, projections.sql,
+-- registry.sql, signs.sql, sign_hours.sql, sign_health.sql, distributed.sql (a cluster only), views.sql, projections.sql,
 -- reader.sql (needs an administrator's rights). All of them are applied before the first insert: a view fills scans_hourly from what is
 -- inserted after it exists. A statement ends with `;` at the end of a line, and each may be run
 -- again: a second time changes nothing. `--` begins a comment. These words, where they stand in braces,

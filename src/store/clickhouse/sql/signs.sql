@@ -1,6 +1,6 @@
--- The registry, each generation of each edge whole: what a code was called, where it hung and where it
--- led at any time. An edge sends a generation as one insert, so it is here whole or not at all.
--- Size: 200 signs and 5 edits a day are 365,000 rows a year.
+-- The registry as edges of earlier releases sent it, and go on sending it beside newer ones: a generation is one insert,
+-- so it is here whole or not at all. What edges send now is in registry_signs (registry.sql). It is a table of its own
+-- because the view that an earlier release makes of this one takes what was published last for whole.
 CREATE TABLE IF NOT EXISTS {database}.signs{on_cluster} (
     edge       LowCardinality(String),
     generation UInt64,

@@ -1,20 +1,34 @@
 -- What people and dashboards ask.
 
--- The registry of today: the generation that was published last, by whichever edge. A code that it no
+-- The registry of today: the generation that was published last as a whole, by whichever edge. A code that it no
 -- longer has is not here. (Edges of one province serve the same registry, each with its own numbers.)
--- LIMIT 1 BY: a generation that was sent twice may not be merged yet, or lie on two shards.
+-- One of the two SELECTs finds nothing: the second is of edges of an earlier release.
+-- LIMIT 1 BY: what was sent twice may not be merged yet, or lie on two shards.
 CREATE OR REPLACE VIEW {database}.signs_current{on_cluster} AS
 WITH
-    (SELECT max(published) FROM {database}.signs{all}) AS last_published,
-    (SELECT max((edge, generation)) FROM {database}.signs{all} WHERE published = last_published) AS last_generation
+    (SELECT max((published, edge, generation, digest)) FROM {database}.registry_generations{all}) AS last,
+    (SELECT max(published) FROM {database}.signs{all}) AS older_published,
+    (SELECT max((edge, generation)) FROM {database}.signs{all} WHERE published = older_published) AS older
+SELECT
+    code, status, place, kind, area, name, names, lat, lon, mounted, target, targets, languages,
+    namesake, named, told, targeted, compiled,
+    edge, generation, last.1 AS published
+FROM {database}.registry_signs{all}
+WHERE last.1 >= older_published
+    AND edge = last.2
+    AND generation = last.3
+    AND digest = last.4
+LIMIT 1 BY code
+UNION ALL
 SELECT
     code, status, place, kind, area, name, names, lat, lon, mounted, target, targets, languages,
     namesake, named, told, targeted, compiled,
     edge, generation, published
 FROM {database}.signs{all}
-WHERE published = last_published
-    AND edge = last_generation.1
-    AND generation = last_generation.2
+WHERE last.1 < older_published
+    AND published = older_published
+    AND edge = older.1
+    AND generation = older.2
 LIMIT 1 BY code;
 
 -- Scans by hour, of all shards: what dashboards read, under one name on one node and on a cluster. Ask
@@ -31,12 +45,27 @@ SELECT
     hour, code, outcome, agent, repeat, channel, lang, served, country, app, scans
 FROM {database}.scans_hourly{all};
 
--- Every scan, and every generation of the registry, of all shards.
+-- Every scan, and every generation of the registry that is whole, of all shards.
 CREATE OR REPLACE VIEW {database}.every_scan{on_cluster} AS
 SELECT * FROM {database}.scans{all};
 
 CREATE OR REPLACE VIEW {database}.registry_history{on_cluster} AS
-SELECT * FROM {database}.signs{all};
+SELECT
+    edge, generation, published,
+    code, status, place, kind, area, name, names, lat, lon, mounted, target, targets, languages,
+    namesake, named, told, targeted, compiled
+FROM {database}.registry_signs{all} AS sign FINAL
+GLOBAL INNER JOIN (
+    SELECT edge, generation, digest, min(published) AS published
+    FROM {database}.registry_generations{all}
+    GROUP BY edge, generation, digest
+) AS whole USING (edge, generation, digest)
+UNION ALL
+SELECT
+    edge, generation, published,
+    code, status, place, kind, area, name, names, lat, lon, mounted, target, targets, languages,
+    namesake, named, told, targeted, compiled
+FROM {database}.signs{all};
 
 -- Hours in which a sign has a headline scan, of all shards. Ask for DISTINCT ones, or for a GROUP BY with
 -- max(last): rows that came twice may not be merged yet.
@@ -90,4 +119,4 @@ SELECT '{definition}' AS definition;
 
 -- Counts up when these files change, so that a person sees which of them were applied.
 CREATE OR REPLACE VIEW {database}.schema_version{on_cluster} AS
-SELECT 4 AS version;
+SELECT 5 AS version;
