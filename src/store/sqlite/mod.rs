@@ -273,10 +273,12 @@ impl Sqlite {
         let gone_before = if new > 0 { i64::MIN } else { room::gone_before(&transaction)? };
         {
             let mut insert = transaction.prepare_cached(&tables::insert())?;
+            let mut last = None;
             for (seq, scan) in batch.scans.iter().filter(|(_, scan)| scan.ts_ms >= gone_before) {
-                if tables::execute(&mut insert, number, *seq, scan)? {
+                if tables::execute(&mut insert, number, *seq, scan, last)? {
                     counts.count(number, *seq, scan);
                 }
+                last = Some(scan);
             }
         }
         counts.write(&transaction)?;

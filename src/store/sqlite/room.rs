@@ -315,7 +315,7 @@ mod tests {
         let mut store = Sqlite::open(&folder.path().join("waypost.db")).expect("a store");
         store.insert(&batch(1, 9000)).expect("stored");
         // As a release leaves it that did not count.
-        let older = "DELETE FROM sign_hours; INSERT INTO uncounted SELECT 0, 0, max(batch) FROM batches;";
+        let older = "DELETE FROM sign_hours; DELETE FROM figures; INSERT INTO uncounted SELECT 0, 0, max(batch), 0 FROM batches;";
         store.connection.execute_batch(older).expect("a file of version 1");
         let now = Timestamp::from_millisecond(NOW_MS).expect("a time");
         let limits = Limits { max_size: Some(256 << 10), ..Limits::default() };

@@ -132,15 +132,25 @@ pub(super) fn insert() -> String {
     format!("INSERT INTO scans (batch, seq, {}) VALUES (?, ?{parameters}) ON CONFLICT (batch, seq) DO NOTHING", names())
 }
 
-/// Runs [`insert`]. Returns whether the scan was not there yet.
-pub(super) fn execute(insert: &mut Statement<'_>, batch: i64, seq: u32, scan: &Scan) -> rusqlite::Result<bool> {
+/// Runs [`insert`]. Returns whether the scan was not there yet. `last` is the scan of the same batch that the statement
+/// was run for before: parameters keep their values, and most words are the same.
+pub(super) fn execute(
+    insert: &mut Statement<'_>,
+    batch: i64,
+    seq: u32,
+    scan: &Scan,
+    last: Option<&Scan>,
+) -> rusqlite::Result<bool> {
     // Parameters are counted from 1.
-    insert.raw_bind_parameter(1, batch)?;
+    if last.is_none() {
+        insert.raw_bind_parameter(1, batch)?;
+    }
     insert.raw_bind_parameter(KEYS, seq)?;
     for (at, column) in (KEYS + 1..).zip(&COLUMNS) {
         match column.field {
             Field::Time(time) => insert.raw_bind_parameter(at, time(scan)),
             Field::Code(code) => insert.raw_bind_parameter(at, code(scan).text().as_str()),
+            Field::Text(text) if last.is_some_and(|last| text(last) == text(scan)) => continue,
             Field::Text(text) => insert.raw_bind_parameter(at, text(scan)),
             Field::Flag(flag) => insert.raw_bind_parameter(at, flag(scan)),
             // SQLite's integers have a sign.
