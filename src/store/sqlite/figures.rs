@@ -248,7 +248,8 @@ mod tests {
     use crate::store::{Batch, Limits};
 
     const NOW_MS: i64 = 1_795_230_000_000;
-    const BY: [By; 8] = [By::Sign, By::Place, By::Area, By::Day, By::Hour, By::Lang, By::Country, By::App];
+    /// One for each way to be answered.
+    const BY: [By; 5] = [By::Sign, By::Day, By::Lang, By::Country, By::App];
 
     /// A file as version 2 left it, made of this one.
     const BACK: &str = "
@@ -270,7 +271,7 @@ mod tests {
         fn below(&mut self, end: u64) -> u64 {
             // Knuth's multiplier; the low bits are not random.
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.0 >> 33) % end
+            (self.0 >> 16) % end
         }
 
         fn of<T: Copy>(&mut self, all: &[T]) -> T {
@@ -301,18 +302,14 @@ mod tests {
                 repeat: self.below(4) == 0,
                 lang: word(self.of(&["vi", "zh", ""])),
                 served: word("vi"),
-                origin: Origin { country: self.of(&["VN", "CN", ""]).try_into().expect("short"), region: word2("") },
+                origin: Origin { country: self.of(&["VN", "CN", ""]).try_into().expect("short"), ..Origin::default() },
             }
         }
 
         fn batch(&mut self) -> Batch {
-            let scans = (0..200 + u32::try_from(self.below(1500)).expect("few")).map(|seq| (seq, self.scan()));
+            let scans = (0..100 + u32::try_from(self.below(800)).expect("few")).map(|seq| (seq, self.scan()));
             Batch { id: Uuid::now_v7(), edge: "edge-1".to_owned(), scans: scans.collect() }
         }
-    }
-
-    fn word2(text: &str) -> crate::core::scan::Region {
-        text.try_into().expect("short")
     }
 
     fn number(store: &Sqlite, sql: &str) -> i64 {
@@ -344,14 +341,15 @@ mod tests {
     fn assert_true(store: &Sqlite, random: &mut Random) {
         let mut ends = [random.time(), random.time()];
         ends.sort_unstable();
-        for range in [i64::MIN..i64::MAX, i64::MIN..ends[1], ends[0]..i64::MAX, ends[0]..ends[1]] {
+        let range = random.of(&[(i64::MIN, i64::MAX), (i64::MIN, ends[1]), (ends[0], i64::MAX)]);
+        for range in [range.0..range.1, ends[0]..ends[1]] {
             for by in BY {
                 let [by_the_store, by_scans] = answers(store, by, range.clone());
                 assert_eq!(by_the_store, by_scans, "by {} in {range:?}", by.as_str());
             }
         }
         // Hours are kept when their scans are dropped.
-        let gone = room_of(store);
+        let gone = first_whole_hour(store);
         let until = super::super::counting::hours_until(&store.connection).expect("a time");
         let hours = |until: i64| {
             let mut statement = store.connection.prepare(&hours::select(until)).expect("a statement");
@@ -366,7 +364,7 @@ mod tests {
     }
 
     /// The first hour of which nothing was dropped.
-    fn room_of(store: &Sqlite) -> i64 {
+    fn first_whole_hour(store: &Sqlite) -> i64 {
         let gone = super::super::room::gone_before(&store.connection).expect("a time");
         if gone == i64::MIN { gone } else { (gone - 1).div_euclid(HOUR_MS) * HOUR_MS + HOUR_MS }
     }
@@ -383,6 +381,7 @@ mod tests {
 
     #[test]
     fn questions_are_answered_as_the_scans_alone_answer_them_whatever_became_of_the_file() {
+        let mut worth = [0; 2];
         for seed in [1, Uuid::now_v7().as_u64_pair().0] {
             println!("seed {seed}");
             let mut random = Random(seed);
@@ -390,8 +389,8 @@ mod tests {
             let path = folder.path().join("waypost.db");
             let mut store = Sqlite::open(&path).expect("a store");
             let mut sent: Vec<Batch> = Vec::new();
-            let (mut dropped, mut upgrades, mut steps) = (0, 0, 0);
-            for _ in 0..80 {
+            let (mut dropped, mut upgrades) = (0, 0);
+            for _ in 0..60 {
                 match random.below(9) {
                     0..=2 => {
                         let whole = random.batch();
@@ -407,10 +406,12 @@ mod tests {
                         store.insert(&sent[at]).expect("stored");
                     }
                     5 => {
+                        // Nothing is dropped before all is counted.
+                        while random.below(8) > 0 && store.count_older().expect("counted") {}
                         let before = headline(&store);
                         let days = 70 + random.below(28);
                         let keep = (random.below(2) == 0).then(|| Duration::from_hours(24 * days));
-                        let max_size = (random.below(4) == 0).then_some(1_500_000);
+                        let max_size = (random.below(4) == 0).then_some(400_000);
                         let limits = Limits { keep, max_size, ..Limits::default() };
                         let now = Timestamp::from_millisecond(NOW_MS).expect("a time");
                         store.make_room(&limits, now).expect("a step");
@@ -421,7 +422,7 @@ mod tests {
                         store = reopen(store, &path, BACK);
                         upgrades += 1;
                     }
-                    _ => steps += u64::from(store.count_older().expect("counted")),
+                    _ => drop(store.count_older().expect("counted")),
                 }
                 assert_true(&store, &mut random);
             }
@@ -432,8 +433,9 @@ mod tests {
             let left = "SELECT count(*) FROM figures WHERE kind = 4 AND (span + 1) * 86400000 <= ";
             // A later batch may have brought some back.
             assert!(number(&store, &format!("{left}{gone}")) <= 4 * 30, "figures go with the scans");
-            assert!(upgrades > 0 && dropped > 0, "{upgrades} upgrades, {steps} steps, {dropped} dropped");
+            worth = [worth[0] + dropped, worth[1] + upgrades];
         }
+        assert!(worth[0] > 0 && worth[1] > 0, "the test is worth its drops and upgrades: {worth:?}");
     }
 
     #[test]
