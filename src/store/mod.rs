@@ -103,7 +103,7 @@ pub fn ask(
     timezone: &TimeZone,
 ) -> Result<Usage, StoreError> {
     let mut counting = Counting::new(question, registry, timezone);
-    let add = |key, tally| counting.add(key, tally);
+    let add = |key: &str, tally| counting.add(key, tally);
     let mut gone = None;
     match settings.kind {
         Kind::Sqlite => {

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use hashbrown::HashMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -119,29 +120,34 @@ pub(super) struct Counting<'a> {
     question: &'a Question,
     registry: &'a Registry,
     timezone: &'a TimeZone,
-    tallies: BTreeMap<String, Tally>,
+    /// By the store's key: of many figures there are few keys, and putting a code to its place takes long.
+    tallies: HashMap<String, Tally, foldhash::fast::FixedState>,
 }
 
 impl<'a> Counting<'a> {
     /// Without any figures yet.
-    pub const fn new(question: &'a Question, registry: &'a Registry, timezone: &'a TimeZone) -> Self {
-        Self { question, registry, timezone, tallies: BTreeMap::new() }
+    pub fn new(question: &'a Question, registry: &'a Registry, timezone: &'a TimeZone) -> Self {
+        Self { question, registry, timezone, tallies: HashMap::default() }
     }
 
     /// Adds figures under the store's key: a code where the rows are signs, places or areas, a
     /// quarter of an hour (its number since the Unix epoch) where they are times, else the row's own.
-    pub fn add(&mut self, key: String, tally: Tally) {
-        let key = match self.question.by {
-            By::Place => place_of(self.registry, &key).map_or(String::new(), |place| place.id().to_owned()),
-            By::Area => place_of(self.registry, &key).map_or(String::new(), |place| place.area().to_owned()),
-            By::Day | By::Hour => local(&key, self.timezone, self.question.by),
-            _ => key,
-        };
-        self.tallies.entry(key).or_default().add(tally);
+    pub fn add(&mut self, key: &str, tally: Tally) {
+        self.tallies.entry_ref(key).or_default().add(tally);
     }
 
     /// The answer.
-    pub fn finish(mut self) -> Usage {
+    pub fn finish(self) -> Usage {
+        let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+        for (key, tally) in self.tallies {
+            let key = match self.question.by {
+                By::Place => place_of(self.registry, &key).map_or(String::new(), |place| place.id().to_owned()),
+                By::Area => place_of(self.registry, &key).map_or(String::new(), |place| place.area().to_owned()),
+                By::Day | By::Hour => local(&key, self.timezone, self.question.by),
+                _ => key,
+            };
+            tallies.entry(key).or_default().add(tally);
+        }
         if self.question.silent {
             for sign in self.registry.signs() {
                 let key = match self.question.by {
@@ -150,12 +156,12 @@ impl<'a> Counting<'a> {
                     By::Area => sign.place().area().to_owned(),
                     _ => break,
                 };
-                self.tallies.entry(key).or_default();
+                tallies.entry(key).or_default();
             }
         }
         let mut total = Tally::default();
-        let mut rows: Vec<Row> = Vec::with_capacity(self.tallies.len());
-        for (key, tally) in self.tallies {
+        let mut rows: Vec<Row> = Vec::with_capacity(tallies.len());
+        for (key, tally) in tallies {
             total.add(tally);
             let name = match self.question.by {
                 By::Sign => place_of(self.registry, &key).map(PlaceRef::name),

@@ -115,7 +115,7 @@ fn hours_by_sign_that_fill_the_store_alone_stop_no_recording() {
     store(&setup, &codes[0], 1, 100);
     let database = rusqlite::Connection::open(setup.path("data/waypost.db")).unwrap();
     let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 100000)
-                INSERT INTO sign_hours SELECT 'S0001', -i * 3600000, 0, 0 FROM n";
+                INSERT INTO sign_hours SELECT -i * 3600000, 'S0001', 0, 0 FROM n";
     database.execute(fill, []).unwrap();
     drop(database);
     let edge = setup.start();

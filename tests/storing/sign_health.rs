@@ -413,7 +413,17 @@ fn version_1(path: &Path, scans: u64) {
         .unwrap();
 }
 
-/// Whether `sign_hours` is what the scans say, once there is nothing left to count.
+/// What `figures` is to be by the scans: of each kind the length of its span, and its key.
+const FIGURES: [(u8, i64, &str); 6] = [
+    (0, HOUR_MS / 4, "''"),
+    (1, HOUR_MS, "lang"),
+    (2, HOUR_MS, "country"),
+    (3, HOUR_MS, "app"),
+    (4, DAY_MS, "code"),
+    (5, 32 * DAY_MS, "code"),
+];
+
+/// Whether `sign_hours` and `figures` are what the scans say, once there is nothing left to count.
 #[track_caller]
 fn assert_counted(database: &Connection) {
     let left: u32 = database.query_row("SELECT count(*) FROM uncounted", [], |row| row.get(0)).unwrap();
@@ -426,6 +436,14 @@ fn assert_counted(database: &Connection) {
         database.query_row(&sql, [], |row| row.get::<_, u32>(0)).unwrap()
     };
     assert_eq!((differ(counted, kept), differ(kept, counted)), (0, 0), "rows that should be, and should not be");
+    for (kind, span, key) in FIGURES {
+        let counted = format!(
+            "SELECT ts / {span}, {key}, sum(agent = 'person' AND repeat = 0), sum(agent = 'person' AND repeat = 1),
+                    sum(agent <> 'person') FROM scans WHERE outcome = 'found' GROUP BY 1, 2"
+        );
+        let kept = format!("SELECT span, key, scans, repeats, bots FROM figures WHERE kind = {kind}");
+        assert_eq!((differ(&counted, &kept), differ(&kept, &counted)), (0, 0), "figures of kind {kind}");
+    }
 }
 
 #[test]
@@ -505,6 +523,6 @@ fn an_older_file_answers_as_it_is_and_while_it_is_counted() {
     while store.count_older().unwrap() {
         assert_eq!(observe(), as_it_is, "while it is counted");
     }
-    assert_eq!((observe(), version()), (as_it_is, 2), "when it is counted");
+    assert_eq!((observe(), version()), (as_it_is, 3), "when it is counted");
     assert_counted(&Connection::open(&settings.path).unwrap());
 }

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::{Edge, Random, Setup, load::Load, wait_for};
+use crate::support::{Edge, Random, Setup, load::Load, scan_by_a_person, wait_for};
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
-use rusqlite::params;
 use serde_json::Value;
+use uuid::Uuid;
+use waypost::core::scan::{Agent, App, Client, Origin, Outcome, Scan};
+use waypost::store::{Batch, Sqlite};
 
 const PLACES: &str = "place,kind,area,name,name:en,target\n\
     one,street,Kỳ Lừa,Đường Một,One Street,https://example.vn/one\n\
@@ -43,21 +45,24 @@ fn seen(time: &str, code: &'static str) -> Seen {
 fn stored(rows: &[Seen]) -> Edge {
     let mut edge = Setup::new().registry(PLACES, SIGNS).start();
     edge.stop();
-    let mut database = edge.database();
-    let batch = database.transaction().unwrap();
-    batch
-        .execute("INSERT INTO batches VALUES (1, 'made up', 'test', ?1)", [i64::try_from(rows.len()).unwrap()])
-        .unwrap();
-    for (seq, row) in (0_i64..).zip(rows) {
-        batch
-            .execute(
-                "INSERT INTO scans (batch, seq, ts, code, outcome, channel, lang, served, country, region, device, os, app, \
-                 agent, repeat, generation) VALUES (1, ?1, ?2, ?3, ?4, 'qr', ?5, 'vi', ?6, '', 'phone', 'android', ?7, ?8, ?9, 1)",
-                params![seq, row.ts, row.code, row.outcome, row.lang, row.country, row.app, row.agent, row.repeat],
-            )
-            .unwrap();
-    }
-    batch.commit().unwrap();
+    let scan = |row: &Seen| {
+        let plain = scan_by_a_person(row.code, row.ts);
+        Scan {
+            outcome: Outcome::from_word(row.outcome).unwrap(),
+            client: Client {
+                app: App::from_word(row.app).unwrap(),
+                agent: Agent::from_word(row.agent).unwrap(),
+                ..plain.client
+            },
+            repeat: row.repeat,
+            lang: row.lang.try_into().unwrap(),
+            origin: Origin { country: row.country.try_into().unwrap(), ..plain.origin },
+            ..plain
+        }
+    };
+    let scans = (0..).zip(rows.iter().map(scan)).collect();
+    let batch = Batch { id: Uuid::now_v7(), edge: "test".to_owned(), scans };
+    Sqlite::open(&edge.setup.path("data/waypost.db")).unwrap().insert(&batch).unwrap();
     edge
 }
 

@@ -26,11 +26,11 @@ impl ClickHouse {
     pub(in crate::store) fn tallies(
         &self,
         question: &Question,
-        mut each: impl FnMut(String, Tally),
+        mut each: impl FnMut(&str, Tally),
     ) -> Result<(), StoreError> {
         let sql = sql(question, &self.settings.database, self.all(), &self.timezone);
         self.query(&sql, |row: Figures| {
-            each(row.key, Tally { all: row.all, scans: row.scans, repeats: row.repeats, bots: row.bots });
+            each(&row.key, Tally { all: row.all, scans: row.scans, repeats: row.repeats, bots: row.bots });
         })
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Sqlite;
+use hashbrown::HashMap;
+
+use super::{Sqlite, counting, hours};
 use crate::store::StoreError;
 use crate::store::daily::{Beginnings, Daily};
 
@@ -17,29 +19,25 @@ impl Sqlite {
     }
 
     fn try_daily(&self, beginnings: &Beginnings, each: &mut impl FnMut(Daily)) -> rusqlite::Result<()> {
-        let sql = "SELECT code, hour, scans, last FROM sign_hours WHERE hour >= ?1 ORDER BY code";
-        let mut statement = self.connection.prepare(sql)?;
-        let mut rows = statement.query([beginnings.first()])?;
-        let mut code = String::new();
-        let mut days: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
-        let mut give = |code: &str, days: &mut BTreeMap<usize, (i64, i64)>| {
-            for (days_ago, (scans, last)) in std::mem::take(days) {
-                let scans = scans.cast_unsigned();
-                each(Daily { code: code.to_owned(), days_ago, scans, last_ms: Some(last) });
-            }
-        };
+        // All of it from one state of the file.
+        let transaction = self.connection.unchecked_transaction()?;
+        let until = counting::hours_until(&transaction)?;
+        let mut statement = transaction.prepare(&hours::select(until))?;
+        let mut rows = statement.query([beginnings.first(), until, i64::MAX])?;
+        // Of each code its days: how many, and the last.
+        let mut signs: HashMap<String, BTreeMap<usize, (i64, i64)>, foldhash::fast::FixedState> = HashMap::default();
         while let Some(row) = rows.next()? {
-            let next = row.get_ref(0)?.as_str()?;
-            if next != code {
-                give(&code, &mut days);
-                next.clone_into(&mut code);
-            }
             let Some(days_ago) = beginnings.days_ago(row.get(1)?) else { continue };
+            let days = signs.entry_ref(row.get_ref(0)?.as_str()?).or_default();
             let (scans, last) = days.entry(days_ago).or_default();
             *scans += row.get::<_, i64>(2)?;
             *last = row.get::<_, i64>(3)?.max(*last);
         }
-        give(&code, &mut days);
+        for (code, days) in signs {
+            for (days_ago, (scans, last)) in days {
+                each(Daily { code: code.clone(), days_ago, scans: scans.cast_unsigned(), last_ms: Some(last) });
+            }
+        }
         Ok(())
     }
 }

@@ -7,7 +7,9 @@
 //! [`Sqlite::is_replaced`] before a batch, and before its segment's file is deleted. A scan is deleted only
 //! by the limits that are configured: see `room.rs`.
 
+mod counting;
 mod daily;
+mod figures;
 mod hours;
 mod question;
 mod room;
@@ -23,7 +25,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transac
 
 use super::{Batch, StoreError, Stored};
 use crate::system::{Identity, identity, pace};
-use hours::{Hours, Uncounted};
+use counting::Counts;
 pub(super) use room::REMEMBERED;
 use tables::{CONNECTION, FOREIGN, VERSION};
 
@@ -122,13 +124,12 @@ impl Sqlite {
         if version < VERSION {
             let upgrade = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
             // Another process may have done it meanwhile.
-            if refuse_foreign(&upgrade, path)? < VERSION {
-                upgrade.execute_batch(&tables::setup()).map_err(failed)?;
+            let version = refuse_foreign(&upgrade, path)?;
+            if version < VERSION {
+                upgrade.execute_batch(&tables::setup(version)).map_err(failed)?;
             }
             upgrade.commit().map_err(failed)?;
         }
-        // Not a version of its own: a release without it can go on with the file.
-        connection.execute_batch(tables::EXPIRED).map_err(failed)?;
         let store = Self::with(connection, path);
         if before.is_none() || store.identities[0] != before {
             return Err(replaced(path));
@@ -267,22 +268,21 @@ impl Sqlite {
             transaction.execute("UPDATE batches SET rows = ?2 WHERE batch = ?1", [number, rows])?;
             number
         };
-        // A batch that was stored before is perhaps still to be counted.
-        let uncounted = if new > 0 { None } else { Uncounted::read(&transaction)? };
-        // What is missing from it was perhaps dropped.
+        let mut counts = if new > 0 { Counts::default() } else { Counts::of_known(&transaction)? };
+        // What is missing from a batch that was stored before was perhaps dropped.
         let gone_before = if new > 0 { i64::MIN } else { room::gone_before(&transaction)? };
-        let mut hours = Hours::default();
         {
             let mut insert = transaction.prepare_cached(&tables::insert())?;
+            let mut last = None;
             for (seq, scan) in batch.scans.iter().filter(|(_, scan)| scan.ts_ms >= gone_before) {
                 pace::step();
-                let is_new = tables::execute(&mut insert, number, *seq, scan)?;
-                if is_new && !uncounted.as_ref().is_some_and(|left| left.has(number, *seq)) {
-                    hours.count(scan);
+                if tables::execute(&mut insert, number, *seq, scan, last)? {
+                    counts.count(number, *seq, scan);
                 }
+                last = Some(scan);
             }
         }
-        hours.write(&transaction)?;
+        counts.write(&transaction)?;
         transaction.commit()?;
         Ok(Stored::New)
     }

@@ -3,7 +3,8 @@
 //! Owns the deletion of scans, oldest first, in steps: a batch waits for one step and its commit. The count
 //! of what is dropped, and until when, is kept in `expired`, in the transaction that drops: so each scan is
 //! dropped and counted once, whenever the process ends. A batch stays known after its scans are gone, for
-//! [`REMEMBERED`]: offered again, it is not stored again. What was counted by hour stays.
+//! [`REMEMBERED`]: offered again, it is not stored again. What was counted by hour stays; the figures of
+//! `waypost usage`, which is about the scans that are kept, go with the scans.
 //!
 //! A file does not shrink: pages that deletion frees are used again by what comes. So the limit is one of the
 //! pages in use, and a file of which much was dropped at once keeps its size and has room. Once the counts alone
@@ -14,7 +15,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::hours::Uncounted;
+use super::counting::Uncounted;
+use super::figures;
 use super::{Sqlite, SqliteError};
 use crate::store::StoreError;
 use crate::store::limits::{Gone, Limits, Room, Step, WhenFull};
@@ -113,6 +115,7 @@ impl Sqlite {
                          DO UPDATE SET scans = scans + excluded.scans, until = max(until, excluded.until)";
             transaction.execute(count, params![reason.as_str(), dropped.cast_signed(), last.saturating_add(1)])?;
             forget(&transaction, now_ms)?;
+            figures::forget(&transaction, gone_before(&transaction)?)?;
         }
         transaction.commit()?;
         Ok(dropped)
@@ -312,7 +315,7 @@ mod tests {
         let mut store = Sqlite::open(&folder.path().join("waypost.db")).expect("a store");
         store.insert(&batch(1, 9000)).expect("stored");
         // As a release leaves it that did not count.
-        let older = "DELETE FROM sign_hours; INSERT INTO uncounted SELECT 0, 0, max(batch) FROM batches;";
+        let older = "DELETE FROM sign_hours; DELETE FROM figures; INSERT INTO uncounted SELECT 0, 0, max(batch), 0 FROM batches;";
         store.connection.execute_batch(older).expect("a file of version 1");
         let now = Timestamp::from_millisecond(NOW_MS).expect("a time");
         let limits = Limits { max_size: Some(256 << 10), ..Limits::default() };

@@ -1,15 +1,13 @@
 //! What SQLite has counted for the rule of sign health, and keeps of its answer.
 
 use jiff::tz::TimeZone;
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{TransactionBehavior, params};
 
-use super::Sqlite;
-use super::hours::Uncounted;
-use super::tables::{HEADLINE, VERSION};
+use super::{Sqlite, counting, hours};
 use crate::core::date_of;
 use crate::health::Report;
 use crate::store::StoreError;
-use crate::store::sign_health::{Days, Gathering, HOUR_MS, Until};
+use crate::store::sign_health::{Days, Gathering, Until};
 
 impl Sqlite {
     /// What was counted.
@@ -26,19 +24,11 @@ impl Sqlite {
         // All of it from one state of the file.
         let transaction = self.connection.unchecked_transaction()?;
         // The hour that is not over may have been counted further than until now.
-        let (counted, from) = if is_counted(&transaction)? {
-            ("SELECT code, hour, last FROM sign_hours WHERE hour < ?1 UNION ALL", until.hour)
-        } else {
-            ("", i64::MIN)
-        };
-        let mut hours = transaction.prepare(&format!(
-            "{counted}
-             SELECT code, ts - ts % {HOUR_MS} AS hour, max(ts) FROM scans
-             WHERE ts BETWEEN ?1 AND ?2 AND {HEADLINE} GROUP BY code, hour"
-        ))?;
-        let mut hours = hours.query([from, until.now])?;
+        let counted = counting::hours_until(&transaction)?.min(until.hour);
+        let mut hours = transaction.prepare(&hours::select(counted))?;
+        let mut hours = hours.query([i64::MIN, counted, until.now])?;
         while let Some(row) = hours.next()? {
-            gathering.hours(row.get_ref(0)?.as_str()?, days.of(row.get(1)?), 1, row.get(2)?);
+            gathering.hours(row.get_ref(0)?.as_str()?, days.of(row.get(1)?), 1, row.get(3)?);
         }
         let mut recent = transaction.prepare(
             "SELECT code, outcome, country, count(*) FROM scans
@@ -90,11 +80,4 @@ impl Sqlite {
         }
         transaction.commit()
     }
-}
-
-/// Whether `sign_hours` has everything: a file of version 1 has no such table, and after it was upgraded its
-/// older scans are counted step by step.
-fn is_counted(connection: &Connection) -> rusqlite::Result<bool> {
-    let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
-    Ok(version >= VERSION && Uncounted::read(connection)?.is_none())
 }
