@@ -13,6 +13,7 @@ use super::hours::Hours;
 use super::tables::VERSION;
 use crate::core::scan::{Agent, Outcome, Scan};
 use crate::store::StoreError;
+use crate::system::pace;
 
 /// Scans that a step looks at: a batch waits for it, and for its commit.
 const STEP: usize = 4000;
@@ -124,6 +125,7 @@ impl Sqlite {
             ))?;
             let mut rows = select.query(params![left.behind.0, left.behind.1, left.until])?;
             while let Some(row) = rows.next()? {
+                pace::step();
                 left.behind = (row.get(0)?, row.get(1)?);
                 seen += 1;
                 if !row.get::<_, bool>(7)? {

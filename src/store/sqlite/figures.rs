@@ -13,6 +13,7 @@ use rusqlite::{Connection, params};
 
 use crate::store::question::{By, QUARTER_MS, Tally};
 use crate::store::sign_health::{DAY_MS, HOUR_MS};
+use crate::system::pace;
 
 /// What figures are of. Its number is in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +131,7 @@ impl Figures {
             let mut keys: Vec<_> = keys.into_iter().collect();
             keys.sort_unstable();
             for (key, [scans, repeats, bots]) in keys {
+                pace::step();
                 insert.execute(params![kind as i64, span, key, scans, repeats, bots])?;
             }
         }

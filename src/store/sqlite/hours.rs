@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 use super::tables::HEADLINE;
 use crate::core::Code;
 use crate::store::sign_health::{HOUR_MS, hour_of};
+use crate::system::pace;
 
 /// Headline scans by hour and code, in the order of the table: how many, and the last.
 #[derive(Default)]
@@ -29,6 +30,7 @@ impl Hours {
              DO UPDATE SET scans = scans + excluded.scans, last = max(last, excluded.last)",
         )?;
         for ((hour, code), (scans, last)) in &self.0 {
+            pace::step();
             insert.execute(params![hour, code.text().as_str(), scans, last])?;
         }
         Ok(())
