@@ -269,7 +269,7 @@ fn reserve(file: &mut File, size: usize) -> io::Result<()> {
 
 /// Writes whole blocks of zeros.
 fn write_zeros(file: &mut File, size: usize) -> io::Result<()> {
-    let zeros = [0; PIECE];
+    let zeros = vec![0; PIECE];
     let mut left = size;
     while left > 0 {
         let piece = left.min(PIECE);

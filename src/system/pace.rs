@@ -72,7 +72,7 @@ impl Pace {
         // What it waited for, the core above all, it has not worked.
         let worked = cpu_time().saturating_sub(self.began_cpu);
         if worked < PIECE {
-            self.began = now - worked;
+            self.began = now.checked_sub(worked).unwrap_or(now);
             return;
         }
         match self.pause_after(worked, now, (self.progress)()) {
