@@ -200,6 +200,12 @@ fn kill_9_while_scans_are_dropped_loses_none_and_counts_none_twice() {
     assert!((load.received()..=load.sent()).contains(&stored), "{} <= {stored} <= {}", load.received(), load.sent());
     assert!(number(&edge, "SELECT scans FROM expired") > 20_000, "the test is worth what it has dropped");
     edge.metrics().assert_books_balance();
+    // While some are still dropped the file is another from one question to the next.
+    edge.stop();
+    let kept = number(&edge, "SELECT count(*) FROM scans WHERE outcome = 'found'");
+    for by in ["sign", "hour", "lang", "country", "app"] {
+        assert_eq!(edge.usage(&["--by", by])["total"]["all"], kept, "by {by}, as the scans that are there");
+    }
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn generated(seed: u64, count: usize) -> Vec<Seen> {
         let within = [0, 1, 3_599_999, within, within, within, within][random.index(7)];
         Seen {
             ts: start + i64::try_from(hours * 3_600_000 + within).unwrap(),
-            code: random.of(&["A1", "A1", "A1", "A2", "B1", "C1", "GONE"]),
+            code: random.of(&["A1", "A1", "A1", "A2", "B1", "C1", "Z9"]),
             outcome: random.of(&["found", "found", "found", "found", "retired", "unknown"]),
             lang: random.of(&["vi", "vi", "zh", "en", "other", ""]),
             country: random.of(&["VN", "VN", "CN", ""]),
@@ -363,7 +363,7 @@ fn a_question_that_makes_no_sense_is_refused_with_a_reason() {
 
 #[test]
 fn a_scan_keeps_its_code_and_gets_the_names_of_today() {
-    let edge = stored(&[seen("2026-11-20T02:00:00Z", "A1"), seen("2026-11-20T02:00:00Z", "GONE")]);
+    let edge = stored(&[seen("2026-11-20T02:00:00Z", "A1"), seen("2026-11-20T02:00:00Z", "Z9")]);
     let moved = PLACES.replace("Đường Một", "Phố Mới").replace("one,street,Kỳ Lừa", "one,street,Lương Văn Tri");
     std::fs::write(edge.setup.path("config/places.csv"), moved).unwrap();
     let signs = edge.usage(&["--by", "sign"]);
@@ -373,7 +373,7 @@ fn a_scan_keeps_its_code_and_gets_the_names_of_today() {
         .iter()
         .map(|row| (row["sign"].as_str().unwrap(), row["name"].as_str().unwrap()))
         .collect();
-    assert_eq!(named, [("A1", "Phố Mới"), ("GONE", "")].into());
+    assert_eq!(named, [("A1", "Phố Mới"), ("Z9", "")].into());
     let areas: Vec<String> = rows(&edge.usage(&["--by", "area"]), "area").into_iter().map(|(area, _)| area).collect();
     assert_eq!(areas, ["", "Lương Văn Tri"], "what the registry has no more is still counted");
 }

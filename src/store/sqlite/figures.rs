@@ -190,13 +190,13 @@ fn split(range: Range<i64>, counted_from: i64, span: i64) -> (Range<i64>, Range<
 fn of_spans(
     connection: &Connection,
     kind: Kind,
-    spans: &Range<i64>,
+    range: &Range<i64>,
     each: &mut impl FnMut(&str, Tally),
 ) -> rusqlite::Result<()> {
     let key = if kind == Kind::Time { "CAST(span AS TEXT)" } else { "key" };
     let sql = format!("SELECT {key}, scans, repeats, bots FROM figures WHERE kind = ?1 AND span >= ?2 AND span < ?3");
     let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([kind as i64, spans.start, spans.end])?;
+    let mut rows = statement.query([kind as i64, range.start, range.end])?;
     while let Some(row) = rows.next()? {
         let figure = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
         let figures = [figure(1)?, figure(2)?, figure(3)?];
@@ -341,14 +341,14 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_true(store: &Sqlite, random: &mut Random) {
+    fn assert_true(store: &Sqlite, seed: u64, random: &mut Random) {
         let mut ends = [random.time(), random.time()];
         ends.sort_unstable();
         let range = random.of(&[(i64::MIN, i64::MAX), (i64::MIN, ends[1]), (ends[0], i64::MAX)]);
         for range in [range.0..range.1, ends[0]..ends[1]] {
             for by in BY {
                 let [by_the_store, by_scans] = answers(store, by, range.clone());
-                assert_eq!(by_the_store, by_scans, "by {} in {range:?}", by.as_str());
+                assert_eq!(by_the_store, by_scans, "seed {seed}: by {} in {range:?}", by.as_str());
             }
         }
         // Hours are kept when their scans are dropped.
@@ -363,7 +363,7 @@ mod tests {
         let (mut counted, mut scanned) = (hours(until), hours(i64::MIN));
         counted.sort_unstable();
         scanned.sort_unstable();
-        assert_eq!(counted, scanned, "hours from {gone} on");
+        assert_eq!(counted, scanned, "seed {seed}: hours from {gone} on");
     }
 
     /// The first hour of which nothing was dropped.
@@ -387,7 +387,6 @@ mod tests {
     fn questions_are_answered_as_the_scans_alone_answer_them_whatever_became_of_the_file() {
         let mut worth = [0; 2];
         for seed in [1, Uuid::now_v7().as_u64_pair().0] {
-            eprintln!("seed {seed}");
             let mut random = Random(seed);
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("waypost.db");
@@ -428,15 +427,16 @@ mod tests {
                     }
                     _ => drop(store.count_older().expect("counted")),
                 }
-                assert_true(&store, &mut random);
+                assert_true(&store, seed, &mut random);
             }
             while store.count_older().expect("counted") {}
-            assert_true(&store, &mut random);
-            assert_eq!(number(&store, "SELECT sum(scans) FROM sign_hours"), headline(&store) + dropped);
+            assert_true(&store, seed, &mut random);
+            let all = number(&store, "SELECT sum(scans) FROM sign_hours");
+            assert_eq!(all, headline(&store) + dropped, "seed {seed}");
             let gone = super::super::room::gone_before(&store.connection).expect("a time");
             let left = "SELECT count(*) FROM figures WHERE kind = 4 AND (span + 1) * 86400000 <= ";
             // A later batch may have brought some back.
-            assert!(number(&store, &format!("{left}{gone}")) <= 4 * 30, "figures go with the scans");
+            assert!(number(&store, &format!("{left}{gone}")) <= 4 * 30, "seed {seed}: figures go with the scans");
             worth = [worth[0] + dropped, worth[1] + upgrades];
         }
         assert!(worth[0] > 0 && worth[1] > 0, "the test is worth its drops and upgrades: {worth:?}");

@@ -1,13 +1,31 @@
 //! What SQLite has counted for the rule of sign health, and keeps of its answer.
 
+use hashbrown::HashMap;
 use jiff::tz::TimeZone;
 use rusqlite::{TransactionBehavior, params};
 
 use super::{Sqlite, counting, hours};
-use crate::core::date_of;
+use crate::core::{Day, date_of};
 use crate::health::Report;
 use crate::store::StoreError;
 use crate::store::sign_health::{Days, Gathering, Until};
+
+/// Hours of one day, by code: how many, and the last headline scan.
+#[derive(Default)]
+struct OfDay {
+    day: Day,
+    signs: HashMap<String, (u8, i64), foldhash::fast::FixedState>,
+}
+
+impl OfDay {
+    /// Gives them, and begins anew. The codes stay: the next day has most of them.
+    fn give(&mut self, gathering: &mut Gathering) {
+        for (code, (hours, last)) in self.signs.iter_mut().filter(|(_, (hours, _))| *hours > 0) {
+            gathering.hours(code, self.day, *hours, *last);
+            (*hours, *last) = (0, 0);
+        }
+    }
+}
 
 impl Sqlite {
     /// What was counted.
@@ -27,9 +45,19 @@ impl Sqlite {
         let counted = counting::hours_until(&transaction)?.min(until.hour);
         let mut hours = transaction.prepare(&hours::select(counted))?;
         let mut hours = hours.query([i64::MIN, counted, until.now])?;
+        // By day, for they come by time: each is looked up among all codes and days once, and not for every hour.
+        let mut of_day = OfDay::default();
         while let Some(row) = hours.next()? {
-            gathering.hours(row.get_ref(0)?.as_str()?, days.of(row.get(1)?), 1, row.get(3)?);
+            let day = days.of(row.get(1)?);
+            if day != of_day.day {
+                of_day.give(gathering);
+                of_day.day = day;
+            }
+            let (hours, last) = of_day.signs.entry_ref(row.get_ref(0)?.as_str()?).or_default();
+            *hours = hours.saturating_add(1);
+            *last = row.get::<_, i64>(3)?.max(*last);
         }
+        of_day.give(gathering);
         let mut recent = transaction.prepare(
             "SELECT code, outcome, country, count(*) FROM scans
              WHERE ts BETWEEN ?1 AND ?2 AND outcome IN ('found', 'retired') AND agent = 'person' AND repeat = 0
