@@ -383,7 +383,6 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::print_stderr, reason = "a failure is found again by its seed")]
     fn questions_are_answered_as_the_scans_alone_answer_them_whatever_became_of_the_file() {
         let mut worth = [0; 2];
         for seed in [1, Uuid::now_v7().as_u64_pair().0] {
