@@ -87,15 +87,19 @@ impl Connections {
         self.open.borrow().is_empty()
     }
 
-    /// A place for one more: a free one, or one of this worker's that gives way once it is claimed. Where there is
-    /// neither, another worker is asked to close one of its own.
+    /// A place for one more: a free one, or one of this worker's that gives way once it is claimed.
     pub fn reserve(&self) -> Option<Reserved> {
-        let reserved = self.capacity.place().map(Reserved::Free);
-        let reserved = reserved.or_else(|| self.candidate().map(Reserved::TakenBy));
-        if reserved.is_none() {
-            self.capacity.ask_for_room();
-        }
-        reserved
+        self.capacity.place().map(Reserved::Free).or_else(|| self.candidate().map(Reserved::TakenBy))
+    }
+
+    /// A newcomer finds neither: whichever worker has one that gives way closes it at its next tick.
+    pub fn ask_for_room(&self) {
+        self.capacity.ask_for_room();
+    }
+
+    /// The newcomer has a place.
+    pub fn has_room(&self) {
+        self.capacity.room_is_made();
     }
 
     /// The place that was reserved.

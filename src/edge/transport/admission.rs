@@ -15,6 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 use tokio::io::Interest;
@@ -151,7 +152,7 @@ impl<S: Fn(Admitted) + Clone + 'static> Admission<S> {
 impl<S: Fn(Admitted)> Door<S> {
     /// Accepts connections until it is aborted.
     async fn accept(&self) -> io::Result<()> {
-        let (mut in_a_row, mut said) = (0, None::<Instant>);
+        let (mut in_a_row, mut said, mut has_asked) = (0, None::<Instant>, false);
         loop {
             self.queue.readable().await?;
             if in_a_row == ACCEPTS {
@@ -159,12 +160,20 @@ impl<S: Fn(Admitted)> Door<S> {
                 after_others().await;
             }
             let Some(reserved) = self.reserve().await else {
+                // Else somebody who is there would give way to nobody.
+                if self.has_newcomer() {
+                    has_asked = true;
+                    self.connections.ask_for_room();
+                }
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 continue;
             };
             match self.queue.try_io(Interest::READABLE, || Ok(acceptfrom_with(&self.queue, ACCEPTED)?)) {
                 Ok((stream, peer)) => {
                     in_a_row += 1;
+                    if std::mem::take(&mut has_asked) {
+                        self.connections.has_room();
+                    }
                     self.admit(reserved, stream, peer);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => in_a_row = 0,
@@ -198,6 +207,12 @@ impl<S: Fn(Admitted)> Door<S> {
         }
         tokio::task::yield_now().await;
         self.connections.reserve()
+    }
+
+    /// Whether a connection waits to be accepted: tokio knows only once it has tried.
+    fn has_newcomer(&self) -> bool {
+        let mut queue = [PollFd::new(&self.queue, PollFlags::IN)];
+        poll(&mut queue, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
     /// Where there is no descriptor for a newcomer: one that gives way is closed, or else the newcomer. Returns
