@@ -150,28 +150,29 @@ pub(super) fn sync_folders_above(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a file. What it holds is given back in pieces, at this thread's pace: the last name of 16 MiB takes the
-/// kernel 1 to 2 ms in one go.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+/// Removes a file. Gives it back where it has no name any more, for [`give_back`].
+pub(super) fn remove(path: &Path) -> io::Result<Option<File>> {
     // Whatever stands there, opening it waits for nothing.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let file = OpenOptions::new().write(true).custom_flags(flags).open(path);
     unless_removed(fs::remove_file(path))?;
     // Somebody may have kept it under another name.
-    if let Ok(file) = file
-        && let Ok(metadata) = file.metadata()
-        && metadata.nlink() == 0
-    {
-        let mut size = metadata.len();
-        while size > 0 {
-            size = size.saturating_sub(PIECE);
-            if file.set_len(size).is_err() {
-                break;
-            }
-            pace::step();
+    Ok(file.ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)))
+}
+
+/// Gives back what a removed file holds, in pieces, at this thread's pace: 16 MiB take the kernel 1 to 2 ms in one go. Only
+/// once the removal is on the disk: a power cut may leave the name until then, and with it a part of a batch, which a store
+/// would take for another.
+pub(super) fn give_back(file: &File) {
+    let mut size = file.metadata().map_or(0, |metadata| metadata.len());
+    while size > 0 {
+        size = size.saturating_sub(PIECE);
+        // The kernel does the rest when it is closed.
+        if file.set_len(size).is_err() {
+            return;
         }
+        pace::step();
     }
-    Ok(())
 }
 
 /// A file or folder that somebody has removed needs no more to be done to it.
@@ -185,6 +186,29 @@ pub(super) fn unless_removed(done: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_removed_is_given_back_unless_it_has_another_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [one, other, target] = ["one", "other", "target"].map(|name| folder.path().join(name));
+        let size = 2 * PIECE + 1;
+        let made = |path: &Path| File::create(path).and_then(|file| file.set_len(size)).expect("a file");
+        made(&one);
+        let file = remove(&one).expect("removed").expect("it has no name");
+        give_back(&file);
+        assert_eq!(file.metadata().expect("a file").len(), 0);
+
+        made(&one);
+        fs::hard_link(&one, &other).expect("a second name");
+        assert!(remove(&one).expect("removed").is_none());
+        assert_eq!(fs::metadata(&other).expect("a file").len(), size, "somebody has kept it");
+
+        made(&target);
+        std::os::unix::fs::symlink(&target, &one).expect("a link");
+        assert!(remove(&one).expect("removed").is_none());
+        assert_eq!(fs::metadata(&target).expect("a file").len(), size, "a link is no segment");
+        assert!(remove(&one).expect("nothing is there").is_none());
+    }
 
     #[test]
     fn a_file_is_a_segment_by_its_whole_name() {

@@ -260,10 +260,13 @@ impl Journal {
         if stored < sealed.records {
             return self.set_aside(sealed, SegmentState::Damaged, stored);
         }
-        folder::remove(&sealed.path).map_err(SettleError::Remove)?;
+        let nameless = folder::remove(&sealed.path).map_err(SettleError::Remove)?;
         // A crash before this line makes the store see the batch again, and know it.
         unless_removed(folder::sync_folder(&self.settings.folder)).map_err(SettleError::Sync)?;
         self.ledger.update(|ledger| ledger.settle(sealed.id, stored));
+        if let Some(file) = nameless {
+            folder::give_back(&file);
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use uuid::Uuid;
@@ -79,11 +80,16 @@ impl Contents {
 /// Reads a segment's file, whatever its name. What is no regular file, or larger than any segment,
 /// is an error.
 pub fn read(path: &Path) -> Result<Contents, ReadError> {
-    read_into(Vec::new(), path)
+    let (file, size) = open(path)?;
+    let contents = read_into(Vec::new(), &file, size)?;
+    // One that is delivered meanwhile is cut while it is read.
+    if file.metadata()?.nlink() == 0 {
+        return Err(io::Error::from(io::ErrorKind::NotFound).into());
+    }
+    Ok(contents)
 }
 
-fn read_into(scans: Vec<(u32, Scan)>, path: &Path) -> Result<Contents, ReadError> {
-    let (file, size) = open(path)?;
+fn read_into(scans: Vec<(u32, Scan)>, file: &File, size: u64) -> Result<Contents, ReadError> {
     let mut file = file.take(MAX_SEGMENT);
     let mut parser = Parser::new(scans, usize::try_from(size).unwrap_or_default());
     let mut bytes = Vec::with_capacity(READ);
@@ -103,7 +109,8 @@ pub(super) fn read_named(path: &Path) -> Result<Contents, ReadError> {
 }
 
 fn read_named_into(scans: Vec<(u32, Scan)>, path: &Path) -> Result<Contents, ReadError> {
-    let contents = read_into(scans, path)?;
+    let (file, size) = open(path)?;
+    let contents = read_into(scans, &file, size)?;
     named_id(path, contents.header.as_ref().map(|header| header.id))?;
     Ok(contents)
 }

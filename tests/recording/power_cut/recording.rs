@@ -232,18 +232,23 @@ impl Recording {
 
     /// A segment is removed only after the store has confirmed it, and synced its own log before that.
     pub(super) fn assert_a_file_goes_only_when_its_batch_is_on_the_disk(&self) {
-        let (mut committed, mut gone) = (false, 0);
+        let (mut committed, mut gone, mut has_name, mut given_back) = (false, 0, false, 0);
         for event in &self.events {
             match event.kind {
+                b'd' => has_name = false,
+                b't' if event.path.to_string_lossy().ends_with(".sealed (deleted)") => {
+                    assert!(!has_name, "{} is cut while a power cut may leave its name", event.path.display());
+                    given_back += 1;
+                }
                 b's' if event.path.ends_with("waypost.db-wal") => committed = true,
                 b'u' if event.path.extension().is_some_and(|kind| kind == "sealed") => {
                     assert!(committed, "{} went before its batch was on the disk", event.path.display());
-                    (committed, gone) = (false, gone + 1);
+                    (committed, gone, has_name) = (false, gone + 1, true);
                 }
                 _ => {}
             }
         }
-        assert!(gone >= 6, "only {gone} batches were delivered");
+        assert!(gone >= 6 && given_back >= gone, "only {gone} batches were delivered, {given_back} steps given back");
     }
 
     /// The events at which a cut may leave most: those that end with something on the disk, and the end.
