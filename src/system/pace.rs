@@ -19,6 +19,8 @@ use rustix::time::{ClockId, clock_gettime};
 const PIECE: Duration = Duration::from_micros(60);
 /// How long a pause is, in pieces, unless [`set_pause`] says otherwise: an eighth of a busy worker's core is taken.
 pub const PAUSE: u32 = 7;
+/// What counts at most of work that can't be parted, such as a commit: nothing waits for seconds because of one.
+const MOST: Duration = Duration::from_millis(2);
 /// For how long workers count as busy after they were seen to make progress.
 const BUSY: Duration = Duration::from_millis(20);
 
@@ -88,7 +90,7 @@ impl Pace {
         if progress != self.seen {
             (self.seen, self.busy_until) = (progress, now + BUSY);
         }
-        (now < self.busy_until).then(|| worked * self.pause)
+        (now < self.busy_until).then(|| worked.min(MOST) * self.pause)
     }
 }
 
@@ -119,8 +121,13 @@ mod tests {
         assert_eq!(after(1, 8), Some(7 * PIECE), "a worker has answered");
         assert_eq!(after(20, 8), Some(7 * PIECE), "and may be about to go on");
         assert_eq!(after(21, 8), None, "it has not");
+        assert_eq!(
+            pace.pause_after(Duration::from_secs(10), start + Duration::from_millis(22), 9),
+            Some(7 * MOST),
+            "however long it was"
+        );
         pace.pause = 1;
-        assert_eq!(pace.pause_after(PIECE, start, 9), Some(PIECE), "one who is behind pauses less");
+        assert_eq!(pace.pause_after(PIECE, start, 10), Some(PIECE), "one who is behind pauses less");
     }
 
     #[test]
