@@ -134,8 +134,12 @@ impl LastGood {
         Ok(Some(read_table(&mut file, signs, true)?))
     }
 
-    /// Its first line, and what follows; `None` where there is no such file.
+    /// Its first line, and what follows; `None` where there is no such file, or where an older release has served since.
     fn open(&self) -> Result<Option<(Head, BufReader<File>)>, LoadError> {
+        let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        if modified(&self.old_path()) > modified(&self.path) {
+            return Ok(None);
+        }
         let (file, metadata) = match regular_file::open(&self.path) {
             Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -192,8 +196,9 @@ impl LastGood {
         file.write_all(&copy.blocks)?;
         file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&new, &self.path)?;
+        File::open(folder)?.sync_all()?;
         fs::remove_file(self.old_path()).ok();
-        File::open(folder)?.sync_all()
+        Ok(())
     }
 }
 
@@ -296,6 +301,22 @@ mod tests {
         let kept = Kept { generation: 7, content_hash: sources.content_hash() };
         last_good.save(kept, &Copy::of(sources)).expect("a disk");
         (folder, last_good, kept)
+    }
+
+    #[test]
+    fn of_two_copies_the_one_counts_that_was_written_last() {
+        let (_folder, last_good, kept) = saved(&Sources::default());
+        let old = File::create(last_good.old_path()).expect("a file");
+        let copy = r#"{"generation": 9, "places": "place,name", "signs": "", "overrides": ""}"#;
+        (&old).write_all(copy.as_bytes()).expect("a disk");
+        let written = fs::metadata(&last_good.path).and_then(|metadata| metadata.modified()).expect("a file");
+        let second = std::time::Duration::from_secs(1);
+        old.set_modified(written - second).expect("a file");
+        assert_eq!(last_good.kept().expect("a copy"), Some(kept), "an older release's, from before");
+        old.set_modified(written + second).expect("a file");
+        assert_eq!(last_good.kept().expect("a copy").map(|kept| kept.generation), Some(9), "it has served since");
+        let (_, sources) = last_good.load().expect("a copy").expect("a copy");
+        assert_eq!(sources.places, b"place,name");
     }
 
     /// More than a block, and such as compresses and as does not.
