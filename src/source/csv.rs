@@ -243,6 +243,12 @@ impl<'t> Rows<'t> {
             let end = split(self.bytes, start, form.separator, &mut self.cells);
             let (line, row) = (self.line, &self.bytes[start..end]);
             self.at = end;
+            // It has swallowed rows into one cell: no cell from here on can be trusted.
+            if let Some((_, line)) = form.open_quote.filter(|&(quote, _)| quote < self.start + end) {
+                problems.add(self.file, line, "", "expected an end of the quote that is opened here, found none");
+                self.at = self.bytes.len();
+                return None;
+            }
             if !self.record.read(row, start, &self.cells) {
                 self.line += newlines(row);
                 problems.add(self.file, line, "", HeaderError::Utf8.to_string());
@@ -252,12 +258,6 @@ impl<'t> Rows<'t> {
             // Line ends within it are those of a quoted cell, whose text stands behind the row.
             if record.text.len() > row.len() {
                 self.line += newlines(row);
-            }
-            // It has swallowed rows into one cell: no cell from here on can be trusted.
-            if let Some((_, line)) = form.open_quote.filter(|&(quote, _)| quote < self.start + end) {
-                problems.add(self.file, line, "", "expected an end of the quote that is opened here, found none");
-                self.at = self.bytes.len();
-                return None;
             }
             if record.iter().all(str::is_empty) {
                 continue;
@@ -361,7 +361,9 @@ pub(super) fn about_rows(bytes: &[u8]) -> usize {
     let first = &bytes[..bytes.len().min(PIECE)];
     let rows = usize::try_from(newlines(first)).unwrap_or(0) + 1;
     // A little more than that, so that most tables need no more room.
-    rows * (bytes.len() / first.len().max(1)).max(1) * 17 / 16
+    let rows = rows * (bytes.len() / first.len().max(1)).max(1) * 17 / 16;
+    // No valid row is shorter: a piece of line ends promises nothing.
+    rows.min(bytes.len() / 8 + 1)
 }
 
 /// Cuts bytes into pieces that begin at some places, of which each can be freed by itself; what comes before the first
