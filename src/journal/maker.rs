@@ -84,10 +84,11 @@ impl Maker {
 
     /// Makes the segments that are missing.
     pub fn fill_slots(&self) {
-        let missing = self.slots.iter().filter(|slot| !slot.is_filled()).count();
-        // One takes 5 ms of CPU time. Without it scans are dropped: no pause is longer than what was done.
-        pace::set_pause(u32::from(missing == 1));
-        for slot in self.slots.iter().filter(|slot| !slot.is_filled()) {
+        let is_missing = |slot: &&Arc<Slot>| !slot.is_filled();
+        for slot in self.slots.iter().filter(is_missing) {
+            // One takes 5 ms of CPU time. Without it scans are dropped: no pause is longer than what was done, and there
+            // is none where others wait too.
+            pace::set_pause(u32::from(self.slots.iter().filter(is_missing).count() == 1));
             match self.make() {
                 Ok(segment) => slot.put(segment),
                 Err(error) => {
