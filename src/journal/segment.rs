@@ -16,7 +16,8 @@
 //!   `Clone`; it alone writes, and every store is within the preallocated length, which
 //!   `append` checks. The others read one atomic in the first page.
 //! - The file is shortened only after its appender is gone, and never below the first
-//!   page, so no store or load meets a page that is not there. The journal's lock and
+//!   page, so no store or load meets a page that is not there; to nothing only once it is
+//!   delivered, when it has left the books and nobody reads the mapping any more. The journal's lock and
 //!   the files' mode (0600) keep other programs out. (An owner who cuts the file short in
 //!   place all the same ends the process by SIGBUS; nothing else comes of it.)
 
@@ -197,7 +198,9 @@ impl Segment {
     /// Has the kernel begin to write what is to be synced, in pieces, at this thread's pace: a sync of all that a worker
     /// appends in a second takes a core for 4 ms in one go. That it is on the disk only the sync says.
     fn start_writing(&self, end: usize) {
-        let begun = self.begun.swap(end, Ordering::Relaxed) / BLOCK * BLOCK;
+        // Not the block that is being written: its worker would wait for it twice.
+        let end = end / BLOCK * BLOCK;
+        let begun = self.begun.swap(end, Ordering::Relaxed);
         for at in (begun..end).step_by(WRITE) {
             let len = WRITE.min(end - at);
             // SAFETY: the descriptor is open, and nothing else is handed over but numbers.
@@ -326,8 +329,8 @@ mod tests {
 
     #[test]
     fn zeros_reserve_what_fallocate_would() {
-        let (mut by_call, mut by_zeros) = (file(), file());
-        reserve(&mut by_call, SIZE).expect("reserved");
+        let (by_call, mut by_zeros) = (file(), file());
+        rustix::fs::fallocate(&by_call, FallocateFlags::empty(), 0, SIZE as u64).expect("reserved");
         write_zeros(&mut by_zeros, SIZE).expect("reserved");
         assert_eq!(reserved(&by_call), (SIZE as u64, SIZE as u64));
         assert_eq!(reserved(&by_zeros), reserved(&by_call));
