@@ -164,6 +164,9 @@ impl<S: Fn(Admitted)> Door<S> {
                 if self.has_newcomer() {
                     has_asked = true;
                     self.connections.ask_for_room();
+                } else if std::mem::take(&mut has_asked) {
+                    // It is gone. Another worker that still asks does so again in a moment.
+                    self.connections.has_room();
                 }
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;
                 continue;
