@@ -55,7 +55,8 @@
 //!
 //! - **worker-0** and so on answer visitors; each has its own listeners, connections and segment.
 //! - **journal-make** and **journal-seal** do what is slow about files, so that no worker does.
-//! - **delivery** talks to the store, at a lower priority than the workers.
+//! - **delivery** talks to the store, at a lower priority than the workers. These three work in pieces, and pause while
+//!   workers are busy.
 //! - **checkup** judges the signs once a day, by what the store has counted, with the lowest priority.
 //! - **control** has the admin port and SIGHUP. What may take long (a reload, a scrape, a country
 //!   database) is done on threads of its own, with the lowest priority for what reads files.
@@ -66,7 +67,7 @@
 //! - **challenges** reads what ACME clients write, where the configuration has a folder for it.
 //! - Each table, country database and certificate has a thread that touches it, so that one which
 //!   hangs (a share that is gone) holds up no other.
-//! - **Before any of them**, a start reads the tables on as many threads as there are cores: nothing serves yet.
+//! - **Before the workers**, a start reads the tables on as many threads as there are cores: nothing serves yet.
 //! - The main thread waits for the stop, and ends the others in order.
 //!
 //! # Invariants

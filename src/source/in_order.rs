@@ -22,7 +22,7 @@ pub(super) fn in_order<P, R: Send>(
     }
     let pieces = Mutex::new(pieces.enumerate());
     thread::scope(|scope| {
-        // As many results wait as are being made.
+        // What is made before its turn is kept until that has come.
         let (sender, receiver) = mpsc::sync_channel(threads);
         for _ in 0..threads {
             let sender = sender.clone();
