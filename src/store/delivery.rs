@@ -295,7 +295,7 @@ impl DeliveryLoop<'_> {
     }
 
     /// Sends the registry if the store does not have this generation: block by block until a batch waits, which has the
-    /// next turn, or the stop comes; the next start goes on with it then. A failure holds up no scan.
+    /// next turn, or the stop comes; the next start sends it again then, under the same tokens. A failure holds up no scan.
     fn publish(&mut self) {
         loop {
             let registry = self.registry.borrow().clone();
@@ -328,7 +328,7 @@ impl DeliveryLoop<'_> {
             }
             Err(error) => {
                 self.figures.retries.fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(%error, "older scans are not counted by hour yet");
+                tracing::warn!(%error, "older scans are not counted yet");
                 self.count_after = Instant::now() + self.count.next_jittered();
             }
         }

@@ -333,7 +333,7 @@ fn compressed(piece: &[u8]) -> Result<Bytes, lz4_flex::block::CompressError> {
     block.truncate(CHECKSUM + HEADER + size);
     let mut header = &mut block[CHECKSUM..CHECKSUM + HEADER];
     header.put_u8(LZ4);
-    let in_header = |size: usize| u32::try_from(size).expect("a piece is a megabyte");
+    let in_header = |size: usize| u32::try_from(size).expect("a piece is small");
     header.put_u32_le(in_header(HEADER + size));
     header.put_u32_le(in_header(piece.len()));
     // The upper half of the checksum goes first (city.h of ClickHouse), each half little-endian.

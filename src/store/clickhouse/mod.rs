@@ -75,7 +75,7 @@ pub struct Settings {
     pub apply_schema: bool,
     /// For a connection to be made, with its TLS handshake.
     pub connect_timeout: Duration,
-    /// For each megabyte to be sent, and for the response after the last.
+    /// For each piece of 32 KiB to be sent, and for the response after the last.
     pub timeout: Duration,
 }
 
@@ -191,7 +191,7 @@ impl ClickHouse {
             Some(publishing) => publishing,
             None => {
                 let publishing = Publishing::new(edge, newest.clone());
-                if self.stored(&publishing).is_some_and(|(signs, is_whole)| is_whole && signs >= publishing.signs()) {
+                if self.stored(&publishing)?.is_some_and(|(signs, is_whole)| is_whole && signs >= publishing.signs()) {
                     return Ok(Some(newest.generation));
                 }
                 publishing
@@ -222,7 +222,7 @@ impl ClickHouse {
             return Ok(false);
         }
         // What one replica has confirmed another may not have yet.
-        if let Some((stored, _)) = self.stored(publishing).filter(|(stored, _)| *stored < signs) {
+        if let Some((stored, _)) = self.stored(publishing)?.filter(|(stored, _)| *stored < signs) {
             publishing.next = 0;
             return Err(StoreError::Temporary(Cause::Signs { signs, stored }));
         }
@@ -234,8 +234,9 @@ impl ClickHouse {
     }
 
     /// How many signs of a generation are in the store, and whether it counts there as whole; asked where an insert would
-    /// go. `None` where that can't be said: then it is sent, and what is there is known by its token.
-    fn stored(&mut self, publishing: &Publishing) -> Option<(u64, bool)> {
+    /// go. `None` where that can't be said: then it is sent, and what is there is known by its token. Fails where nobody
+    /// answers: a block would wait as long again.
+    fn stored(&mut self, publishing: &Publishing) -> Result<Option<(u64, bool)>, StoreError> {
         let Publishing { edge, registry, digest, .. } = publishing;
         let edge_text = edge.replace('\\', r"\\").replace('\'', r"\'");
         let count = |table: &str| {
@@ -252,11 +253,14 @@ impl ClickHouse {
             Some((signs.parse().ok()?, generations.parse::<u64>().ok()? > 0))
         };
         match answer {
-            Ok(text) => read(text),
-            Err(error) => {
-                self.failures += u64::from(is_away(&classify(error)));
-                None
-            }
+            Ok(text) => Ok(read(text)),
+            Err(error) => match classify(error) {
+                error if is_away(&error) => {
+                    self.failures += 1;
+                    Err(error)
+                }
+                _ => Ok(None),
+            },
         }
     }
 

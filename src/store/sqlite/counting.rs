@@ -46,11 +46,11 @@ impl Uncounted {
 }
 
 /// Of which scans a file of any version has counted the hours: those from before this time. [`i64::MIN`]: there is no
-/// such table, or it is not of use.
+/// such table, or it is not of use; what a later release counts is not known.
 pub(super) fn hours_until(connection: &Connection) -> rusqlite::Result<i64> {
     let all_or = |since| if since { i64::MAX } else { i64::MIN };
     match version(connection)? {
-        VERSION.. => Ok(Uncounted::read(connection)?.map_or(i64::MAX, |left| left.since)),
+        VERSION => Ok(Uncounted::read(connection)?.map_or(i64::MAX, |left| left.since)),
         2 => connection.query_row("SELECT count(*) = 0 FROM uncounted", [], |row| row.get(0)).map(all_or),
         _ => Ok(i64::MIN),
     }
@@ -58,7 +58,7 @@ pub(super) fn hours_until(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// Whether a file of any version has figures of all scans.
 pub(super) fn has_figures(connection: &Connection) -> rusqlite::Result<bool> {
-    Ok(version(connection)? >= VERSION && Uncounted::read(connection)?.is_none())
+    Ok(version(connection)? == VERSION && Uncounted::read(connection)?.is_none())
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {

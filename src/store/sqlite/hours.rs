@@ -50,6 +50,6 @@ pub(super) fn select(until: i64) -> String {
     format!(
         "{counted}
          SELECT code, ts - ts % {HOUR_MS} AS hour, count(*), max(ts) FROM scans
-         WHERE ts >= max(?1, ?2) AND ts <= ?3 AND {HEADLINE} GROUP BY code, hour"
+         WHERE ts >= max(?1, ?2) AND ts <= ?3 AND {HEADLINE} GROUP BY hour, code"
     )
 }

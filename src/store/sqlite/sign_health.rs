@@ -18,11 +18,11 @@ struct OfDay {
 }
 
 impl OfDay {
-    /// Gives them, and begins anew. The codes stay: the next day has most of them.
+    /// Gives them, and begins anew. No code stays: a file that is not counted yet gives its hours by sign, and each
+    /// change of day would look at all signs so far.
     fn give(&mut self, gathering: &mut Gathering) {
-        for (code, (hours, last)) in self.signs.iter_mut().filter(|(_, (hours, _))| *hours > 0) {
-            gathering.hours(code, self.day, *hours, *last);
-            (*hours, *last) = (0, 0);
+        for (code, (hours, last)) in self.signs.drain() {
+            gathering.hours(&code, self.day, hours, last);
         }
     }
 }
@@ -45,7 +45,7 @@ impl Sqlite {
         let counted = counting::hours_until(&transaction)?.min(until.hour);
         let mut hours = transaction.prepare(&hours::select(counted))?;
         let mut hours = hours.query([i64::MIN, counted, until.now])?;
-        // By day, for they come by time: each is looked up among all codes and days once, and not for every hour.
+        // By day, for most come by time: each is looked up among all codes and days once, and not for every hour.
         let mut of_day = OfDay::default();
         while let Some(row) = hours.next()? {
             let day = days.of(row.get(1)?);
