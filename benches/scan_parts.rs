@@ -80,7 +80,7 @@ fn parts(criterion: &mut Criterion) {
     each(&mut group, "4 user agent: read", &AGENTS, |agent| classify(agent.as_bytes()));
     let (agents, keys) = (RefCell::new(Agents::default()), Keys::default());
     each(&mut group, "5 user agent: remembered", &AGENTS, |agent| {
-        agents.borrow_mut().classify(agent.as_bytes(), &keys)
+        agents.borrow_mut().classify(agent.as_bytes(), keys.agent(agent.as_bytes()))
     });
     repeat(&mut group);
     append(&mut group);

@@ -3,7 +3,7 @@
 //! Owns the reading of a request: method, path, query, languages. Everything here borrows: a header value
 //! that is kept pins hyper's read buffer of 8 KiB.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use hyper::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::http::request::Parts;
@@ -22,10 +22,10 @@ pub(super) struct Request<'a> {
     pub languages: LanguagePreference<'a>,
     /// Empty where there is none.
     pub user_agent: &'a [u8],
-    /// For the address behind a proxy, and whether it is a prefetch.
+    /// For whether it is a prefetch.
     pub headers: &'a HeaderMap,
-    /// The other side of the connection: the visitor, or a proxy.
-    pub peer: SocketAddr,
+    /// The visitor's: of the other side of the connection, or of whom a proxy there speaks for.
+    pub address: IpAddr,
     /// When its bytes were read, in milliseconds since the Unix epoch.
     pub received_ms: i64,
 }
@@ -41,7 +41,7 @@ pub(super) enum Method {
 }
 
 impl<'a> Request<'a> {
-    pub fn read(peer: SocketAddr, received_ms: i64, parts: &'a Parts) -> Self {
+    pub fn read(address: IpAddr, received_ms: i64, parts: &'a Parts) -> Self {
         let method = match parts.method {
             hyper::Method::GET => Method::Get,
             hyper::Method::HEAD => Method::Head,
@@ -67,7 +67,7 @@ impl<'a> Request<'a> {
             languages: LanguagePreference::read(query.lang, accept_language),
             user_agent: user_agent.map_or(&[], HeaderValue::as_bytes),
             headers,
-            peer,
+            address,
             received_ms,
         }
     }
@@ -137,7 +137,7 @@ mod tests {
             .body(())
             .expect("a request");
         let (parts, ()) = request.into_parts();
-        let request = Request::read(SocketAddr::from(([10, 0, 0, 1], 1)), 0, &parts);
+        let request = Request::read([10, 0, 0, 1].into(), 0, &parts);
         assert_eq!((request.user_agent, request.languages.primary()), (&b"first"[..], "vi"));
     }
 

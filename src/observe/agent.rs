@@ -11,7 +11,6 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use super::repeat::Keys;
 use crate::core::scan::{Agent, App, Client, Device, Os};
 
 /// Bytes of a user agent that are read. Of 35,000 of people the longest had 419; what lies behind
@@ -235,18 +234,17 @@ impl Default for Agents {
 }
 
 impl Agents {
-    /// The result of [`classify`], and the user agent's hash. (Two user agents with the same hash of 64 bits
+    /// The result of [`classify`] for a user agent with a hash, by [`Keys::agent`]. (Two user agents with the same hash of 64 bits
     /// are left to chance: they can't be searched for without the keys.)
     #[allow(clippy::cast_possible_truncation, reason = "only the last bits of the hash are asked for")]
-    pub fn classify(&mut self, user_agent: &[u8], keys: &Keys) -> (Client, u64) {
-        let hash = keys.agent(user_agent);
+    pub fn classify(&mut self, user_agent: &[u8], hash: u64) -> Client {
         let remembered = &mut self.read[hash as usize % REMEMBERED];
         match *remembered {
-            Some((of, client)) if of == hash => (client, hash),
+            Some((of, client)) if of == hash => client,
             _ => {
                 let client = classify(user_agent);
                 *remembered = Some((hash, client));
-                (client, hash)
+                client
             }
         }
     }

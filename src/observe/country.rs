@@ -33,6 +33,22 @@ pub enum Precision {
 pub struct Databases(Vec<Arc<Database>>);
 
 impl Databases {
+    /// Has fetched what [`Self::origin`] looks at first.
+    #[inline]
+    pub fn prefetch_index(&self, address: IpAddr) {
+        if let Some(first) = self.0.first() {
+            first.prefetch_index(address);
+        }
+    }
+
+    /// Has fetched what it looks at next, once that is there.
+    #[inline]
+    pub fn prefetch(&self, address: IpAddr) {
+        if let Some(first) = self.0.first() {
+            first.prefetch(address);
+        }
+    }
+
     /// Where an address is; empty where no database knows it.
     #[must_use]
     pub fn origin(&self, address: IpAddr, precision: Precision) -> Origin {

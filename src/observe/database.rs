@@ -135,6 +135,24 @@ impl Database {
         })
     }
 
+    /// Has fetched what [`Self::origin`] looks at first.
+    #[inline]
+    pub fn prefetch_index(&self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.v4.prefetch_index((address.to_bits() >> 16) as u16),
+            IpAddr::V6(address) => self.v6.prefetch_index(address.segments()[0]),
+        }
+    }
+
+    /// Has fetched what it looks at next.
+    #[inline]
+    pub fn prefetch(&self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.v4.prefetch((address.to_bits() >> 16) as u16),
+            IpAddr::V6(address) => self.v6.prefetch(address.segments()[0]),
+        }
+    }
+
     /// Where an address is; `None` where the file has no country for it.
     pub fn origin(&self, address: IpAddr) -> Option<&Origin> {
         let number = match address {

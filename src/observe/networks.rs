@@ -7,15 +7,32 @@
 //! of countries takes 20 ms, one of IPv4's and one of IPv6's cities 0.8 s.)
 
 /// A number for every address, the same throughout a network; 0 for an address in no network.
+use crate::system::memory;
+
 #[derive(Debug)]
 pub(super) struct Networks<A> {
     /// For each prefix of 16 bits, how many networks begin below it; behind these, how many there are.
-    below: Box<[u32]>,
+    below: Vec<u32>,
     /// Where each begins, and its number.
-    networks: Box<[(A, u16)]>,
+    networks: Vec<(A, u16)>,
 }
 
 impl<A: Copy + Ord> Networks<A> {
+    /// Has the first fetched of what is looked at for an address.
+    #[inline]
+    pub fn prefetch_index(&self, prefix: u16) {
+        memory::prefetch(&self.below[usize::from(prefix)]);
+    }
+
+    /// Has the second fetched, once the first is there.
+    #[inline]
+    pub fn prefetch(&self, prefix: u16) {
+        let (from, to) = (self.below[usize::from(prefix)], self.below[usize::from(prefix) + 1]);
+        if let Some(middle) = self.networks.get(from.midpoint(to) as usize) {
+            memory::prefetch(middle);
+        }
+    }
+
     /// The number of an address.
     #[inline]
     pub fn get(&self, address: A, prefix: u16) -> u16 {
@@ -65,7 +82,9 @@ impl<A: Copy + Ord + Default> Builder<A> {
             number += self.networks[number..].iter().take_while(|(begin, _)| prefix(*begin) == each).count();
         }
         below.push(number as u32);
-        Networks { below: below.into(), networks: self.networks.into() }
+        let mut networks = memory::table(self.networks.len());
+        networks.append(&mut self.networks);
+        Networks { below, networks }
     }
 
     /// Neighbours with one number are one network.

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::core::Code;
+use crate::system::memory;
 
 /// The keys under which addresses and user agents are hashed: drawn at the start, kept in memory alone.
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ const WAYS: usize = 8;
 #[derive(Debug)]
 pub struct Repeats {
     window_ms: u32,
-    sets: Box<[Set]>,
+    sets: Vec<Set>,
 }
 
 /// Each is the upper half of a hash, and the low 32 bits of the millisecond at which its window was
@@ -63,7 +64,18 @@ impl Repeats {
     pub fn new(window: Duration) -> Self {
         let window_ms = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
         let sets = if window_ms == 0 { 0 } else { SETS };
-        Self { window_ms, sets: (0..sets).map(|_| Set::default()).collect() }
+        let mut repeats = Self { window_ms, sets: memory::table(sets) };
+        repeats.sets.resize_with(sets, Set::default);
+        repeats
+    }
+
+    /// Has the window of a hash fetched, which is asked for soon.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "the low bits of a hash are what counts")]
+    pub fn prefetch(&self, hash: u64) {
+        if let Some(set) = self.sets.get(hash as usize % SETS) {
+            memory::prefetch(set);
+        }
     }
 
     /// Whether a scan is a repeat; opens a window if it is not. `hash` is of address, user agent and code.

@@ -30,6 +30,7 @@ pub use story::MAX_ABOUT;
 
 use self::story::Story;
 use crate::core::{Code, LanguagePreference, Tag};
+use crate::system::memory;
 
 type Hasher = foldhash::fast::FixedState;
 
@@ -349,6 +350,14 @@ impl<'a> SignRef<'a> {
     #[must_use]
     pub fn code(self) -> Code {
         self.row().code
+    }
+
+    /// Has fetched what its targets are chosen from.
+    #[inline]
+    pub fn prefetch_targets(self) {
+        if let Some(first) = self.registry.variants.get(self.row().targets.start as usize) {
+            memory::prefetch(first);
+        }
     }
 
     /// The number of its tally, which is given by `edge::Tallies` at its first scan; 0 until then.

@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod descriptors;
 pub mod logging;
+pub mod memory;
 pub mod notify;
 pub mod pace;
 pub mod path_thread;

@@ -47,8 +47,8 @@ const EXCEPTION: HeaderName = HeaderName::from_static("x-clickhouse-exception-co
 pub(super) enum Content {
     /// A statement.
     Sql(String),
-    /// Data, which goes compressed.
-    Block(Bytes),
+    /// Data in one part or several, which go compressed.
+    Block(Vec<Bytes>),
 }
 
 /// Why there is no client.
@@ -287,7 +287,9 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
 /// goes chunked: of a body with a length ClickHouse takes what came for the whole if it is cut
 /// (ClickHouse#34725), of a chunked one it misses the end.
 struct Pieces {
-    rest: Bytes,
+    rest: std::vec::IntoIter<Bytes>,
+    /// What is left of the part that is being sent.
+    part: Bytes,
     is_compressed: bool,
     /// Pieces that were handed to the connection.
     sent: Arc<AtomicUsize>,
@@ -296,10 +298,10 @@ struct Pieces {
 impl Pieces {
     fn new(content: Content) -> Self {
         let (rest, is_compressed) = match content {
-            Content::Sql(sql) => (sql.into(), false),
-            Content::Block(block) => (block, true),
+            Content::Sql(sql) => (vec![sql.into()], false),
+            Content::Block(parts) => (parts, true),
         };
-        Self { rest, is_compressed, sent: Arc::default() }
+        Self { rest: rest.into_iter(), part: Bytes::new(), is_compressed, sent: Arc::default() }
     }
 }
 
@@ -310,11 +312,12 @@ impl Body for Pieces {
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         self.sent.fetch_add(1, Ordering::Relaxed);
         pace::step();
-        let len = self.rest.len().min(PIECE);
-        let piece = self.rest.split_to(len);
-        if piece.is_empty() {
-            return Poll::Ready(None);
+        while self.part.is_empty() {
+            let Some(next) = self.rest.next() else { return Poll::Ready(None) };
+            self.part = next;
         }
+        let len = self.part.len().min(PIECE);
+        let piece = self.part.split_to(len);
         let piece = if self.is_compressed { compressed(&piece) } else { Ok(piece) };
         Poll::Ready(Some(piece.map(Frame::data)))
     }

@@ -89,7 +89,7 @@ pub struct ClickHouse {
     /// How many requests have failed: each moves on to the next replica.
     failures: u64,
     /// What the last block of scans was made in.
-    memory: Vec<u8>,
+    memory: Vec<Vec<u8>>,
     /// The generation that is on its way.
     publishing: Option<Publishing>,
 }
@@ -176,9 +176,10 @@ impl ClickHouse {
         for (month, rows) in by_month(&batch.scans) {
             let (block, checksum) = encode::scans(batch.id, &batch.edge, &rows, mem::take(&mut self.memory));
             let token = format!("{}-{month}-{checksum:08x}", batch.id);
-            let block = Bytes::from(block);
+            let block: Vec<Bytes> = block.into_iter().map(Bytes::from).collect();
             self.insert_block("scans", routing_key(batch.id), &token, &block)?;
-            self.memory = block.try_into_mut().map(Vec::from).unwrap_or_default();
+            // Nobody else holds it any more: the same memory again.
+            self.memory = block.into_iter().filter_map(|part| part.try_into_mut().ok()).map(Vec::from).collect();
         }
         Ok(())
     }
@@ -209,12 +210,12 @@ impl ClickHouse {
         let Publishing { edge, registry, digest, next } = publishing;
         let key = routing_key_of(edge);
         let token = |first: u32, block: &[u8]| {
-            format!("signs-{edge}-{}-{first}-{:08x}", registry.generation, encode::checksum(block))
+            format!("signs-{edge}-{}-{first}-{:08x}", registry.generation, encode::checksum(&[block]))
         };
         let (range, bytes) = encode::block_of_signs(edge, registry, *next);
         if !range.is_empty() {
             let block = encode::signs(edge, *digest, registry, range.clone(), bytes);
-            self.insert_block("registry_signs", key, &token(range.start, &block), &block.into())?;
+            self.insert_block("registry_signs", key, &token(range.start, &block), &[block.into()])?;
             *next = range.end;
         }
         let signs = publishing.signs();
@@ -229,7 +230,7 @@ impl ClickHouse {
         let Publishing { edge, registry, digest, .. } = publishing;
         let token = format!("generation-{edge}-{}-{digest:08x}", registry.generation);
         let row = encode::generation(edge, *digest, Timestamp::now().as_millisecond(), registry);
-        self.insert_block("registry_generations", key, &token, &row.into())?;
+        self.insert_block("registry_generations", key, &token, &[row.into()])?;
         Ok(true)
     }
 
@@ -340,7 +341,7 @@ impl ClickHouse {
         &self.clients[usize::try_from(at).expect("less than the number of clients")]
     }
 
-    fn insert_block(&mut self, table: &str, key: u64, token: &str, block: &Bytes) -> Result<(), StoreError> {
+    fn insert_block(&mut self, table: &str, key: u64, token: &str, block: &[Bytes]) -> Result<(), StoreError> {
         let sql = format!("INSERT INTO {}.{table} FORMAT Native", self.settings.database);
         let parameters = [
             ("query", sql.as_str()),
@@ -355,7 +356,7 @@ impl ClickHouse {
         let mut rejections = 0;
         loop {
             let client = self.client(key);
-            let response = self.runtime.block_on(client.post(&parameters, Content::Block(block.clone())));
+            let response = self.runtime.block_on(client.post(&parameters, Content::Block(block.to_vec())));
             let checked = response.and_then(|body| match body.as_str() {
                 "" => Ok(()),
                 // The response to an insert has no body.

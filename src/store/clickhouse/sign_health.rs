@@ -124,7 +124,7 @@ impl ClickHouse {
     pub(in crate::store) fn keep(&mut self, edge: &str, report: &Report, computed_ms: i64) -> Result<(), StoreError> {
         let block = encode::sign_health(edge, computed_ms, report);
         let token = format!("health-{edge}-{}-{:08x}", date_of(report.day), crc32fast::hash(&block));
-        let (key, block) = (routing_key_of(edge), block.into());
+        let (key, block) = (routing_key_of(edge), [block.into()]);
         // After a failure an insert goes to the next replica by itself.
         in_turn(self.alternatives(), is_away, |_| self.insert_block("sign_health", key, &token, &block))
     }
