@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 use std::hash::BuildHasher as _;
+use std::hint::black_box;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -414,6 +415,10 @@ impl<'a> RegistryBuilder<'a> {
     }
 }
 
+/// Codes that are looked up in the table before any of them is added: of a table of millions, the processor waits for the
+/// memory of all of them together.
+const AT_ONCE: usize = 16;
+
 impl SignsBuilder<'_> {
     /// About how many there will be: see [`RegistryBuilder::expect_places`].
     pub fn expect(&mut self, about: usize) {
@@ -431,11 +436,18 @@ impl SignsBuilder<'_> {
             let (_, variants_start) = arena.append_to(text, variants, self.text_before, self.variants_before);
             self.later.extend(later.into_iter().map(|later| Later { sign: before + later.sign, ..later }));
             let (all, lines) = (&mut self.signs, &mut *self.lines);
-            for CheckedSign { mut sign, line, cell, problem, is_whole } in signs {
+            let hashes: Vec<u64> = signs.iter().map(|sign| Hasher::default().hash_one(sign.sign.code)).collect();
+            for (at, sign) in signs.into_iter().enumerate() {
+                if at % AT_ONCE == 0 {
+                    for &hash in hashes.iter().skip(at).take(AT_ONCE) {
+                        black_box(self.by_code.find(hash, |&number| number == NO_SIGN));
+                    }
+                }
+                let CheckedSign { mut sign, line, cell, problem, is_whole } = sign;
                 let (code, number) = (sign.code, count(all.len()));
                 let is_same = |&at: &u32| all[at as usize].code == code;
                 let hash = |&at: &u32| Hasher::default().hash_one(all[at as usize].code);
-                match self.by_code.entry(Hasher::default().hash_one(code), is_same, hash) {
+                match self.by_code.entry(hashes[at], is_same, hash) {
                     Entry::Vacant(entry) => {
                         if is_whole {
                             entry.insert(number);
