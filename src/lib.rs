@@ -75,7 +75,7 @@
 //! - A redirect waits for no store, reload or lookup outside the process, and for no disk but where
 //!   the system makes it: a page of the mapped segment that is being written back, or was taken out
 //!   of memory, is waited for. A lock is taken in four cases, each for moments: the first scan of
-//!   a sign makes its tally (a shard of a `DashMap`), the first that a full segment has no room for
+//!   a sign makes its tally (a shard of a `DashMap`, and the list of all tallies), the first that a full segment has no room for
 //!   begins the next one (the journal's ledger, and those that wake its two threads), the first
 //!   after a new generation or country database fetches it (the `watch` channel's), and a connection
 //!   that begins or ends is counted for its address (a shard of a `DashMap`).

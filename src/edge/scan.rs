@@ -8,7 +8,7 @@
 //! it (a page of the segment that is being written back). The registry and the country databases are this
 //! worker's own pointers, the journal is mapped memory, tallies and repeat windows are atomics. A lock is
 //! taken at three moments, and nobody holds one of these while touching a file: the first scan of a sign since
-//! the start makes its tally (one of the map's shards); the scan that a full segment has no room for begins
+//! the start makes its tally (one of the map's shards, and the list of all); the scan that a full segment has no room for begins
 //! the next, which is ready (the journal's ledger, and those that wake its threads); and the first request
 //! after a registry or a country database was replaced fetches the new one (tokio's `watch`).
 
@@ -119,7 +119,7 @@ impl ScanHandler {
     pub fn answer<B>(&self, peer: SocketAddr, now_ms: i64, request: hyper::Request<B>) -> Response {
         let (parts, _) = request.into_parts();
         let address = self.shared.trust.client(peer, &parts.headers);
-        self.countries.borrow_mut().newest().prefetch_index(address);
+        self.countries.borrow().seen.prefetch_index(address);
         let request = Request::read(address, now_ms, &parts);
         let is_head = request.is_head();
         // One request sees one generation.
@@ -163,15 +163,16 @@ impl ScanHandler {
         if let Some(sign) = scanned.sign {
             sign.prefetch_targets();
         }
-        let visit = self.visit(request, scanned);
         let Some(sign) = scanned.sign else {
             self.counters.unknown.add();
             if self.misses_too_much(request) {
                 return Reply::Page(response::not_found());
             }
+            let visit = self.visit(request, scanned);
             self.record(request, registry, scanned, visit, "");
             return Reply::Page(pages.unknown(&request.languages, Some(scanned.code)));
         };
+        let visit = self.visit(request, scanned);
         if scanned.outcome == Outcome::Retired {
             self.counters.retired.add();
             self.record(request, registry, scanned, visit, "");
@@ -230,7 +231,7 @@ impl ScanHandler {
         let agent = shared.keys.agent(request.user_agent);
         let hash = shared.keys.visit(request.address, agent, scanned.code);
         shared.repeats.prefetch(hash);
-        self.countries.borrow_mut().newest().prefetch(request.address);
+        self.countries.borrow().seen.prefetch(request.address);
         Some(Visit { agent, hash })
     }
 

@@ -5,13 +5,13 @@
 //! own row, and takes no lock. With a map for each scan, its lock, table and entry were 0.2 µs of
 //! waiting for memory.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
-use crate::core::Code;
 use crate::core::scan::{Agent, Outcome, Scan};
+use crate::core::{Code, lock};
 use crate::registry::SignRef;
 use crate::system::memory;
 
@@ -28,20 +28,17 @@ pub struct SignTally {
     pub retired: u64,
 }
 
-/// The tallies of all signs. They never move: each table is twice as long as the one before, so that where a number's is can
-/// be said without looking at it.
+/// The tallies of all signs. They never move, and where a number's is can be said without looking at it.
 #[derive(Debug, Default)]
 pub struct Tallies {
     numbers: DashMap<Code, u32, foldhash::fast::FixedState>,
-    /// How many numbers have been given.
-    given: AtomicU32,
-    tables: [OnceLock<Box<[LiveTally]>>; TABLES],
+    /// How many numbers have been given; 1 is the first.
+    given: Mutex<u32>,
+    chunks: boxcar::Vec<Box<[LiveTally]>>,
 }
 
-/// Tallies in the first table.
-const FIRST: u32 = 1 << 10;
-/// Tables for all numbers of 32 bits, and more signs than any registry has.
-const TABLES: usize = 22;
+/// Tallies that are made at once, when the first of them is needed: 32 KiB, which takes 2 µs.
+const CHUNK: usize = 1024;
 
 /// Two lie in a line of memory, and none in two.
 #[derive(Debug, Default)]
@@ -93,18 +90,20 @@ impl Tallies {
     #[cold]
     fn number(&self, code: Code) -> u32 {
         *self.numbers.entry(code).or_insert_with(|| {
-            let number = self.given.fetch_add(1, Ordering::Relaxed) + 1;
-            let (table, _) = place(number);
-            self.tables[table].get_or_init(|| (0..FIRST << table).map(|_| LiveTally::default()).collect());
-            number
+            let mut given = lock(&self.given);
+            if *given as usize == self.chunks.count() * CHUNK {
+                self.chunks.push((0..CHUNK).map(|_| LiveTally::default()).collect());
+            }
+            *given = given.checked_add(1).expect("signs are counted in 32 bits");
+            *given
         })
     }
 
     /// The tally with a number that has been given.
     #[inline]
     fn live(&self, number: u32) -> Option<&LiveTally> {
-        let (table, at) = place(number);
-        self.tables[table].get()?.get(at)
+        let at = number as usize - 1;
+        self.chunks.get(at / CHUNK)?.get(at % CHUNK)
     }
 
     /// Every sign that was scanned, and its figures.
@@ -121,29 +120,31 @@ impl Tallies {
     }
 }
 
-/// Where the tally with a number is: its table, and its place there.
-#[inline]
-fn place(number: u32) -> (usize, usize) {
-    // The first number is 1, and a table begins at a power of two.
-    let at = number - 1 + FIRST;
-    let table = at.ilog2() - FIRST.ilog2();
-    (table as usize, (at - (FIRST << table)) as usize)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
-    fn each_number_has_a_place_of_its_own() {
-        let mut next = (0, 0);
-        for number in 1..5 * FIRST {
-            assert_eq!(place(number), next, "{number}");
-            next.1 += 1;
-            if next.1 == (FIRST as usize) << next.0 {
-                next = (next.0 + 1, 0);
+    fn each_code_has_a_tally_of_its_own_whichever_worker_meets_it_first() {
+        let (tallies, codes) = (Tallies::default(), 5 * CHUNK / 2);
+        let code = |n: usize| format!("A{n}").parse().expect("a code");
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..codes {
+                        let number = tallies.number(code(n));
+                        tallies.live(number).expect("it is there").scans.fetch_add(n as u64, Ordering::Relaxed);
+                    }
+                });
             }
+        });
+        let all = tallies.all();
+        assert_eq!(all.len(), codes);
+        for (counted, tally) in all {
+            let n: u64 = counted.text()[1..].parse().expect("a number");
+            assert_eq!(tally.scans, 4 * n, "{counted}");
         }
-        assert_eq!(place(u32::MAX - FIRST).0, TABLES - 1);
     }
 }

@@ -234,7 +234,7 @@ impl Default for Agents {
 }
 
 impl Agents {
-    /// The result of [`classify`] for a user agent with a hash, by [`Keys::agent`]. (Two user agents with the same hash of 64 bits
+    /// The result of [`classify`] for a user agent; `hash` must be its own, by [`super::Keys::agent`]. (Two user agents with the same hash of 64 bits
     /// are left to chance: they can't be searched for without the keys.)
     #[allow(clippy::cast_possible_truncation, reason = "only the last bits of the hash are asked for")]
     pub fn classify(&mut self, user_agent: &[u8], hash: u64) -> Client {

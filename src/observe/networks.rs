@@ -6,9 +6,9 @@
 //! through the tree that saves a scan 890 of its 5,450 instructions, and 0.1 to 0.3 µs. (Unrolling a file
 //! of countries takes 20 ms, one of IPv4's and one of IPv6's cities 0.8 s.)
 
-/// A number for every address, the same throughout a network; 0 for an address in no network.
 use crate::system::memory;
 
+/// A number for every address, the same throughout a network; 0 for an address in no network.
 #[derive(Debug)]
 pub(super) struct Networks<A> {
     /// For each prefix of 16 bits, how many networks begin below it; behind these, how many there are.

@@ -237,7 +237,7 @@ impl Copy {
     pub fn take(&mut self, table: Vec<u8>, threads: usize) {
         let (len, starts) = (table.len(), (0..table.len()).step_by(BLOCK));
         // A table takes a third or so: room that grows on the way is there twice for a moment.
-        self.blocks.reserve(len / 2);
+        self.blocks.try_reserve(len / 2).ok();
         self.add_blocks(len, cut_off(table, starts).into_iter(), threads);
     }
 

@@ -119,6 +119,9 @@ impl Block {
 /// column: a segment's take 30 MB.
 pub(super) const PIECE: usize = 256;
 
+/// Signs of which a column is made between two steps.
+const SIGNS_AT_ONCE: u32 = 512;
+
 /// A text of up to 15 bytes behind its length, and zeros.
 fn with_length(text: &[u8]) -> Option<[u8; 16]> {
     let len = text.len();
@@ -139,9 +142,6 @@ fn with_length(text: &[u8]) -> Option<[u8; 16]> {
     };
     Some((value << 8 | len as u128).to_le_bytes())
 }
-
-/// The same of signs.
-const SIGNS_AT_ONCE: u32 = 512;
 
 /// CRC-32 (IEEE 802.3) of a block, at this thread's pace.
 pub(super) fn checksum<B: AsRef<[u8]>>(block: &[B]) -> u32 {
@@ -189,6 +189,20 @@ impl Sent<'_> {
         }
     }
 
+    /// Bytes of a value, about.
+    fn width(&self) -> usize {
+        match self {
+            Self::Scan(column) => match column.field {
+                Field::Time(_) | Field::Number(_) => 8,
+                Field::Code(_) | Field::Text(_) => 9,
+                Field::Flag(_) => 1,
+            },
+            Self::Edge(edge) => 1 + edge.len(),
+            Self::Batch(_) => 16,
+            Self::Seq => 4,
+        }
+    }
+
     /// Adds some rows' values. What a column holds is looked at once, and not for each.
     fn add(&self, rows: &[&(u32, Scan)], to: &mut Block) {
         let each = || rows.iter().map(|(_, scan)| scan);
@@ -229,6 +243,7 @@ pub fn scans(id: Uuid, edge: &str, rows: &[&(u32, Scan)], memory: Vec<Vec<u8>>) 
         first.number(rows.len() as u64);
     }
     for (part, column) in parts.iter_mut().zip(&columns) {
+        part.bytes.reserve(64 + rows.len() * column.width());
         part.column(column.name(), column.kind());
     }
     for rows in rows.chunks(PIECE) {
@@ -383,9 +398,42 @@ mod tests {
 
     use super::*;
     use crate::core::parse_tag;
+    use crate::core::scan::{Agent, App, Channel, Client, Device, Origin, Os, Outcome, Word};
     use crate::registry::{
         HostPattern, PlaceRow, PlaceRows, RegistryBuilder, Rules, SignRow, SignRows, TableNames, Text,
     };
+
+    #[test]
+    fn a_block_is_the_same_in_however_many_pieces_its_rows_come() {
+        let code = |n: u32| format!("A{n}").parse().expect("a code");
+        let scan = |n: u32| Scan {
+            ts_ms: i64::from(n),
+            generation: 7,
+            code: code(n),
+            outcome: Outcome::Found,
+            channel: Channel::Qr,
+            client: Client { device: Device::Phone, os: Os::Android, app: App::Zalo, agent: Agent::Person },
+            repeat: n.is_multiple_of(3),
+            lang: Word::from("vi").expect("short"),
+            served: Word::from(&"zh-hant"[..2 + n as usize % 6]).expect("short"),
+            origin: Origin::default(),
+        };
+        let scans: Vec<(u32, Scan)> = (0..600).map(|n| (n, scan(n))).collect();
+        let rows: Vec<_> = scans.iter().collect();
+        let (parts, _) = super::scans(Uuid::nil(), "edge", &rows, Vec::new());
+        let mut memory = parts.clone();
+        memory.reverse();
+        assert_eq!(super::scans(Uuid::nil(), "edge", &rows, memory).0, parts, "in any memory");
+        let all: usize = COLUMNS.len() + 3;
+        assert_eq!((parts.len(), parts[0].first()), (all, Some(&u8::try_from(all).expect("few"))));
+        for (part, column) in parts.iter().zip(&COLUMNS[..COLUMNS.len() - 1]) {
+            let mut values = Block { bytes: Vec::new() };
+            for row in &rows {
+                Sent::Scan(column).add(&[row], &mut values);
+            }
+            assert!(part.ends_with(&values.bytes), "{}", column.name);
+        }
+    }
 
     #[test]
     fn a_text_stands_behind_its_length_however_long_it_is() {

@@ -177,9 +177,10 @@ impl ClickHouse {
             let (block, checksum) = encode::scans(batch.id, &batch.edge, &rows, mem::take(&mut self.memory));
             let token = format!("{}-{month}-{checksum:08x}", batch.id);
             let block: Vec<Bytes> = block.into_iter().map(Bytes::from).collect();
-            self.insert_block("scans", routing_key(batch.id), &token, &block)?;
+            let stored = self.insert_block("scans", routing_key(batch.id), &token, &block);
             // Nobody else holds it any more: the same memory again.
             self.memory = block.into_iter().filter_map(|part| part.try_into_mut().ok()).map(Vec::from).collect();
+            stored?;
         }
         Ok(())
     }
