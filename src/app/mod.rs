@@ -195,14 +195,14 @@ impl App {
             TcpListener::from_std(admin)?
         };
         let (to_make, to_seal) = (parts.journal.clone(), parts.journal.clone());
-        let progress = parts.progress();
+        let (progress, journal) = (parts.progress(), parts.journal.clone());
         let maker = spawn("journal-make", move || {
-            pace::keep(progress);
+            pace::keep(progress, move || journal.pause_of_making());
             to_make.make_segments();
         })?;
         let progress = parts.progress();
         let sealer = spawn("journal-seal", move || {
-            pace::keep(progress);
+            pace::keep(progress, || pace::PAUSE);
             to_seal.seal_segments();
         })?;
         let delivery = parts.start_delivery()?;
@@ -252,13 +252,13 @@ impl Parts {
     }
 
     fn start_delivery(&self) -> io::Result<JoinHandle<()>> {
-        let (delivery, journal) = (self.delivery.clone(), self.journal.clone());
+        let (delivery, journal, waiting) = (self.delivery.clone(), self.journal.clone(), self.journal.clone());
         let registry = self.publisher.subscribe();
         let (store, timezone) = (self.config.store.clone(), self.config.registry.rules.timezone.clone());
         let progress = self.progress();
         spawn("delivery", move || {
             priority::lower(priority::DELIVERY);
-            pace::keep(progress);
+            pace::keep(progress, move || waiting.pause_of_delivery());
             delivery.deliver(&journal, &registry, &store, &timezone);
         })
     }

@@ -14,7 +14,6 @@ use super::segment::Appender;
 use super::slot::Slot;
 use super::wake_up::WakeUp;
 use super::{Dropped, SegmentState, Settings, SharedLedger};
-use crate::system::pace;
 
 /// How long a missing segment is left before the next try to make it.
 const RETRY: Duration = Duration::from_millis(100);
@@ -86,9 +85,6 @@ impl Maker {
     pub fn fill_slots(&self) {
         let is_missing = |slot: &&Arc<Slot>| !slot.is_filled();
         for slot in self.slots.iter().filter(is_missing) {
-            // One takes 5 ms of CPU time. Without it scans are dropped: no pause is longer than what was done, and there
-            // is none where others wait too.
-            pace::set_pause(u32::from(self.slots.iter().filter(is_missing).count() == 1));
             match self.make() {
                 Ok(segment) => slot.put(segment),
                 Err(error) => {

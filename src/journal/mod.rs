@@ -46,6 +46,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::system::pace;
+
 pub use folder::{SegmentState, id_of, retry_quarantined, segments};
 pub use folder_lock::OpenError;
 pub use format::{Header, MAX_EDGE_NAME};
@@ -196,10 +198,21 @@ impl Journal {
         self.ledger.read(Ledger::counts)
     }
 
-    /// How many sealed segments wait for their delivery, for each worker.
+    /// How long a pause of the delivery is (see [`pace::keep`]): the more sealed segments wait for each worker, the shorter.
     #[must_use]
-    pub fn waiting_for_each(&self) -> usize {
-        self.ledger.waiting_segments().div_ceil(self.slots.len().max(1))
+    pub fn pause_of_delivery(&self) -> u32 {
+        match self.ledger.waiting_segments().div_ceil(self.slots.len().max(1)) {
+            0 | 1 => pace::PAUSE,
+            2 => 3,
+            _ => 1,
+        }
+    }
+
+    /// How long a pause is of who makes segments. One takes 5 ms of CPU time, and without it scans are dropped: no pause is
+    /// longer than what was done, and there is none where several workers wait.
+    #[must_use]
+    pub fn pause_of_making(&self) -> u32 {
+        u32::from(self.slots.iter().filter(|slot| !slot.is_filled()).count() == 1)
     }
 
     /// Scans that were answered and could not be recorded, by reason.

@@ -24,7 +24,6 @@ use crate::core::Backoff;
 use crate::core::scan::Scan;
 use crate::journal::{self, Journal, Sealed, SettleError};
 use crate::registry::Registry;
-use crate::system::pace;
 
 /// Between tries of a delivery that failed.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
@@ -260,7 +259,6 @@ impl DeliveryLoop<'_> {
             Room::Enough | Room::More | Room::Beyond => {}
         }
         let Some(sealed) = self.next(room) else { return Ok(false) };
-        pace::set_pause(self.pause());
         // A file that was replaced while there was nothing to store gets no batch any more.
         let Some(store) = self.store.as_mut().filter(|store| !store.is_replaced()) else { return Ok(true) };
         self.journal.hold(&sealed);
@@ -414,16 +412,6 @@ impl DeliveryLoop<'_> {
             return waiting.next();
         }
         waiting.min_by_key(tries)
-    }
-
-    /// How long the delivery pauses between pieces of its work while workers are busy, in pieces: the more it is
-    /// behind, the shorter.
-    fn pause(&self) -> u32 {
-        match self.journal.waiting_for_each() {
-            0 | 1 => pace::PAUSE,
-            2 => 3,
-            _ => 1,
-        }
     }
 
     /// Whether a failure is the store's. What it answers about one batch may be that batch's fault:

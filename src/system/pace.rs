@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// What a thread does at once, in CPU time; to sleep and to wake up costs some 5 µs.
 const PIECE: Duration = Duration::from_micros(60);
-/// How long a pause is, in pieces, unless [`set_pause`] says otherwise: an eighth of a busy worker's core is taken.
+/// How long a pause mostly is, in pieces: an eighth of a busy worker's core is taken.
 pub const PAUSE: u32 = 7;
 /// What counts at most of work that can't be parted, such as a commit: nothing waits for seconds because of one.
 const MOST: Duration = Duration::from_millis(2);
@@ -37,32 +37,30 @@ struct Pace {
     /// When the piece began: by the clock, which is quickly read, and in CPU time of the thread.
     began: Instant,
     began_cpu: Duration,
-    /// How long a pause is, in pieces.
-    pause: u32,
+    /// How long the next pause is, in pieces.
+    pause: Box<dyn Fn() -> u32>,
 }
 
-/// Gives this thread a pace, until it ends. `progress` is a figure that grows as workers do something.
-pub fn keep(progress: impl Fn() -> u64 + 'static) {
-    let now = Instant::now();
-    let seen = progress();
-    let pace =
-        Pace { progress: Box::new(progress), seen, busy_until: now, began: now, began_cpu: cpu_time(), pause: PAUSE };
+/// Gives this thread a pace, until it ends. `progress` is a figure that grows as workers do something; `pause` says, before
+/// each pause, how many pieces long it is: the thread has one part in `pause + 1` of a busy worker's core. (One batch may take
+/// seconds, in which others come to wait.)
+pub fn keep(progress: impl Fn() -> u64 + 'static, pause: impl Fn() -> u32 + 'static) {
+    let (now, seen) = (Instant::now(), progress());
+    let pace = Pace {
+        progress: Box::new(progress),
+        seen,
+        busy_until: now,
+        began: now,
+        began_cpu: cpu_time(),
+        pause: Box::new(pause),
+    };
     PACE.set(Some(pace));
-}
-
-/// From now on a pause is so many pieces long: this thread has one part in `pieces + 1` of a busy worker's core.
-pub fn set_pause(pieces: u32) {
-    with(|pace| pace.pause = pieces);
 }
 
 /// Pauses if this thread has done a piece, and workers are busy. Called between some microseconds of work.
 #[inline]
 pub fn step() {
-    with(Pace::step);
-}
-
-fn with(each: impl FnOnce(&mut Pace)) {
-    PACE.with_borrow_mut(|pace| pace.as_mut().map(each));
+    PACE.with_borrow_mut(|pace| pace.as_mut().map(Pace::step));
 }
 
 impl Pace {
@@ -90,7 +88,7 @@ impl Pace {
         if progress != self.seen {
             (self.seen, self.busy_until) = (progress, now + BUSY);
         }
-        (now < self.busy_until).then(|| worked.min(MOST) * self.pause)
+        (now < self.busy_until).then(|| worked.min(MOST) * (self.pause)())
     }
 }
 
@@ -114,7 +112,7 @@ mod tests {
             busy_until: start,
             began: start,
             began_cpu: Duration::ZERO,
-            pause: PAUSE,
+            pause: Box::new(|| PAUSE),
         };
         let mut after = |ms, progress| pace.pause_after(PIECE, start + Duration::from_millis(ms), progress);
         assert_eq!(after(0, 7), None, "nobody waits");
@@ -126,14 +124,13 @@ mod tests {
             Some(7 * MOST),
             "however long it was"
         );
-        pace.pause = 1;
+        pace.pause = Box::new(|| 1);
         assert_eq!(pace.pause_after(PIECE, start, 10), Some(PIECE), "one who is behind pauses less");
     }
 
     #[test]
     fn a_thread_without_a_pace_goes_on() {
         assert!(PACE.with_borrow(Option::is_none));
-        set_pause(1_000_000);
         step();
         assert!(PACE.with_borrow(Option::is_none));
     }
