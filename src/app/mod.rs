@@ -257,7 +257,6 @@ impl Parts {
         let (store, timezone) = (self.config.store.clone(), self.config.registry.rules.timezone.clone());
         let progress = self.progress();
         spawn("delivery", move || {
-            priority::lower(priority::DELIVERY);
             pace::keep(progress, move || waiting.pause_of_delivery());
             delivery.deliver(&journal, &registry, &store, &timezone);
         })
