@@ -55,8 +55,7 @@
 //!
 //! - **worker-0** and so on answer visitors; each has its own listeners, connections and segment.
 //! - **journal-make** and **journal-seal** do what is slow about files, so that no worker does.
-//! - **delivery** talks to the store, at a lower priority than the workers. These three work in pieces, and pause while
-//!   workers are busy.
+//! - **delivery** talks to the store. These three work in pieces, and pause while workers are busy.
 //! - **checkup** judges the signs once a day, by what the store has counted, with the lowest priority.
 //! - **control** has the admin port and SIGHUP. What may take long (a reload, a scrape, a country
 //!   database) is done on threads of its own, with the lowest priority for what reads files.

@@ -83,8 +83,7 @@ impl Maker {
 
     /// Makes the segments that are missing.
     pub fn fill_slots(&self) {
-        let is_missing = |slot: &&Arc<Slot>| !slot.is_filled();
-        for slot in self.slots.iter().filter(is_missing) {
+        for slot in self.slots.iter().filter(|slot| !slot.is_filled()) {
             match self.make() {
                 Ok(segment) => slot.put(segment),
                 Err(error) => {

@@ -46,8 +46,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::system::pace;
-
 pub use folder::{SegmentState, id_of, retry_quarantined, segments};
 pub use folder_lock::OpenError;
 pub use format::{Header, MAX_EDGE_NAME};
@@ -63,6 +61,8 @@ use maker::Maker;
 use sealer::Sealer;
 use slot::Slot;
 use wake_up::WakeUp;
+
+use crate::system::pace;
 
 /// How a journal is kept.
 #[derive(Debug, Clone)]

@@ -127,20 +127,15 @@ impl Database {
                 return Err(DatabaseError::Tangled);
             }
         }
-        Ok(Self {
-            built: built.map(|since| since.as_secs()),
-            origins: origins.list,
-            v4: v4.build(|first: u32| (first >> 16) as u16),
-            v6: v6.build(|first: u128| (first >> 112) as u16),
-        })
+        Ok(Self { built: built.map(|since| since.as_secs()), origins: origins.list, v4: v4.build(), v6: v6.build() })
     }
 
     /// Has fetched what [`Self::origin`] looks at first.
     #[inline]
     pub fn prefetch_index(&self, address: IpAddr) {
         match address {
-            IpAddr::V4(address) => self.v4.prefetch_index((address.to_bits() >> 16) as u16),
-            IpAddr::V6(address) => self.v6.prefetch_index(address.segments()[0]),
+            IpAddr::V4(address) => self.v4.prefetch_index(address.to_bits()),
+            IpAddr::V6(address) => self.v6.prefetch_index(address.to_bits()),
         }
     }
 
@@ -148,16 +143,16 @@ impl Database {
     #[inline]
     pub fn prefetch(&self, address: IpAddr) {
         match address {
-            IpAddr::V4(address) => self.v4.prefetch((address.to_bits() >> 16) as u16),
-            IpAddr::V6(address) => self.v6.prefetch(address.segments()[0]),
+            IpAddr::V4(address) => self.v4.prefetch(address.to_bits()),
+            IpAddr::V6(address) => self.v6.prefetch(address.to_bits()),
         }
     }
 
     /// Where an address is; `None` where the file has no country for it.
     pub fn origin(&self, address: IpAddr) -> Option<&Origin> {
         let number = match address {
-            IpAddr::V4(address) => self.v4.get(address.to_bits(), (address.to_bits() >> 16) as u16),
-            IpAddr::V6(address) => self.v6.get(address.to_bits(), address.segments()[0]),
+            IpAddr::V4(address) => self.v4.get(address.to_bits()),
+            IpAddr::V6(address) => self.v6.get(address.to_bits()),
         };
         // A record without a country: another file may know better.
         if number == 0 { None } else { self.origins.get(usize::from(number)) }

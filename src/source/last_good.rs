@@ -236,8 +236,6 @@ impl Copy {
     /// The same, and frees the table meanwhile.
     pub fn take(&mut self, table: Vec<u8>, threads: usize) {
         let (len, starts) = (table.len(), (0..table.len()).step_by(BLOCK));
-        // A table takes a third or so: room that grows on the way is there twice for a moment.
-        self.blocks.try_reserve(len / 2).ok();
         self.add_blocks(len, cut_off(table, starts).into_iter(), threads);
     }
 
