@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What a thread does at once, in CPU time; to sleep and to wake up costs some 5 µs.
-const PIECE: Duration = Duration::from_micros(60);
+/// What a thread does at once, in CPU time; to sleep and to wake up costs some 5 µs. A worker that wakes up meanwhile waits
+/// until it is over: the kernel shares the core out, and does not ask who is in a hurry.
+const PIECE: Duration = Duration::from_micros(40);
 /// How long a pause mostly is, in pieces: an eighth of a busy worker's core is taken.
 pub const PAUSE: u32 = 7;
 /// What counts at most of work that can't be parted, such as a commit: nothing waits for seconds because of one.
