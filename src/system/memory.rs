@@ -40,6 +40,8 @@ pub fn prefetch_to_write(at: *const u8) {
 /// What most pages of memory have, in bytes, and what larger ones have.
 const SMALL: usize = 4 << 10;
 const LARGE: usize = 2 << 20;
+/// To put what is there into large pages at once (madvise(2)); rustix lacks it, and libc has it for one C library only.
+const MADV_COLLAPSE: i32 = 25;
 
 /// Room for a table in which things are looked up anywhere, in large pages if it has so much: where a small page is, the
 /// processor mostly has to find out first. It has up to 2 MiB of room too much, and must not be made to fit: that moves it.
@@ -55,10 +57,14 @@ pub fn table<T>(capacity: usize) -> Vec<T> {
     // All pages that it touches: a large one has one hint throughout.
     let begin = table.as_ptr().expose_provenance() / SMALL * SMALL;
     let end = (table.as_ptr().expose_provenance() + room).next_multiple_of(SMALL);
-    // SAFETY: the hint changes nothing that is or will be in these pages, nor whose they are.
+    let pages = with_exposed_provenance_mut(begin);
+    // SAFETY: the hints change nothing that is or will be in these pages, nor whose they are.
     #[allow(unsafe_code)]
     unsafe {
-        rustix::mm::madvise(with_exposed_provenance_mut(begin), end - begin, Advice::LinuxHugepage).ok();
+        rustix::mm::madvise(pages, end - begin, Advice::LinuxHugepage).ok();
+        // The allocator has written its own part into the first, which is small therefore. (The kernel's thread for that
+        // comes some 10 s later, and takes a core for 12 to 26 ms.) A kernel before 6.1 doesn't know it.
+        libc::madvise(pages, end - begin, MADV_COLLAPSE);
     }
     table
 }
