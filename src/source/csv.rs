@@ -17,6 +17,9 @@ use crate::registry::Text;
 
 /// Longest cell, in bytes; the longest target has 2,048.
 pub(super) const MAX_CELL: usize = 64 << 10;
+/// Columns of a table, as many as a spreadsheet has, which may save them all. The places of a row's cells beyond are not
+/// kept: a row of nothing but commas would take 32 times its bytes.
+const MAX_COLUMNS: usize = 16_384;
 /// Bytes of a table that are read by themselves, as others may be at the same time.
 pub(super) const PIECE: usize = 1 << 20;
 /// What spreadsheets put before UTF-8.
@@ -141,9 +144,12 @@ impl<'a> Table<'a> {
         };
         let start = line_ends(bytes);
         let mut cells = Vec::new();
-        let end = split(bytes, start, separator, &mut cells);
+        let (end, found) = split(bytes, start, separator, MAX_COLUMNS, &mut cells);
         let mut record = Record::default();
-        let headings = if !record.read(&bytes[start..end], start, &cells) {
+        let headings = if found > MAX_COLUMNS {
+            wrong(HeaderError::TooMany { found });
+            Vec::new()
+        } else if !record.read(&bytes[start..end], start, &cells) {
             wrong(HeaderError::Utf8);
             Vec::new()
         } else if record.iter().all(str::is_empty) {
@@ -240,7 +246,7 @@ impl<'t> Rows<'t> {
                 self.at = start;
                 return None;
             }
-            let end = split(self.bytes, start, form.separator, &mut self.cells);
+            let (end, found) = split(self.bytes, start, form.separator, MAX_COLUMNS, &mut self.cells);
             let (line, row) = (self.line, &self.bytes[start..end]);
             self.at = end;
             // It has swallowed rows into one cell: no cell from here on can be trusted.
@@ -248,6 +254,12 @@ impl<'t> Rows<'t> {
                 problems.add(self.file, line, "", "expected an end of the quote that is opened here, found none");
                 self.at = self.bytes.len();
                 return None;
+            }
+            let wrong_count = || format!("expected {} cells as in the header, found {found}", headings.len());
+            if found > MAX_COLUMNS {
+                self.line += newlines(row);
+                problems.add(self.file, line, "", wrong_count());
+                continue;
             }
             if !self.record.read(row, start, &self.cells) {
                 self.line += newlines(row);
@@ -262,9 +274,8 @@ impl<'t> Rows<'t> {
             if record.iter().all(str::is_empty) {
                 continue;
             }
-            if record.len() != headings.len() {
-                let (expected, found) = (headings.len(), record.len());
-                problems.add(self.file, line, "", format!("expected {expected} cells as in the header, found {found}"));
+            if found != headings.len() {
+                problems.add(self.file, line, "", wrong_count());
                 continue;
             }
             let mut cells = headings.iter().zip(record.iter());
@@ -313,10 +324,6 @@ impl Record {
             self.cells.push(from..from + len);
         }
         true
-    }
-
-    pub fn len(&self) -> usize {
-        self.cells.len()
     }
 
     pub fn get(&self, at: usize) -> Option<&str> {
@@ -379,11 +386,11 @@ pub(super) fn cut_off(mut bytes: Vec<u8>, starts: impl DoubleEndedIterator<Item 
     pieces
 }
 
-/// Splits the row that begins at `start` into its cells, with their quotes and the spaces around them. Gives the end of
-/// the row, where its line end is.
-fn split(bytes: &[u8], start: usize, separator: u8, cells: &mut Vec<Range<usize>>) -> usize {
+/// Splits the row that begins at `start` into its cells, with their quotes and the spaces around them, of which the first
+/// `most` are kept. Gives the end of the row, where its line end is, and how many cells it has.
+fn split(bytes: &[u8], start: usize, separator: u8, most: usize, cells: &mut Vec<Range<usize>>) -> (usize, usize) {
     cells.clear();
-    let mut from = start;
+    let (mut from, mut found) = (start, 0);
     loop {
         let mut at = from;
         if bytes.get(at) == Some(&b'"') {
@@ -398,9 +405,12 @@ fn split(bytes: &[u8], start: usize, separator: u8, cells: &mut Vec<Range<usize>
             }
         }
         let end = memchr3(separator, b'\n', b'\r', &bytes[at..]).map_or(bytes.len(), |end| at + end);
-        cells.push(from..end);
+        found += 1;
+        if found <= most {
+            cells.push(from..end);
+        }
         if bytes.get(end) != Some(&separator) {
-            return end;
+            return (end, found);
         }
         from = end + 1;
     }
@@ -443,7 +453,7 @@ fn line_ends(bytes: &[u8]) -> usize {
 /// Where each cell of a row stands in it, with its quotes and the spaces around it.
 pub(super) fn spans(row: &[u8], separator: u8) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
-    split(row, 0, separator, &mut spans);
+    split(row, 0, separator, usize::MAX, &mut spans);
     spans
 }
 
@@ -545,6 +555,8 @@ pub(super) enum HeaderError {
     Language { name: &'static str, found: String },
     #[error("expected each column once, found {found:?} again")]
     Again { found: String },
+    #[error("expected at most {MAX_COLUMNS} columns, found {found}")]
+    TooMany { found: usize },
     #[error("expected UTF-8, found other bytes; save the file as \"CSV UTF-8\"")]
     Utf8,
 }

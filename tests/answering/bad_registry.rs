@@ -87,6 +87,20 @@ fn a_wrong_place_is_told_with_its_line_and_field() {
 }
 
 #[test]
+fn a_row_of_commas_is_counted_and_not_kept() {
+    let commas = ",".repeat(1_000_000);
+    let place = "place,name,target\none,Một,https://example.vn/\n";
+    let (rows, header) = (format!("{place}{commas}\n"), format!("place,name,target{commas}\n"));
+    refused(
+        "places.csv",
+        &[
+            (&rows, ":3: expected 3 cells as in the header, found 1000001"),
+            (&header, ":1: header: expected at most 16384 columns, found 1000003"),
+        ],
+    );
+}
+
+#[test]
 fn a_wrong_text_about_a_place_is_told_with_its_column_and_language() {
     let place = |column: &str, cell: &str| {
         let about = if column.starts_with("about:") { (",about", ",Một") } else { ("", "") };
