@@ -27,8 +27,8 @@ use crate::registry::Registry;
 
 /// Between tries of a delivery that failed.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
-/// Between tries to send the registry.
-const PUBLISH: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(5));
+/// Between tries to send the registry, which may be large.
+const PUBLISH: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_mins(1));
 /// Between tries to count what an earlier release has stored.
 const COUNT: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 /// Between tries to drop what is beyond the limits.
@@ -301,7 +301,10 @@ impl DeliveryLoop<'_> {
             let is_due = !is_published && Instant::now() >= self.publish_after && !self.figures.is_stopping();
             let Some(store) = self.store.as_mut().filter(|_| is_due) else { return };
             match store.publish(&self.journal.settings().edge, &registry) {
-                Ok(Some(generation)) => self.figures.published.store(generation, Ordering::Relaxed),
+                Ok(Some(generation)) => {
+                    self.publish.reset();
+                    self.figures.published.store(generation, Ordering::Relaxed);
+                }
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(%error, generation = registry.generation, "the registry is not stored");

@@ -162,3 +162,39 @@ fn edges_of_an_earlier_release_count_beside_as_they_did() {
     assert_eq!(engine.query("SELECT DISTINCT edge FROM {db}.signs_current"), "test");
     assert_eq!((engine.number(CURRENT), engine.number(HISTORY)), (4, 12));
 }
+
+#[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
+fn what_an_edge_has_gone_back_to_is_current() {
+    let engine = ClickHouse::start();
+    let proxy = FaultProxy::start(engine.address);
+    let mut edge = setup(&engine, &proxy, 3).start();
+    edge.wait_until_registry_stored();
+    let kept = |from: &str, to: &str| fs::copy(edge.setup.path(from), edge.setup.path(to)).unwrap();
+    kept("data/registry-last-good", "backup");
+    replace_signs(&edge, 5);
+    wait_for("the next is current", || (engine.number(CURRENT) == 5).then_some(()));
+    edge.stop();
+    fs::copy(edge.setup.path("backup"), edge.setup.path("data/registry-last-good")).unwrap();
+    fs::write(edge.setup.path("config/signs.csv"), many_signs(3).1).unwrap();
+    let sent = tokens(&proxy);
+    edge.start();
+    edge.wait_until_registry_stored();
+    assert_eq!(engine.number(CURRENT), 3);
+    assert_eq!(tokens(&proxy).len(), sent.len() + 1, "its signs are there: {:?}", tokens(&proxy));
+    restart(&mut edge);
+    assert_eq!(tokens(&proxy).len(), sent.len() + 1, "and it is the newest now");
+}
+
+#[test]
+#[ignore = "needs ClickHouse's engine: tests/run"]
+fn a_clock_that_was_set_back_does_not_keep_a_generation_from_being_current() {
+    let engine = ClickHouse::start();
+    let proxy = FaultProxy::start(engine.address);
+    let edge = setup(&engine, &proxy, 3).start();
+    edge.wait_until_registry_stored();
+    let later = "INSERT INTO {db}.registry_generations SELECT * REPLACE (published + INTERVAL 1 YEAR AS published) FROM {db}.registry_generations";
+    engine.query(later);
+    replace_signs(&edge, 5);
+    wait_for("the next is current", || (engine.number(CURRENT) == 5).then_some(()));
+}

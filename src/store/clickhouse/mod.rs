@@ -94,6 +94,26 @@ pub struct ClickHouse {
     publishing: Option<Publishing>,
 }
 
+/// What the store has of a generation.
+struct Stored {
+    /// Rows of signs. Where some were sent twice it may have them twice.
+    signs: u64,
+    /// It counts there as whole.
+    is_whole: bool,
+    /// And no other of this edge came to count after it.
+    is_newest: bool,
+}
+
+impl Stored {
+    /// From what [`ClickHouse::stored`] asks for.
+    fn read(answer: &str) -> Option<Self> {
+        let mut numbers = answer.trim_end().split('\t').map(str::parse::<u64>);
+        let mut next = || numbers.next()?.ok();
+        let (signs, times, times_newest) = (next()?, next()?, next()?);
+        Some(Self { signs, is_whole: times > 0, is_newest: times_newest > 0 })
+    }
+}
+
 /// How far a generation of the registry is sent.
 struct Publishing {
     edge: String,
@@ -101,12 +121,14 @@ struct Publishing {
     digest: u32,
     /// The first sign of the next block.
     next: u32,
+    /// It counted before another did: an edge has gone back to it.
+    again: bool,
 }
 
 impl Publishing {
     fn new(edge: &str, registry: Arc<Registry>) -> Self {
         let digest = encode::digest(&registry);
-        Self { edge: edge.to_owned(), registry, digest, next: 0 }
+        Self { edge: edge.to_owned(), registry, digest, next: 0, again: false }
     }
 
     fn signs(&self) -> u64 {
@@ -192,9 +214,13 @@ impl ClickHouse {
         let mut publishing = match self.publishing.take() {
             Some(publishing) => publishing,
             None => {
-                let publishing = Publishing::new(edge, newest.clone());
-                if self.stored(&publishing)?.is_some_and(|(signs, is_whole)| is_whole && signs >= publishing.signs()) {
-                    return Ok(Some(newest.generation));
+                let mut publishing = Publishing::new(edge, newest.clone());
+                let signs = publishing.signs();
+                match self.stored(&publishing)?.filter(|stored| stored.is_whole && stored.signs >= signs) {
+                    Some(stored) if stored.is_newest => return Ok(Some(newest.generation)),
+                    // From a backup of the edge's state: the signs are there.
+                    Some(_) => (publishing.next, publishing.again) = (u32::try_from(signs).unwrap_or(u32::MAX), true),
+                    None => {}
                 }
                 publishing
             }
@@ -208,7 +234,7 @@ impl ClickHouse {
 
     /// Sends the next block, and after the last what makes it count. Returns whether that was the last.
     fn publish_on(&mut self, publishing: &mut Publishing) -> Result<bool, StoreError> {
-        let Publishing { edge, registry, digest, next } = publishing;
+        let Publishing { edge, registry, digest, next, .. } = publishing;
         let key = routing_key_of(edge);
         let token = |first: u32, block: &[u8]| {
             format!("signs-{edge}-{}-{first}-{:08x}", registry.generation, encode::checksum(&[block]))
@@ -223,39 +249,42 @@ impl ClickHouse {
         if u64::from(publishing.next) < signs {
             return Ok(false);
         }
+        let stored = self.stored(publishing)?;
         // What one replica has confirmed another may not have yet.
-        if let Some((stored, _)) = self.stored(publishing)?.filter(|(stored, _)| *stored < signs) {
+        if let Some(Stored { signs: stored, .. }) = stored.filter(|stored| stored.signs < signs) {
             publishing.next = 0;
             return Err(StoreError::Temporary(Cause::Signs { signs, stored }));
         }
-        let Publishing { edge, registry, digest, .. } = publishing;
-        let token = format!("generation-{edge}-{}-{digest:08x}", registry.generation);
-        let row = encode::generation(edge, *digest, Timestamp::now().as_millisecond(), registry);
+        // What counts last is current: also where a clock was set back, or this edge's is behind another's.
+        let now_ms = Timestamp::now().as_millisecond();
+        let published_ms = now_ms.max(self.last_published_ms(&publishing.edge).saturating_add(1));
+        let Publishing { edge, registry, digest, again, .. } = publishing;
+        let mut token = format!("generation-{edge}-{}-{digest:08x}", registry.generation);
+        // The row that is there is known by that token.
+        if *again {
+            token += &format!("-{published_ms}");
+        }
+        let row = encode::generation(edge, *digest, published_ms, registry);
         self.insert_block("registry_generations", key, &token, &[row.into()])?;
         Ok(true)
     }
 
-    /// How many signs of a generation are in the store, and whether it counts there as whole; asked where an insert would
-    /// go. `None` where that can't be said: then it is sent, and what is there is known by its token. Fails where nobody
-    /// answers: a block would wait as long again.
-    fn stored(&mut self, publishing: &Publishing) -> Result<Option<(u64, bool)>, StoreError> {
+    /// What the store has of a generation, asked where an insert would go. `None` where that can't be said: then it is sent,
+    /// and what is there is known by its token. Fails where nobody answers: a block would wait as long again.
+    fn stored(&mut self, publishing: &Publishing) -> Result<Option<Stored>, StoreError> {
         let Publishing { edge, registry, digest, .. } = publishing;
         let edge_text = edge.replace('\\', r"\\").replace('\'', r"\'");
-        let count = |table: &str| {
-            let database = &self.settings.database;
-            format!(
-                "(SELECT count() FROM {database}.{table} WHERE edge = '{edge_text}' AND generation = {} AND digest = {digest})",
-                registry.generation
-            )
-        };
-        let sql = format!("SELECT {}, {}", count("registry_signs"), count("registry_generations"));
+        let (database, generation) = (&self.settings.database, registry.generation);
+        let of_edge = format!("edge = '{edge_text}'");
+        let this = format!("{of_edge} AND generation = {generation} AND digest = {digest}");
+        let generations = format!("FROM {database}.registry_generations");
+        let sql = format!(
+            "SELECT (SELECT count() FROM {database}.registry_signs WHERE {this}), (SELECT count() {generations} WHERE {this}), \
+             (SELECT count() {generations} WHERE {this} AND published = (SELECT max(published) {generations} WHERE {of_edge}))"
+        );
         let answer = self.runtime.block_on(self.client(routing_key_of(edge)).post(&[], Content::Sql(sql)));
-        let read = |text: String| {
-            let (signs, generations) = text.trim_end().split_once('\t')?;
-            Some((signs.parse().ok()?, generations.parse::<u64>().ok()? > 0))
-        };
         match answer {
-            Ok(text) => Ok(read(text)),
+            Ok(text) => Ok(Stored::read(&text)),
             Err(error) => match classify(error) {
                 error if is_away(&error) => {
                     self.failures += 1;
@@ -264,6 +293,17 @@ impl ClickHouse {
                 _ => Ok(None),
             },
         }
+    }
+
+    /// When the last generation of any edge came to count, in milliseconds since the Unix epoch; 0 where there is none, or
+    /// where that can't be said.
+    fn last_published_ms(&mut self, edge: &str) -> i64 {
+        let (database, all) = (&self.settings.database, if self.settings.cluster.is_empty() { "" } else { "_all" });
+        let last =
+            |table: &str| format!("(SELECT toUnixTimestamp64Milli(max(published)) FROM {database}.{table}{all})");
+        let sql = format!("SELECT greatest({}, {})", last("registry_generations"), last("signs"));
+        let answer = self.runtime.block_on(self.client(routing_key_of(edge)).post(&[], Content::Sql(sql)));
+        answer.ok().and_then(|text| text.trim_end().parse().ok()).unwrap_or(0)
     }
 
     /// Whether the server that a batch goes to responds, and accepts our user.

@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS {database}.registry_generations{on_cluster} (
     edge         LowCardinality(String),
     generation   UInt64,
     digest       UInt32,
-    published    DateTime64(3, 'UTC'),                       -- when its last sign was stored
+    published    DateTime64(3, 'UTC'),                       -- when it came to count, last
     content_hash String,                                     -- as /status shows it: the same for the same tables
     signs        UInt64
 )

@@ -56,7 +56,7 @@ SELECT
     namesake, named, told, targeted, compiled
 FROM {database}.registry_signs{all} AS sign FINAL
 GLOBAL INNER JOIN (
-    SELECT edge, generation, digest, min(published) AS published
+    SELECT edge, generation, digest, max(published) AS published
     FROM {database}.registry_generations{all}
     GROUP BY edge, generation, digest
 ) AS whole USING (edge, generation, digest)
@@ -119,4 +119,4 @@ SELECT '{definition}' AS definition;
 
 -- Counts up when these files change, so that a person sees which of them were applied.
 CREATE OR REPLACE VIEW {database}.schema_version{on_cluster} AS
-SELECT 5 AS version;
+SELECT 6 AS version;
