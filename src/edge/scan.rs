@@ -71,6 +71,8 @@ pub struct ScanHandler {
 
 /// What a scan came upon.
 struct Scanned<'r> {
+    /// Of the tables that were asked.
+    generation: u64,
     /// The sign's, or the one that was asked for.
     code: Code,
     outcome: Outcome,
@@ -141,11 +143,11 @@ impl ScanHandler {
         let by_alias = || registry.alias(request.target);
         let scanned = match request.route {
             Route::Code(code) => match registry.sign(code).or_else(by_alias) {
-                Some(sign) => Scanned::of(sign),
-                None => Scanned { code, outcome: Outcome::Unknown, sign: None },
+                Some(sign) => Scanned::of(sign, registry.generation),
+                None => Scanned { generation: registry.generation, code, outcome: Outcome::Unknown, sign: None },
             },
             Route::Other => match by_alias() {
-                Some(sign) => Scanned::of(sign),
+                Some(sign) => Scanned::of(sign, registry.generation),
                 None => {
                     self.counters.other.add();
                     return Reply::Page(response::not_found());
@@ -153,12 +155,12 @@ impl ScanHandler {
             },
             _ => return Reply::Page(self.page(request, registry)),
         };
-        self.scan(request, registry, &scanned)
+        self.scan(request, &scanned)
     }
 
     /// A scan: choose the target, record the scan. What lies anywhere in memory is asked for as soon as it is known where,
     /// and comes while something else is done: a scan that waits for each in turn takes 1 µs more.
-    fn scan<'r>(&self, request: &Request<'_>, registry: &Registry, scanned: &Scanned<'r>) -> Reply<'r> {
+    fn scan<'r>(&self, request: &Request<'_>, scanned: &Scanned<'r>) -> Reply<'r> {
         let pages = &self.shared.pages;
         if let Some(sign) = scanned.sign {
             sign.prefetch_targets();
@@ -169,37 +171,30 @@ impl ScanHandler {
                 return Reply::Page(response::not_found());
             }
             let visit = self.visit(request, scanned);
-            self.record(request, registry, scanned, visit, "");
+            self.record(request, scanned, visit, "");
             return Reply::Page(pages.unknown(&request.languages, Some(scanned.code)));
         };
         let visit = self.visit(request, scanned);
         if scanned.outcome == Outcome::Retired {
             self.counters.retired.add();
-            self.record(request, registry, scanned, visit, "");
+            self.record(request, scanned, visit, "");
             return Reply::Page(pages.retired(&request.languages, sign, request.received_ms));
         }
         let targets = sign.targets(request.received_ms);
         if let Some(target) = targets.choose(&request.languages) {
             memory::prefetch(target.url);
-            self.found(request, registry, scanned, visit, target.language);
+            self.found(request, scanned, visit, target.language);
             return Reply::Redirect(target.url, targets.several_languages());
         }
         let Some((language, page)) = sign.place().page(&request.languages) else {
             return Reply::Page(response::not_found());
         };
-        self.found(request, registry, scanned, visit, language);
+        self.found(request, scanned, visit, language);
         Reply::Page(place_page::place(sign, page))
     }
 
     /// A scan that leads somewhere, in a language; or a visitor who chose another one on the page that a scan led to.
-    fn found(
-        &self,
-        request: &Request<'_>,
-        registry: &Registry,
-        scanned: &Scanned<'_>,
-        visit: Option<Visit>,
-        language: &str,
-    ) {
+    fn found(&self, request: &Request<'_>, scanned: &Scanned<'_>, visit: Option<Visit>, language: &str) {
         // An old address has a query of its own, whatever it says.
         let is_by_code = matches!(request.route, Route::Code(code) if code == scanned.code);
         if is_by_code && request.query.is_from_page {
@@ -207,7 +202,7 @@ impl ScanHandler {
             return;
         }
         self.counters.found.add();
-        self.record(request, registry, scanned, visit, language);
+        self.record(request, scanned, visit, language);
     }
 
     /// Counts a miss. Returns whether it is one too many of its address.
@@ -236,14 +231,7 @@ impl ScanHandler {
     }
 
     /// Makes the scan anonymous, then writes it down. `served` is the language of the target or page sent.
-    fn record(
-        &self,
-        request: &Request<'_>,
-        registry: &Registry,
-        scanned: &Scanned<'_>,
-        visit: Option<Visit>,
-        served: &str,
-    ) {
+    fn record(&self, request: &Request<'_>, scanned: &Scanned<'_>, visit: Option<Visit>, served: &str) {
         let (shared, now_ms) = (&*self.shared, request.received_ms);
         if request.is_head() {
             self.counters.head.add();
@@ -260,7 +248,7 @@ impl ScanHandler {
         }
         let scan = Scan {
             ts_ms: now_ms,
-            generation: registry.generation,
+            generation: scanned.generation,
             code: scanned.code,
             outcome: scanned.outcome,
             channel: request.query.channel,
@@ -328,9 +316,9 @@ impl ScanHandler {
 }
 
 impl<'r> Scanned<'r> {
-    fn of(sign: SignRef<'r>) -> Self {
+    fn of(sign: SignRef<'r>, generation: u64) -> Self {
         let outcome = if sign.status() == Status::Retired { Outcome::Retired } else { Outcome::Found };
-        Self { code: sign.code(), outcome, sign: Some(sign) }
+        Self { generation, code: sign.code(), outcome, sign: Some(sign) }
     }
 }
 
