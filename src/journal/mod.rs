@@ -208,9 +208,9 @@ impl Journal {
         }
     }
 
-    /// How long a pause is of who makes segments: the more workers have none in reserve, the shorter. (To make one takes 5 ms
-    /// of CPU time, to fill one 600 ms at full speed, whatever its size: with all pauses one is there after 40 ms. With
-    /// pauses of one piece, a worker at half of its capacity could not keep up for 16 ms, and that alone was its p99.)
+    /// How long a pause is of who makes segments: the more workers have none in reserve, the shorter. (To make one of
+    /// 16 MiB takes 5 ms of CPU time, to fill it 1.3 s at full speed: with all pauses it is there after 40 ms. With pauses of
+    /// one piece, a worker at half of its capacity could not keep up for 16 ms, and that was most of its p99.)
     #[must_use]
     pub fn pause_of_making(&self) -> u32 {
         let missing = self.slots.iter().filter(|slot| !slot.is_filled()).count();
