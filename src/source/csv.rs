@@ -144,7 +144,7 @@ impl<'a> Table<'a> {
         };
         let start = line_ends(bytes);
         let mut cells = Vec::new();
-        let (end, found) = split(bytes, start, separator, MAX_COLUMNS, &mut cells);
+        let (end, found) = split(bytes, start, separator, &mut cells);
         let mut record = Record::default();
         let headings = if found > MAX_COLUMNS {
             wrong(HeaderError::TooMany { found });
@@ -246,7 +246,7 @@ impl<'t> Rows<'t> {
                 self.at = start;
                 return None;
             }
-            let (end, found) = split(self.bytes, start, form.separator, MAX_COLUMNS, &mut self.cells);
+            let (end, found) = split(self.bytes, start, form.separator, &mut self.cells);
             let (line, row) = (self.line, &self.bytes[start..end]);
             self.at = end;
             // It has swallowed rows into one cell: no cell from here on can be trusted.
@@ -387,8 +387,8 @@ pub(super) fn cut_off(mut bytes: Vec<u8>, starts: impl DoubleEndedIterator<Item 
 }
 
 /// Splits the row that begins at `start` into its cells, with their quotes and the spaces around them, of which the first
-/// `most` are kept. Gives the end of the row, where its line end is, and how many cells it has.
-fn split(bytes: &[u8], start: usize, separator: u8, most: usize, cells: &mut Vec<Range<usize>>) -> (usize, usize) {
+/// [`MAX_COLUMNS`] are kept. Gives the end of the row, where its line end is, and how many cells it has.
+fn split(bytes: &[u8], start: usize, separator: u8, cells: &mut Vec<Range<usize>>) -> (usize, usize) {
     cells.clear();
     let (mut from, mut found) = (start, 0);
     loop {
@@ -406,7 +406,7 @@ fn split(bytes: &[u8], start: usize, separator: u8, most: usize, cells: &mut Vec
         }
         let end = memchr3(separator, b'\n', b'\r', &bytes[at..]).map_or(bytes.len(), |end| at + end);
         found += 1;
-        if found <= most {
+        if found <= MAX_COLUMNS {
             cells.push(from..end);
         }
         if bytes.get(end) != Some(&separator) {
@@ -450,10 +450,10 @@ fn line_ends(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count()
 }
 
-/// Where each cell of a row stands in it, with its quotes and the spaces around it.
+/// Where each cell of a row of a table stands in it, with its quotes and the spaces around it.
 pub(super) fn spans(row: &[u8], separator: u8) -> Vec<Range<usize>> {
     let mut spans = Vec::new();
-    split(row, 0, separator, usize::MAX, &mut spans);
+    split(row, 0, separator, &mut spans);
     spans
 }
 
