@@ -20,6 +20,15 @@ fn setup(engine: &ClickHouse, proxy: &FaultProxy, signs: usize) -> Setup {
     Setup::new().clickhouse(engine, proxy.address()).set("store", "timeout", "\"1m\"").registry(&places, &signs)
 }
 
+/// An edge whose registry, of three signs, is in the store.
+fn stored() -> (ClickHouse, FaultProxy, Edge) {
+    let engine = ClickHouse::start();
+    let proxy = FaultProxy::start(engine.address);
+    let edge = setup(&engine, &proxy, 3).start();
+    edge.wait_until_registry_stored();
+    (engine, proxy, edge)
+}
+
 fn replace_signs(edge: &Edge, signs: usize) {
     fs::write(edge.setup.path("config/signs.csv"), many_signs(signs).1).unwrap();
     edge.admin("POST", "/reload?force=true");
@@ -41,10 +50,7 @@ fn restart(edge: &mut Edge) {
 #[test]
 #[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_generation_that_breaks_off_counts_with_its_last_block_and_once() {
-    let engine = ClickHouse::start();
-    let proxy = FaultProxy::start(engine.address);
-    let mut edge = setup(&engine, &proxy, 3).start();
-    edge.wait_until_registry_stored();
+    let (engine, proxy, mut edge) = stored();
     proxy.set(Mood::Stubborn { token: SECOND.to_owned(), code: 252 });
     replace_signs(&edge, MANY);
     wait_for("the second block is refused", || (proxy.faults("stubborn") > 0).then_some(()));
@@ -106,10 +112,7 @@ fn a_start_sends_what_the_store_does_not_have() {
 #[test]
 #[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_batch_has_its_turn_between_two_blocks() {
-    let engine = ClickHouse::start();
-    let proxy = FaultProxy::start(engine.address);
-    let edge = setup(&engine, &proxy, 3).start();
-    edge.wait_until_registry_stored();
+    let (_engine, proxy, edge) = stored();
     proxy.set(Mood::Delay(Duration::from_secs(2)).for_inserts());
     replace_signs(&edge, MANY);
     wait_for("the first block is on its way", || (proxy.faults("delay") > 0).then_some(()));
@@ -128,10 +131,7 @@ fn a_batch_has_its_turn_between_two_blocks() {
 #[test]
 #[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_stop_waits_for_no_more_than_the_block_that_is_on_its_way() {
-    let engine = ClickHouse::start();
-    let proxy = FaultProxy::start(engine.address);
-    let mut edge = setup(&engine, &proxy, 3).start();
-    edge.wait_until_registry_stored();
+    let (engine, proxy, mut edge) = stored();
     proxy.set(Mood::Delay(Duration::from_secs(2)).for_inserts());
     replace_signs(&edge, MANY);
     wait_for("the first block is on its way", || (proxy.faults("delay") > 0).then_some(()));
@@ -146,10 +146,7 @@ fn a_stop_waits_for_no_more_than_the_block_that_is_on_its_way() {
 #[test]
 #[ignore = "needs ClickHouse's engine: tests/run"]
 fn edges_of_an_earlier_release_count_beside_as_they_did() {
-    let engine = ClickHouse::start();
-    let proxy = FaultProxy::start(engine.address);
-    let edge = setup(&engine, &proxy, 3).start();
-    edge.wait_until_registry_stored();
+    let (engine, _proxy, edge) = stored();
     // One insert for a generation, into the table of its release.
     engine.query(
         "INSERT INTO {db}.signs (edge, generation, published, code, status, target)
@@ -166,16 +163,13 @@ fn edges_of_an_earlier_release_count_beside_as_they_did() {
 #[test]
 #[ignore = "needs ClickHouse's engine: tests/run"]
 fn what_an_edge_has_gone_back_to_is_current() {
-    let engine = ClickHouse::start();
-    let proxy = FaultProxy::start(engine.address);
-    let mut edge = setup(&engine, &proxy, 3).start();
-    edge.wait_until_registry_stored();
-    let kept = |from: &str, to: &str| fs::copy(edge.setup.path(from), edge.setup.path(to)).unwrap();
-    kept("data/registry-last-good", "backup");
+    let (engine, proxy, mut edge) = stored();
+    let (state, backup) = (edge.setup.path("data/registry-last-good"), edge.setup.path("backup"));
+    fs::copy(&state, &backup).unwrap();
     replace_signs(&edge, 5);
     wait_for("the next is current", || (engine.number(CURRENT) == 5).then_some(()));
     edge.stop();
-    fs::copy(edge.setup.path("backup"), edge.setup.path("data/registry-last-good")).unwrap();
+    fs::copy(&backup, &state).unwrap();
     fs::write(edge.setup.path("config/signs.csv"), many_signs(3).1).unwrap();
     let sent = tokens(&proxy);
     edge.start();
@@ -189,10 +183,7 @@ fn what_an_edge_has_gone_back_to_is_current() {
 #[test]
 #[ignore = "needs ClickHouse's engine: tests/run"]
 fn a_clock_that_was_set_back_does_not_keep_a_generation_from_being_current() {
-    let engine = ClickHouse::start();
-    let proxy = FaultProxy::start(engine.address);
-    let edge = setup(&engine, &proxy, 3).start();
-    edge.wait_until_registry_stored();
+    let (engine, _proxy, edge) = stored();
     let later = "INSERT INTO {db}.registry_generations SELECT * REPLACE (published + INTERVAL 1 YEAR AS published) FROM {db}.registry_generations";
     engine.query(later);
     replace_signs(&edge, 5);
