@@ -101,18 +101,18 @@ impl Console {
     ) -> Result<ConsoleThreads, StartError> {
         let applier = self.applier.clone();
         let changes = spawn("changes", move || {
-            priority::lower(priority::LAST);
+            priority::go_last();
             applier.run();
         })?;
         let (figures, checkup) = (self.figures.clone(), checkup.clone());
         let (store, timezone) = (config.store.clone(), config.registry.rules.timezone.clone());
         let figures = spawn("figures", move || {
-            priority::lower(priority::LAST);
+            priority::go_last();
             figures.run(&store, &timezone, &checkup);
         })?;
         let (page, socket) = (self.page.clone(), self.socket.take());
         let page = spawn("console", move || {
-            priority::lower(priority::LAST);
+            priority::go_last();
             let Some((runtime, listener)) = socket else { return };
             runtime.block_on(page.serve(listener, stage));
             // A page that a file holds up is not waited for.
@@ -134,7 +134,7 @@ impl Console {
 }
 
 fn socket(listener: StdListener) -> io::Result<(Runtime, TcpListener)> {
-    let step_back = || priority::lower(priority::LAST);
+    let step_back = || priority::go_last();
     let mut runtime = Builder::new_current_thread();
     runtime.enable_all().max_blocking_threads(BLOCKING).thread_name("console").on_thread_start(step_back);
     let runtime = runtime.build()?;

@@ -188,7 +188,7 @@ impl App {
         // What can fail goes before the first thread. The threads that this runtime starts read files,
         // the registry first: 70 ms of CPU for 100,000 signs.
         let admin_address = admin.local_addr()?;
-        let step_back = || priority::lower(priority::LAST);
+        let step_back = || priority::go_last();
         let runtime = Builder::new_current_thread().enable_all().on_thread_start(step_back).build()?;
         let admin = {
             let _inside = runtime.enter();
@@ -273,7 +273,7 @@ impl Parts {
             keeps_signs,
         };
         spawn("checkup", move || {
-            priority::lower(priority::LAST);
+            priority::go_last();
             checkup.run(&settings, &registry, &journal);
         })
     }

@@ -24,6 +24,7 @@ mod admin;
 mod admin_guard;
 mod admin_load;
 mod agents;
+mod background;
 mod bad_registry;
 mod certificates;
 mod commands;
