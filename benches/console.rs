@@ -66,19 +66,19 @@ fn main() -> Result<()> {
     fs::write(
         path("waypost.toml"),
         "[edge]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-         [console]\nlisten = \"127.0.0.1:0\"\npath = \"console.db\"\n\
+         [console]\nlisten = \"127.0.0.1:0\"\npath = \"data/console.db\"\n\
          [registry]\nallowed_hosts = [\"langson.gov.vn\", \"*.langson.gov.vn\"]\n\
-         [journal]\ndir = \"journal\"\n[store]\npath = \"waypost.db\"\n[log]\nformat = \"json\"\n",
+         [journal]\ndir = \"journal\"\n[store]\npath = \"data/waypost.db\"\n[log]\nformat = \"json\"\n",
     )?;
     {
         let _makes_the_store = start(folder.path())?;
         let until = Instant::now() + Duration::from_mins(1);
-        while !path("waypost.db").exists() && Instant::now() < until {
+        while !path("data/waypost.db").exists() && Instant::now() < until {
             thread::sleep(Duration::from_millis(50));
         }
         thread::sleep(Duration::from_secs(1));
     }
-    fill(&path("waypost.db"))?;
+    fill(&path("data/waypost.db"))?;
     let _edge = start(folder.path())?;
     let log = fs::read_to_string(path("log"))?;
     let person = Person::invited(&invitation(&log).ok_or("no invitation")?, "lan.nguyen")?;

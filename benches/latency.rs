@@ -122,7 +122,7 @@ impl Case {
     fn settings(self, store: &Store) -> Result<Settings> {
         let to = match self {
             Self::StoreDown | Self::DiskFull => to_clickhouse(&closed_port()?),
-            Self::SqliteBacklog => "kind = \"sqlite\"\npath = \"waypost.db\"".to_owned(),
+            Self::SqliteBacklog => "kind = \"sqlite\"\npath = \"data/waypost.db\"".to_owned(),
             _ => to_clickhouse(&format!("http://{}", store.sink.address)),
         };
         let journal = match self {
@@ -139,7 +139,7 @@ impl Case {
             backlog: if self.has_backlog() { store.backlog.as_ref().map(|folder| folder.path().into()) } else { None },
             small_disk: self == Self::DiskFull,
             sections: if self == Self::Office {
-                "[console]\nlisten = \"127.0.0.1:0\"\npath = \"console.db\"\n".to_owned()
+                "[console]\nlisten = \"127.0.0.1:0\"\npath = \"data/console.db\"\n".to_owned()
             } else {
                 String::new()
             },
@@ -162,11 +162,11 @@ impl Case {
     fn evidence(self, change: &Change, seconds: f64, pages: usize) -> Result<String> {
         let of = |name: &str| change.of(name);
         let (stored, dropped) = (of("waypost_scans_stored_total")?, of("waypost_scans_dropped_total")?);
-        let (syncs, generations) = (of("waypost_journal_syncs_total")?, of("waypost_registry_generation")?);
+        let (syncs, reloads) = (of("waypost_journal_syncs_total")?, of(RELOADED)?);
         let (retries, found) = (of("waypost_store_retries_total")?, of("waypost_requests_total{outcome=\"found\"}")?);
         let (holds, evidence) = match self {
             Self::Quiet | Self::QuietAgain => {
-                (retries == 0.0 && generations == 0.0, format!("{stored} scans stored, {syncs} syncs"))
+                (retries == 0.0 && reloads == 0.0, format!("{stored} scans stored, {syncs} syncs"))
             }
             Self::NotRecording => {
                 let recorded = change.after.of("waypost_scans_recorded_total")?;
@@ -174,7 +174,7 @@ impl Case {
             }
             Self::Reload => {
                 let signs = change.after.of("waypost_registry_signs{status=\"active\"}")?;
-                (generations >= seconds * 0.8 - 1.0 && signs == SIGNS as f64, format!("{generations} generations"))
+                (reloads >= seconds * 0.8 - 1.0 && signs == SIGNS as f64, format!("{reloads} reloads"))
             }
             Self::StoreDown => {
                 let tries = change.after.of("waypost_store_retries_total")?;
@@ -240,6 +240,7 @@ fn make_backlog() -> Result<TempDir> {
     Ok(folder)
 }
 
+const RELOADED: &str = "waypost_registry_reloads_total{result=\"success\"}";
 const DISK_FULL: &str = "waypost_scans_dropped_total{reason=\"disk_full\"}";
 
 /// What the metrics were before a phase and after.

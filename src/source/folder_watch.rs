@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
@@ -92,6 +93,16 @@ impl FolderEvents {
 
     fn take(&self, event: &notify::Event) {
         let mut files = lock(&self.files);
+        let names = |other: &Path| files.keys().any(|table| is_named_in(table, other));
+        // What another file holds is nothing to a table, and a database beside it changes all the time. Another
+        // file's coming, going or new name may be a link's: it counts.
+        let is_change_inside = matches!(
+            event.kind,
+            EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_) | ModifyKind::Any)
+        );
+        if is_change_inside && !event.paths.iter().any(|path| names(path)) {
+            return;
+        }
         for path in &event.paths {
             let Some(written) = files.get_mut(path) else { continue };
             match event.kind {
@@ -113,5 +124,48 @@ impl FolderEvents {
         let mut known = lock(&self.files);
         *known =
             paths.map(|path| (known.get(&path).copied().flatten(), path)).map(|(since, path)| (path, since)).collect();
+    }
+}
+
+/// Whether it is the table or one of the files that office programs put beside it (`~$signs.csv`).
+fn is_named_in(table: &Path, other: &Path) -> bool {
+    let (Some(name), Some(other)) = (table.file_name(), other.file_name()) else { return false };
+    memmem::find(other.as_encoded_bytes(), name.as_encoded_bytes()).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use notify::Event;
+    use notify::event::{CreateKind, DataChange, MetadataKind, RenameMode};
+
+    use super::*;
+
+    #[test]
+    fn what_other_files_hold_wakes_nobody_up() {
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let renamed = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        for (kind, name, wakes) in [
+            (written, "signs.csv", true),
+            (closed, "signs.csv", true),
+            (EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "signs.csv", true),
+            (written, ".~lock.signs.csv#", true),
+            (closed, "~$signs.csv", true),
+            (EventKind::Create(CreateKind::File), "..2026_11_27", true),
+            (renamed, "..data", true),
+            (EventKind::Other, "", true),
+            (EventKind::Access(AccessKind::Open(AccessMode::Any)), "signs.csv", false),
+            (written, "waypost.db-wal", false),
+            (closed, "waypost.db", false),
+            (EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "places.csv", false),
+        ] {
+            let changed = Arc::new(Notify::new());
+            let events = FolderEvents::new(changed.clone());
+            events.follow([PathBuf::from("/tables/signs.csv")].into_iter());
+            events.take(&Event::new(kind).add_path(Path::new("/tables").join(name)));
+            assert_eq!(pin!(changed.notified()).enable(), wakes, "{kind:?} {name}");
+        }
     }
 }
