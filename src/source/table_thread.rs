@@ -109,11 +109,10 @@ impl TableThread {
         self.shared().watched = true;
     }
 
-    /// Asks its thread to look at the file.
+    /// Asks its thread to look at the file. If it is looking now it looks once more: it may have seen it before the change
+    /// that this is about.
     pub fn look(&self) {
-        if self.thread.is_idle() {
-            self.thread.ask();
-        }
+        self.thread.ask();
     }
 
     /// Asks its thread to look at the file, and waits for that; `false` where it hangs.

@@ -16,14 +16,16 @@ use super::table_thread::{SETTLE, TableState, TableThread};
 pub async fn watch(publisher: Arc<Publisher>, poll: Duration) {
     publisher.tables().iter().for_each(TableThread::watch);
     let mut logged = [TableState::Unchanged; 3];
+    let mut pause = poll;
     loop {
         publisher.tables().iter().for_each(TableThread::look);
-        let pause = if publisher.is_settling() { SETTLE / 2 } else { poll };
         let _either = tokio::time::timeout(pause, publisher.table_changed()).await;
         publisher.free_old();
         for (table, logged) in publisher.tables().iter().zip(&mut logged) {
             log(table, logged);
         }
+        // Asked first: what settles between the two questions is then asked for again soon, and not at the next poll.
+        pause = if publisher.is_settling() { SETTLE / 2 } else { poll };
         if publisher.is_due() {
             let task = publisher.clone();
             tokio::task::spawn_blocking(move || task.reload_when(When::Settled, false).is_some()).await.ok();

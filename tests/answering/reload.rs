@@ -254,3 +254,18 @@ fn an_edit_made_while_the_process_starts_is_loaded() {
         wait_for("the last edit", || (edge.scan(&format!("/N{last}")).status == 302).then_some(()));
     }
 }
+
+#[test]
+fn every_edit_is_noticed_when_it_is_made_and_not_at_the_next_poll() {
+    let edge = Setup::new().set("registry", "poll", "\"1h\"").start();
+    for n in 0..15 {
+        let places = format!("place,name,target\none,Một,https://example.vn/{n}\n");
+        // As most programs write: beside it, in pieces, and renamed at the end.
+        let mut next = File::create(edge.setup.path("config/places.csv.next")).unwrap();
+        places.as_bytes().chunks(10).for_each(|piece| next.write_all(piece).unwrap());
+        drop(next);
+        fs::rename(edge.setup.path("config/places.csv.next"), edge.setup.path("config/places.csv")).unwrap();
+        let target = format!("https://example.vn/{n}");
+        wait_for(&target, || (edge.scan("/A1B2C3").location() == Some(&*target)).then_some(()));
+    }
+}
