@@ -112,7 +112,7 @@ impl Console {
         })?;
         let (page, socket) = (self.page.clone(), self.socket.take());
         let page = spawn("console", move || {
-            priority::go_last();
+            priority::step_back();
             let Some((runtime, listener)) = socket else { return };
             runtime.block_on(page.serve(listener, stage));
             // A page that a file holds up is not waited for.
@@ -134,9 +134,8 @@ impl Console {
 }
 
 fn socket(listener: StdListener) -> io::Result<(Runtime, TcpListener)> {
-    let step_back = || priority::go_last();
     let mut runtime = Builder::new_current_thread();
-    runtime.enable_all().max_blocking_threads(BLOCKING).thread_name("console").on_thread_start(step_back);
+    runtime.enable_all().max_blocking_threads(BLOCKING).thread_name("console").on_thread_start(priority::go_last);
     let runtime = runtime.build()?;
     let listener = {
         let _inside = runtime.enter();

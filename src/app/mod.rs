@@ -188,8 +188,7 @@ impl App {
         // What can fail goes before the first thread. The threads that this runtime starts read files,
         // the registry first: 70 ms of CPU for 100,000 signs.
         let admin_address = admin.local_addr()?;
-        let step_back = || priority::go_last();
-        let runtime = Builder::new_current_thread().enable_all().on_thread_start(step_back).build()?;
+        let runtime = Builder::new_current_thread().enable_all().on_thread_start(priority::go_last).build()?;
         let admin = {
             let _inside = runtime.enter();
             TcpListener::from_std(admin)?

@@ -60,7 +60,7 @@ impl PathThread {
         let shared = Arc::new(Shared { requests: Mutex::default(), changed: Condvar::new(), progress });
         let ours = shared.clone();
         let work = move || {
-            priority::go_last();
+            priority::step_back();
             while let Some(number) = ours.next() {
                 job(&ours.progress);
                 ours.requests().done = number;

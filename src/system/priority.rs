@@ -9,19 +9,27 @@ use std::io;
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 
-/// The nice value of such a thread where the system refuses `SCHED_IDLE`.
+/// The least that a thread of the usual policy can have: 15 parts of a core where others have 1,024.
 const LOWEST: i32 = 19;
 
-/// Makes this thread one that may take its time, as for a reload or a password's hash: it runs where nothing else wants
-/// to, and gives the core away as soon as something does (`SCHED_IDLE`, sched(7)). Only its end undoes that.
-///
-/// The lowest nice value alone is not enough. A thread that has it keeps the core until its slice of 3 ms ends: while
-/// people signed in, p99 was 2.9 ms instead of 0.3 (`cargo bench --bench latency`).
-pub fn go_last() {
-    let Err(error) = become_idle() else { return };
-    tracing::debug!(%error, "a background thread keeps a core until its slice ends");
+/// Gives this thread the lowest nice value until it ends, for one that mostly waits: of a core that others want all the time
+/// it gets a turn after 0.2 s for each of them, so that a file which hangs is told from a core that is busy.
+pub fn step_back() {
     if let Err(error) = setpriority_process(Some(gettid()), LOWEST) {
         tracing::debug!(%error, "a background thread keeps the usual priority");
+    }
+}
+
+/// Makes this thread one that may take its time until it ends, as for a reload or a password's hash: it runs where
+/// nothing else wants to, and gives the core away as soon as something does (`SCHED_IDLE`, sched(7)). It waits for 1 s
+/// where [`step_back`] waits for 0.2.
+///
+/// The lowest nice value is not enough for what computes. It keeps the core until its slice of 3 ms ends: p99 was 2.4 ms
+/// instead of 0.6 while people signed in (`cargo bench --bench latency`).
+pub fn go_last() {
+    if let Err(error) = become_idle() {
+        tracing::debug!(%error, "a background thread keeps a core until its slice ends");
+        step_back();
     }
 }
 
