@@ -29,7 +29,7 @@ pub(super) fn is_forced(query: Option<&str>) -> Option<bool> {
 
 /// Reads the tables on this thread, which goes last from here on.
 pub(super) fn reload(publisher: &Publisher, force: bool) -> Reloaded {
-    priority::go_last();
+    priority::step_back();
     let result = publisher.reload(force);
     let generation = publisher.current().generation;
     let (status, value) = match result {

@@ -101,13 +101,13 @@ impl Console {
     ) -> Result<ConsoleThreads, StartError> {
         let applier = self.applier.clone();
         let changes = spawn("changes", move || {
-            priority::go_last();
+            priority::step_back();
             applier.run();
         })?;
         let (figures, checkup) = (self.figures.clone(), checkup.clone());
         let (store, timezone) = (config.store.clone(), config.registry.rules.timezone.clone());
         let figures = spawn("figures", move || {
-            priority::go_last();
+            priority::step_back();
             figures.run(&store, &timezone, &checkup);
         })?;
         let (page, socket) = (self.page.clone(), self.socket.take());
@@ -135,7 +135,7 @@ impl Console {
 
 fn socket(listener: StdListener) -> io::Result<(Runtime, TcpListener)> {
     let mut runtime = Builder::new_current_thread();
-    runtime.enable_all().max_blocking_threads(BLOCKING).thread_name("console").on_thread_start(priority::go_last);
+    runtime.enable_all().max_blocking_threads(BLOCKING).thread_name("console").on_thread_start(priority::step_back);
     let runtime = runtime.build()?;
     let listener = {
         let _inside = runtime.enter();

@@ -188,7 +188,7 @@ impl App {
         // What can fail goes before the first thread. The threads that this runtime starts read files,
         // the registry first: 70 ms of CPU for 100,000 signs.
         let admin_address = admin.local_addr()?;
-        let runtime = Builder::new_current_thread().enable_all().on_thread_start(priority::go_last).build()?;
+        let runtime = Builder::new_current_thread().enable_all().on_thread_start(priority::step_back).build()?;
         let admin = {
             let _inside = runtime.enter();
             TcpListener::from_std(admin)?
@@ -272,7 +272,7 @@ impl Parts {
             keeps_signs,
         };
         spawn("checkup", move || {
-            priority::go_last();
+            priority::step_back();
             checkup.run(&settings, &registry, &journal);
         })
     }

@@ -93,14 +93,15 @@ impl FolderEvents {
 
     fn take(&self, event: &notify::Event) {
         let mut files = lock(&self.files);
-        let names = |other: &Path| files.keys().any(|table| is_named_in(table, other));
+        let is_about =
+            |other: &Path| files.keys().any(|table| is_named_in(table, other) || table.parent() == Some(other));
         // What another file holds is nothing to a table, and a database beside it changes all the time. Another
-        // file's coming, going or new name may be a link's: it counts.
+        // file's coming, going or new name may be a link's: it counts. So does who may use the folder.
         let is_change_inside = matches!(
             event.kind,
             EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_) | ModifyKind::Any)
         );
-        if is_change_inside && !event.paths.iter().any(|path| names(path)) {
+        if is_change_inside && !event.paths.iter().any(|path| is_about(path)) {
             return;
         }
         for path in &event.paths {
@@ -115,6 +116,7 @@ impl FolderEvents {
                 _ => {}
             }
         }
+        drop(files);
         if !matches!(event.kind, EventKind::Access(AccessKind::Open(_) | AccessKind::Read)) {
             self.notify();
         }
@@ -153,6 +155,7 @@ mod tests {
             (EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "signs.csv", true),
             (written, ".~lock.signs.csv#", true),
             (closed, "~$signs.csv", true),
+            (EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "", true),
             (EventKind::Create(CreateKind::File), "..2026_11_27", true),
             (renamed, "..data", true),
             (EventKind::Other, "", true),

@@ -82,8 +82,11 @@ impl PathThread {
             self.shared.progress.step();
         }
         requests.made += 1;
+        let made = requests.made;
+        // Who is woken may get this core at once, and others want the lock.
+        drop(requests);
         self.shared.changed.notify_all();
-        requests.made
+        made
     }
 
     /// Waits until a request is done; `false` where the job hangs, or takes longer than `timeout`.

@@ -5,6 +5,8 @@
 //! such a core a thread at nice 5 gets a fifth whatever waits, less than the embedded store needs.
 
 use std::io;
+use std::panic::resume_unwind;
+use std::thread::{self, Builder};
 
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
@@ -12,25 +14,34 @@ use rustix::thread::gettid;
 /// The least that a thread of the usual policy can have: 15 parts of a core where others have 1,024.
 const LOWEST: i32 = 19;
 
-/// Gives this thread the lowest nice value until it ends, for one that mostly waits: of a core that others want all the time
-/// it gets a turn after 0.2 s for each of them, so that a file which hangs is told from a core that is busy.
+/// Gives this thread the lowest nice value until it ends. Beside threads that want a core all the time it gets a turn after
+/// 0.2 s for each of them.
 pub fn step_back() {
     if let Err(error) = setpriority_process(Some(gettid()), LOWEST) {
         tracing::debug!(%error, "a background thread keeps the usual priority");
     }
 }
 
-/// Makes this thread one that may take its time until it ends, as for a reload or a password's hash: it runs where
-/// nothing else wants to, and gives the core away as soon as something does (`SCHED_IDLE`, sched(7)). It waits for 1 s
-/// where [`step_back`] waits for 0.2.
+/// Computes something where no other thread wants the core, and waits for it. For what takes milliseconds, and holds no
+/// lock meanwhile: beside threads that want a core all the time it gets a turn after 1 s for each of them.
 ///
-/// The lowest nice value is not enough for what computes. It keeps the core until its slice of 3 ms ends: p99 was 2.4 ms
-/// instead of 0.6 while people signed in (`cargo bench --bench latency`).
-pub fn go_last() {
-    if let Err(error) = become_idle() {
-        tracing::debug!(%error, "a background thread keeps a core until its slice ends");
-        step_back();
-    }
+/// A thread that has only stepped back keeps a core until its slice of 3 ms ends, though a worker wakes up: p99 was 2.4 ms
+/// instead of 0.4 while people signed in (`cargo bench --bench latency`). One of the policy `SCHED_IDLE` (sched(7)) gives
+/// the core away at once. It can't come back from there without a privilege, so the thread is one for this alone.
+pub fn compute_last<T: Send>(compute: impl Fn() -> T + Sync) -> T {
+    thread::scope(|scope| {
+        let last = || {
+            if let Err(error) = become_idle() {
+                tracing::debug!(%error, "a computation keeps a core until its slice ends");
+            }
+            compute()
+        };
+        match Builder::new().name("computes".to_owned()).spawn_scoped(scope, last) {
+            Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // The system refuses a thread: rather here than not at all.
+            Err(_) => compute(),
+        }
+    })
 }
 
 /// rustix has no call for it.
@@ -41,4 +52,29 @@ fn become_idle() -> io::Result<()> {
     #[allow(unsafe_code)]
     let result = unsafe { libc::sched_setscheduler(THIS_THREAD, libc::SCHED_IDLE, &raw const parameters) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// The 41st field of `/proc/thread-self/stat` (proc_pid_stat(5)), counted after the name, which is the second.
+    fn policy() -> String {
+        let stat = fs::read_to_string("/proc/thread-self/stat").expect("a thread");
+        stat.rsplit(") ").next().and_then(|fields| fields.split(' ').nth(41 - 3)).expect("a policy").to_owned()
+    }
+
+    #[test]
+    fn what_is_computed_last_is_idle_and_who_waits_for_it_is_not() {
+        let before = policy();
+        assert_eq!((compute_last(policy), policy()), (libc::SCHED_IDLE.to_string(), before));
+    }
+
+    #[test]
+    #[should_panic(expected = "as it was")]
+    fn a_panic_is_passed_on() {
+        compute_last(|| panic!("as it was"));
+    }
 }
