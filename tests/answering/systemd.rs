@@ -301,6 +301,9 @@ fn the_units_say_what_the_process_does() {
     assert!(stop.as_secs() <= seconds, "{stop:?}");
     assert_eq!(values(service, "AmbientCapabilities"), ["CAP_NET_BIND_SERVICE"]);
     assert_eq!(values(service, "LimitCORE"), ["0"]);
+    // Without the first a computation keeps a worker's core, without the second a neighbour does.
+    assert!(values(service, "SystemCallFilter").iter().any(|calls| calls.contains("sched_setscheduler")));
+    assert_eq!(values(service, "CPUWeight"), ["100"]);
     for (socket, name) in [
         (include_str!("../../config/systemd/waypost-http.socket"), "http"),
         (include_str!("../../config/systemd/waypost-https.socket"), "https"),
