@@ -39,11 +39,12 @@ fn what_is_no_scan_steps_back() {
     ];
     let console = free_address();
     let edge = Setup::new().set("console", "listen", format!("\"{console}\"")).start();
+    let mut visitor = Connection::open(console).unwrap();
+    visitor.send(format!("GET /login HTTP/1.1\r\nHost: {console}\r\n\r\n").as_bytes()).unwrap();
+    assert_eq!(visitor.receive(false).unwrap().status, 200);
+    edge.setup.put("config/places.csv", "place,name,target\none,Một,https://example.vn/one\n");
     // A thread that has just begun has neither its name nor its nice value. Some begin with the first work that they have.
     wait_for("every thread has its nice value", || {
-        edge.setup.put("config/places.csv", "place,name,target\none,Một,https://example.vn/one\n");
-        let mut visitor = Connection::open(console).unwrap();
-        assert_eq!(visitor.get("/login", &[]).unwrap().status, 200);
         let threads = threads(&edge);
         let have =
             |names: &[&str], nice| names.iter().all(|name| threads.get(*name).is_some_and(|of| of.iter().eq([&nice])));
