@@ -59,15 +59,15 @@
 //! - **checkup** judges the signs once a day, by what the store has counted, and steps back.
 //! - **control** has the admin port and SIGHUP. What may take long (a reload, a scrape) is
 //!   done on threads of its own; a reload's steps back.
-//! - **console** has the administrators' page, and four more for what blocks: pages, passwords, uploads. **changes** applies
-//!   change sets and notes what was changed elsewhere; **figures** asks the store for small charts. All step back, and
-//!   exist where `console.listen` says so.
+//! - **console** has the administrators' page and steps back; four more, for what blocks (pages, passwords, uploads), go
+//!   last. **changes** applies change sets and notes what was changed elsewhere, **figures** asks the store for small
+//!   charts: they step back. All exist where `console.listen` says so.
 //! - **log** writes standard error, **signals** waits for signals: neither waits for anything else.
 //! - **challenges** reads what ACME clients write, where the configuration has a folder for it.
 //! - Each table, country database and certificate has a thread that touches it and steps back, so that one
 //!   which hangs (a share that is gone) holds up no other.
-//! - **computes** checks tables for a reload or a change set, or hashes a password, and is gone. It runs where nothing
-//!   else wants the core, and holds no lock. Who **steps back** has the lowest nice value (`system/priority.rs`).
+//! - Who **steps back** has the lowest nice value; who **goes last** runs where nothing else wants the core
+//!   (`system/priority.rs`).
 //! - **Before the workers**, a start reads the tables on as many threads as there are cores: nothing serves yet.
 //! - The main thread waits for the stop, and ends the others in order.
 //!

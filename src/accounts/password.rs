@@ -9,8 +9,6 @@ use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::system::priority;
-
 /// Characters.
 pub const MIN_PASSWORD: usize = 12;
 /// Characters. What is longer costs time and no attacker anything.
@@ -114,9 +112,7 @@ pub(super) fn hash(password: &str) -> Option<String> {
     getrandom::fill(&mut salt).ok()?;
     let params = Params::new(MEMORY, PASSES, LANES, None).ok()?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let password = normal(password);
-    let hash: PasswordHash =
-        priority::compute_last(|| argon2.hash_password_with_salt(password.as_bytes(), &salt)).ok()?;
+    let hash: PasswordHash = argon2.hash_password_with_salt(normal(password).as_bytes(), &salt).ok()?;
     Some(hash.to_string())
 }
 
@@ -132,8 +128,7 @@ pub(super) fn verify(password: &str, stored: Option<&str>) -> bool {
     });
     let is_known = parsed.is_some();
     let Some(hash) = parsed.or_else(|| PasswordHash::new(NOBODY).ok()) else { return false };
-    let password = normal(if fits { password } else { "" });
-    let is_right = priority::compute_last(|| Argon2::default().verify_password(password.as_bytes(), &hash));
+    let is_right = Argon2::default().verify_password(normal(if fits { password } else { "" }).as_bytes(), &hash);
     is_right.is_ok() && is_known && fits
 }
 

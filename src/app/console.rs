@@ -135,7 +135,7 @@ impl Console {
 
 fn socket(listener: StdListener) -> io::Result<(Runtime, TcpListener)> {
     let mut runtime = Builder::new_current_thread();
-    runtime.enable_all().max_blocking_threads(BLOCKING).thread_name("console").on_thread_start(priority::step_back);
+    runtime.enable_all().max_blocking_threads(BLOCKING).thread_name("console").on_thread_start(priority::go_last);
     let runtime = runtime.build()?;
     let listener = {
         let _inside = runtime.enter();

@@ -1,7 +1,7 @@
 //! The administrators' page.
 //!
 //! Owns the console's HTTP: who asks, whether that may be, and the page. It runs on a thread of its own with a
-//! few more for what blocks, which step back, and never on a worker. A page is made whole on the server and needs
+//! few more for what blocks, which go last, and never on a worker. A page is made whole on the server and needs
 //! no script; a request that changes something is a form.
 //!
 //! A handler is a function of a [`Visit`] and gives an [`Answer`]; `routes` is the one table of what there is

@@ -140,7 +140,7 @@ impl Console {
     }
 
     /// Serves until the listeners of the edge close. On a runtime of its own, whose threads for what blocks are few
-    /// and step back.
+    /// and go last.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, mut stage: watch::Receiver<Stage>) {
         self.invite_first(&listener);
         let connections = self.connections.clone();

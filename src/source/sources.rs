@@ -1,7 +1,7 @@
 //! The contents of the three tables, and the registry that they make.
 //!
 //! Owns the names of the columns, and the hash by which two edges see that they serve the same. At the start the tables
-//! are read on all cores, as nothing serves yet, and later on one that nothing else wants; what comes of it is the same to the last problem.
+//! are read on all cores, as nothing serves yet, and later on one; what comes of it is the same to the last problem.
 
 use std::borrow::Cow;
 use std::panic::resume_unwind;
@@ -17,7 +17,6 @@ use crate::core::{Code, Problems, file_name};
 use crate::registry::{
     OverrideRow, PlaceRow, PlaceRows, Registry, RegistryBuilder, Rules, SignRow, SignRows, TableNames,
 };
-use crate::system::priority;
 
 pub(super) const PLACES: Columns = Columns {
     required: &["place", "name"],
@@ -47,12 +46,10 @@ impl Sources {
     /// Parses and checks everything, on this thread. Problems name the files as `files` does.
     pub fn parse(&self, files: &Files, rules: &Rules) -> Result<Registry, Problems> {
         let names = files.paths().map(file_name);
-        priority::compute_last(|| {
-            let mut reading = Reading::begin(self, &names, rules, PIECE)?;
-            reading.places(&self.places, 1);
-            reading.signs(Cow::from(&*self.signs), 1);
-            reading.end(&self.overrides)
-        })
+        let mut reading = Reading::begin(self, &names, rules, PIECE)?;
+        reading.places(&self.places, 1);
+        reading.signs(Cow::from(&*self.signs), 1);
+        reading.end(&self.overrides)
     }
 
     /// The same on so many threads, of tables that nobody needs any longer: they are freed while the registry grows. Also
