@@ -27,7 +27,7 @@ pub(super) fn is_forced(query: Option<&str>) -> Option<bool> {
     }
 }
 
-/// Reads the tables on this thread, which goes last from here on.
+/// Reads the tables on this thread, which steps back from here on.
 pub(super) fn reload(publisher: &Publisher, force: bool) -> Reloaded {
     priority::step_back();
     let result = publisher.reload(force);

@@ -94,16 +94,18 @@ impl FolderEvents {
     fn take(&self, event: &notify::Event) {
         let mut files = lock(&self.files);
         let is_about =
-            |other: &Path| files.keys().any(|table| is_named_in(table, other) || table.parent() == Some(other));
-        // What another file holds is nothing to a table, and a database beside it changes all the time. Another
-        // file's coming, going or new name may be a link's: it counts. So does who may use the folder.
-        let is_change_inside = matches!(
-            event.kind,
-            EventKind::Access(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_) | ModifyKind::Any)
-        );
-        if is_change_inside && !event.paths.iter().any(|path| is_about(path)) {
-            return;
-        }
+            |other: &PathBuf| files.keys().any(|table| is_named_in(table, other) || table.parent() == Some(other));
+        let counts = match event.kind {
+            EventKind::Access(AccessKind::Open(_) | AccessKind::Read) => false,
+            // What another file holds is nothing to a table, and a database beside it changes all the time. Who may use
+            // the folder is.
+            EventKind::Access(_)
+            | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_) | ModifyKind::Any) => {
+                event.paths.iter().any(is_about)
+            }
+            // Another file's coming, going or new name may be a link's.
+            _ => true,
+        };
         for path in &event.paths {
             let Some(written) = files.get_mut(path) else { continue };
             match event.kind {
@@ -117,7 +119,7 @@ impl FolderEvents {
             }
         }
         drop(files);
-        if !matches!(event.kind, EventKind::Access(AccessKind::Open(_) | AccessKind::Read)) {
+        if counts {
             self.notify();
         }
     }

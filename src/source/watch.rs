@@ -16,7 +16,7 @@ use super::table_thread::{SETTLE, TableState, TableThread};
 pub async fn watch(publisher: Arc<Publisher>, poll: Duration) {
     publisher.tables().iter().for_each(TableThread::watch);
     let mut logged = [TableState::Unchanged; 3];
-    let mut pause = poll;
+    let mut pause = SETTLE / 2;
     loop {
         publisher.tables().iter().for_each(TableThread::look);
         let _either = tokio::time::timeout(pause, publisher.table_changed()).await;

@@ -104,7 +104,7 @@ impl PathThread {
     }
 
     /// Whether all that was asked for is done.
-    pub fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         let requests = self.shared.requests();
         requests.made == requests.done
     }

@@ -21,11 +21,11 @@ pub fn step_back() {
 }
 
 /// Has this thread run where no other wants the core, until it ends. Beside threads that want a core all the time it gets
-/// a turn after 1 s for each of them, so it is for one that holds nothing which a scan, a
-/// reload or the admin port waits for.
+/// a turn after 1 s for each of them, so it is for one that holds nothing which a scan, a reload or the admin port waits
+/// for.
 ///
 /// A thread that has only stepped back keeps a core until its slice of 3 ms ends, though a worker wakes up: p99 was 2.4 ms
-/// instead of 0.4 while people signed in (`cargo bench --bench latency`). One of the policy `SCHED_IDLE` (sched(7)) gives
+/// instead of 0.5 while people signed in (`cargo bench --bench latency`). One of the policy `SCHED_IDLE` (sched(7)) gives
 /// the core away at once. It can't come back from there without a privilege.
 pub fn go_last() {
     if let Err(error) = become_idle() {
